@@ -1,0 +1,394 @@
+//! A signed, numbered statement of one device.
+//!
+//! An entry is a **header** that always travels and a **payload** that policy
+//! may withhold. The header carries the chain (device, epoch, number, hash of
+//! the one before) and the payload's hash; it says nothing about sessions, so a
+//! log can be checked for gaps by somebody who may not read it.
+//!
+//! The bytes that were signed are kept and passed on verbatim. Nothing is ever
+//! re-encoded to verify it.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use ed25519_dalek::{Signature, SigningKey, VerifyingKey};
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{self, DecodeError};
+use crate::id::{ChunkId, DeviceId, EntryHash, LogId, Seq, SessionId};
+use crate::limits;
+use crate::presence::SessionState;
+use crate::time::Timestamp;
+
+/// Version of header and payload, first byte of each.
+pub const ENTRY_VERSION: u8 = 1;
+
+/// What every signature of an entry starts with, so that it can never pass for
+/// a signature of something else made by the same key.
+pub const SIGNATURE_DOMAIN: &[u8] = b"ccpeer/entry/v1\0";
+
+/// The signed part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// [`ENTRY_VERSION`].
+    pub version: u8,
+    /// Whose log, in which epoch.
+    pub log: LogId,
+    /// Number in the log, from 1 without gaps.
+    pub seq: Seq,
+    /// Hash of the entry before; [`EntryHash::ZERO`] before the first.
+    pub prev: EntryHash,
+    /// Lamport clock: greater than that of everything the author had seen.
+    pub lamport: u64,
+    /// BLAKE3 of the payload bytes.
+    pub payload_hash: [u8; 32],
+    /// Length of the payload bytes.
+    pub payload_len: u32,
+}
+
+/// A header as it was signed, and its payload if it came along. What travels
+/// and what is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedEntry {
+    /// The signed bytes, verbatim.
+    pub header: Vec<u8>,
+    /// Ed25519 over [`SIGNATURE_DOMAIN`] and `header`, in two halves (serde
+    /// knows arrays up to 32).
+    pub signature: ([u8; 32], [u8; 32]),
+    /// The payload, verbatim; `None` where policy withheld it.
+    pub payload: Option<Vec<u8>>,
+}
+
+/// What a payload says, with the author's wall clock as a label.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Body {
+    /// [`ENTRY_VERSION`].
+    pub version: u8,
+    /// Label, never an order.
+    pub at: Timestamp,
+    /// The statement.
+    pub payload: Payload,
+}
+
+/// The kinds of statement. New kinds are appended; an older ccpeer keeps and
+/// passes on what it does not know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Payload {
+    /// Who I am.
+    Device(DeviceInfo),
+    /// Whom I trust.
+    Trust(TrustChange),
+    /// A version of a session.
+    Version(Version),
+    /// A session changed its state here without a new version.
+    Presence(Presence),
+    /// The user marked a task as finished, or took the mark back.
+    Mark(Mark),
+}
+
+/// A device's own description: a suggestion to others, never an identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceInfo {
+    /// Its name for itself, usually the host name.
+    pub name: String,
+    /// Operating system: `linux`, `macos`, `windows`.
+    pub os: String,
+}
+
+/// A change of the author's own trust. It binds nobody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TrustChange {
+    /// From now on I exchange sessions with this device.
+    Add(DeviceId),
+    /// Never again with this key; beats any `Add`, earlier or later.
+    Revoke(DeviceId),
+}
+
+/// A content-addressed piece and its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ContentRef {
+    /// Its hash.
+    pub id: ChunkId,
+    /// Its uncompressed length in bytes.
+    pub len: u32,
+}
+
+/// One version of a session: a node of its lineage, named by the entry's hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// Which session.
+    pub session: SessionId,
+    /// The versions it grew from: none for the first, more than one for a join.
+    pub parents: Vec<EntryHash>,
+    /// The version of another session that this one was forked off, if it was.
+    pub derived_from: Option<(SessionId, EntryHash)>,
+    /// The manifest, unless only the snapshot is shared.
+    pub manifest: Option<ContentRef>,
+    /// The hand-off document.
+    pub snapshot: Option<ContentRef>,
+    /// State at the time of capture.
+    pub state: SessionState,
+    /// What lists show.
+    pub meta: SessionMeta,
+}
+
+/// What a list of sessions shows without fetching anything.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SessionMeta {
+    /// One line, at most [`limits::TITLE_CHARS_MAX`].
+    pub title: String,
+    /// Name of the project: the last part of its path.
+    pub project: String,
+    /// Git branch, or empty.
+    pub branch: String,
+    /// When the session last changed, by the author's clock. A label.
+    pub updated: Timestamp,
+    /// Tasks of the session that are not completed.
+    pub open_todos: u32,
+    /// Bytes of the main transcript.
+    pub bytes: u64,
+    /// Lines of the main transcript.
+    pub records: u64,
+}
+
+/// A state that changed without a new version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// Which session.
+    pub session: SessionId,
+    /// The new state.
+    pub state: SessionState,
+}
+
+/// A user's word about a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Which session.
+    pub session: SessionId,
+    /// Finished, or not after all.
+    pub done: bool,
+}
+
+/// An entry whose header, chain fields, signature and payload hash have been
+/// checked. Only this type enters the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedEntry {
+    header: Header,
+    hash: EntryHash,
+    content: Content,
+    signed: SignedEntry,
+}
+
+/// What is known of a verified entry's payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// It was withheld.
+    Withheld,
+    /// It is of a kind or version that we do not know; kept and passed on.
+    Unknown,
+    /// It says this.
+    Known(Body),
+}
+
+/// Why an entry is refused. Always the sender's or the author's fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    /// The header is not a header.
+    #[error("header: {0}")]
+    Header(DecodeError),
+    /// The number or the chain field cannot stand in a log.
+    #[error("entry number and chain do not fit")]
+    Chain,
+    /// The author's id is not a usable key.
+    #[error("author is not a valid key")]
+    Key,
+    /// The signature is not the author's over these bytes.
+    #[error("signature does not verify")]
+    Signature,
+    /// The payload is not the one that was signed, or too long.
+    #[error("payload does not match its header")]
+    Payload,
+}
+
+impl Payload {
+    /// Encodes the payload with its label.
+    #[must_use]
+    pub fn to_bytes(&self, at: Timestamp) -> Vec<u8> {
+        codec::encode(&Body { version: ENTRY_VERSION, at, payload: self.clone() })
+    }
+}
+
+impl SignedEntry {
+    /// Signs a draft. The only place where an entry comes into being.
+    ///
+    /// # Panics
+    /// If the payload exceeds its limit or its hash is not the header's: a
+    /// mistake of ours.
+    #[must_use]
+    pub fn sign(header: &Header, payload: Vec<u8>, key: &SigningKey) -> Self {
+        assert!(payload.len() <= limits::PAYLOAD_BYTES_MAX, "payload of our own is too long");
+        assert_eq!(blake3::hash(&payload).as_bytes(), &header.payload_hash);
+        let header = codec::encode(header);
+        let signature = ed25519_dalek::Signer::sign(key, &signed_bytes(&header));
+        Self { header, signature: halves(&signature.to_bytes()), payload: Some(payload) }
+    }
+
+    /// The hash that names this entry, whether or not it is genuine.
+    #[must_use]
+    pub fn hash(&self) -> EntryHash {
+        EntryHash(*blake3::hash(&self.header).as_bytes())
+    }
+
+    /// Bytes that this entry takes in a message, nearly.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.header.len() + 64 + self.payload.as_ref().map_or(0, Vec::len) + 8
+    }
+
+    /// Checks everything that can be checked without knowing the log.
+    ///
+    /// # Errors
+    /// See [`EntryError`].
+    pub fn verify(self) -> Result<VerifiedEntry, EntryError> {
+        let entry = self.verified_by_store()?;
+        let key =
+            VerifyingKey::from_bytes(&entry.header.log.device.0).map_err(|_| EntryError::Key)?;
+        let mut bytes = [0u8; 64];
+        let (a, b) = bytes.split_at_mut(32);
+        a.copy_from_slice(&entry.signed.signature.0);
+        b.copy_from_slice(&entry.signed.signature.1);
+        key.verify_strict(&signed_bytes(&entry.signed.header), &Signature::from_bytes(&bytes))
+            .map_err(|_| EntryError::Signature)?;
+        Ok(entry)
+    }
+
+    /// Everything that [`SignedEntry::verify`] checks but the signature: for
+    /// entries from our own store, which were verified before they went in, and
+    /// for a simulator that remembers what it has verified.
+    ///
+    /// # Errors
+    /// See [`EntryError`].
+    pub fn verified_by_store(self) -> Result<VerifiedEntry, EntryError> {
+        let header: Header =
+            codec::decode(&self.header, limits::HEADER_BYTES_MAX).map_err(EntryError::Header)?;
+        if header.version != ENTRY_VERSION {
+            return Err(EntryError::Header(DecodeError::Version(header.version)));
+        }
+        if header.seq == Seq::ZERO || (header.seq == Seq(1)) != (header.prev == EntryHash::ZERO) {
+            return Err(EntryError::Chain);
+        }
+        let content = match &self.payload {
+            None => Content::Withheld,
+            Some(bytes) => {
+                if bytes.len() > limits::PAYLOAD_BYTES_MAX
+                    || bytes.len() != header.payload_len as usize
+                    || blake3::hash(bytes).as_bytes() != &header.payload_hash
+                {
+                    return Err(EntryError::Payload);
+                }
+                match codec::decode::<Body>(bytes, limits::PAYLOAD_BYTES_MAX) {
+                    Ok(body) if body.version == ENTRY_VERSION && body.payload.is_bounded() => {
+                        Content::Known(body)
+                    }
+                    _ => Content::Unknown,
+                }
+            }
+        };
+        Ok(VerifiedEntry { hash: self.hash(), header, content, signed: self })
+    }
+}
+
+impl Payload {
+    /// Whether every text and list keeps its bound.
+    fn is_bounded(&self) -> bool {
+        match self {
+            Self::Device(d) => d.name.len() <= 256 && d.os.len() <= 64,
+            Self::Version(v) => {
+                v.parents.len() <= limits::PARENTS_MAX
+                    && v.meta.title.chars().count() <= limits::TITLE_CHARS_MAX
+                    && v.meta.project.len() <= 1024
+                    && v.meta.branch.len() <= 1024
+                    && v.manifest.is_none_or(|m| m.len as usize <= limits::MANIFEST_BYTES_MAX)
+                    && v.snapshot.is_none_or(|s| s.len as usize <= limits::SNAPSHOT_BYTES_MAX)
+            }
+            Self::Trust(_) | Self::Presence(_) | Self::Mark(_) => true,
+        }
+    }
+}
+
+impl VerifiedEntry {
+    /// The signed part.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The name of this entry.
+    #[must_use]
+    pub fn hash(&self) -> EntryHash {
+        self.hash
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// What it says, if that is known.
+    #[must_use]
+    pub fn payload(&self) -> Option<&Payload> {
+        match &self.content {
+            Content::Known(body) => Some(&body.payload),
+            Content::Withheld | Content::Unknown => None,
+        }
+    }
+
+    /// The author's wall clock, a label.
+    #[must_use]
+    pub fn at(&self) -> Option<Timestamp> {
+        match &self.content {
+            Content::Known(body) => Some(body.at),
+            Content::Withheld | Content::Unknown => None,
+        }
+    }
+
+    /// The bytes to store and to pass on.
+    #[must_use]
+    pub fn signed(&self) -> &SignedEntry {
+        &self.signed
+    }
+
+    /// Whose log it belongs to.
+    #[must_use]
+    pub fn log(&self) -> LogId {
+        self.header.log
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn seq(&self) -> Seq {
+        self.header.seq
+    }
+}
+
+/// Public key of a signing key, as the id that it is for us.
+#[must_use]
+pub fn device_of(key: &SigningKey) -> DeviceId {
+    DeviceId(key.verifying_key().to_bytes())
+}
+
+fn signed_bytes(header: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(SIGNATURE_DOMAIN.len() + header.len());
+    bytes.extend_from_slice(SIGNATURE_DOMAIN);
+    bytes.extend_from_slice(header);
+    bytes
+}
+
+fn halves(signature: &[u8; 64]) -> ([u8; 32], [u8; 32]) {
+    let (a, b) = signature.split_at(32);
+    let mut out = ([0; 32], [0; 32]);
+    out.0.copy_from_slice(a);
+    out.1.copy_from_slice(b);
+    out
+}

@@ -1,0 +1,129 @@
+//! Text that came from somewhere else, made fit to be shown: control
+//! characters, terminal sequences and invisible or direction-changing code
+//! points are removed. Every name, title and document is passed through here
+//! before a person or a model sees it.
+
+use alloc::string::String;
+
+/// Keeps what is visible; a line break stays only if `lines` is [`Lines::Keep`].
+#[must_use]
+pub fn strip(text: &str, lines: Lines) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\n' | '\t' if lines == Lines::Keep => out.push(c),
+            '\n' | '\t' | '\r' => {
+                if lines == Lines::Fold {
+                    out.push(' ');
+                }
+            }
+            // A terminal sequence goes with its parameters, not only its ESC.
+            '\u{1b}' | '\u{9b}' | '\u{9d}' | '\u{90}' => skip_sequence(c, &mut chars),
+            c if hidden(c) => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// What happens to line breaks and tabs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lines {
+    /// They stay.
+    Keep,
+    /// They become one space: names, titles, table cells.
+    Fold,
+}
+
+/// One visible line of at most `chars_max` characters.
+#[must_use]
+pub fn one_line(text: &str, chars_max: usize) -> String {
+    let stripped = strip(text, Lines::Fold);
+    let mut out = String::new();
+    let mut space = false;
+    let mut count = 0;
+    for c in stripped.trim().chars() {
+        if c.is_whitespace() {
+            space = true;
+            continue;
+        }
+        if core::mem::take(&mut space) {
+            if count + 1 >= chars_max {
+                break;
+            }
+            out.push(' ');
+            count += 1;
+        }
+        if count >= chars_max {
+            break;
+        }
+        out.push(c);
+        count += 1;
+    }
+    out
+}
+
+fn skip_sequence(start: char, chars: &mut core::iter::Peekable<core::str::Chars<'_>>) {
+    let kind = if start == '\u{1b}' { chars.next() } else { Some(start) };
+    match kind {
+        // CSI: parameters and intermediates up to one final byte.
+        Some('[' | '\u{9b}') => {
+            while let Some(c) = chars.peek().copied() {
+                if !('\u{20}'..='\u{7e}').contains(&c) {
+                    break;
+                }
+                chars.next();
+                if ('\u{40}'..='\u{7e}').contains(&c) {
+                    break;
+                }
+            }
+        }
+        // OSC, DCS, APC, PM, SOS: up to BEL or ST, never over a line's end.
+        Some(']' | 'P' | '_' | '^' | 'X' | '\u{9d}' | '\u{90}') => {
+            while let Some(c) = chars.peek().copied() {
+                if c == '\n' {
+                    break;
+                }
+                chars.next();
+                if c == '\u{7}' || c == '\u{9c}' {
+                    break;
+                }
+                if c == '\u{1b}' {
+                    if chars.peek() == Some(&'\\') {
+                        chars.next();
+                    }
+                    break;
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn hidden(c: char) -> bool {
+    matches!(u32::from(c),
+        0x00..=0x1f | 0x7f..=0x9f
+        | 0xad | 0x061c | 0x180e
+        | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f
+        | 0xfe00..=0xfe0f | 0xfeff | 0xfff9..=0xfffb
+        | 0xe000..=0xf8ff | 0xe0000..=0xe0fff | 0xf0000..=0x10ffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminal_sequences_and_hidden_characters_go() {
+        let check = |input: &str, want: &str| assert_eq!(one_line(input, 40), want);
+        check("plain", "plain");
+        check("\u{1b}[31mred\u{1b}[0m", "red");
+        check("\u{1b}]0;title\u{7}x", "x");
+        check("\u{1b}]8;;http://e\u{1b}\\link", "link");
+        check("a\u{202e}b\u{200d}c\u{e0041}", "abc");
+        check("two\r\n  lines\t here ", "two lines here");
+        check(&"x".repeat(99), &"x".repeat(40));
+        assert_eq!(strip("a\nb\u{7}\tc", Lines::Keep), "a\nb\tc");
+    }
+}
