@@ -1,1 +1,13 @@
-//! stub
+//! What others write: Claude Code's files, hooks and settings, git's remotes,
+//! and the paths of other machines. Bytes in, values out.
+//!
+//! Nothing in here opens a file, asks the environment or starts a process: it
+//! must not know `std::fs`, `std::path`, `std::env` or `std::process`. Input is
+//! foreign and may be hostile; it is read leniently and never makes us panic.
+//! Messages carry positions, never content.
+#![warn(missing_docs)]
+
+pub mod claude;
+pub mod project;
+pub mod remote_path;
+pub mod snapshot;

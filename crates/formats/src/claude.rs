@@ -1,0 +1,12 @@
+//! Claude Code's own files: what they are called, what stands in them, and how
+//! they are changed without being rewritten.
+//!
+//! Must not know where on this machine they lie.
+
+pub mod hook;
+pub mod layout;
+pub mod registry;
+pub mod rewrite;
+pub mod settings;
+pub mod slug;
+pub mod transcript;

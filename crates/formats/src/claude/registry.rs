@@ -1,0 +1,1 @@
+//! The list of live sessions that Claude Code keeps.

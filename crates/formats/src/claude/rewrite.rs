@@ -1,0 +1,1 @@
+//! Paths of one machine into those of another, by splicing.

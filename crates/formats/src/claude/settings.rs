@@ -1,0 +1,1 @@
+//! Our hooks in `settings.json`, by splicing.

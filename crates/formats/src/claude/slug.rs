@@ -1,0 +1,1 @@
+//! The name that Claude Code gives a project's directory.

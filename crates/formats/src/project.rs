@@ -1,0 +1,1 @@
+//! Which local directory is the project of a session from elsewhere.

@@ -1,0 +1,1 @@
+//! Paths of another machine, as text with a flavour.

@@ -1,0 +1,1 @@
+//! The hand-off document of a session.
