@@ -1,0 +1,686 @@
+//! The local protocol: what commands ask of the agent and what it answers.
+//!
+//! These are mirror types: the JSON of `--json` is the JSON of these structs, so
+//! a change here is a change of the promise in docs/cli.md. Nothing in here is a
+//! domain type, and no domain type is serialised for a local client.
+//!
+//! **Framing.** A frame is a `u32` length (little endian), one kind byte and a
+//! body; the length counts kind and body and is at most
+//! [`limits::API_BYTES_MAX`](ccpeer_core::limits::API_BYTES_MAX).
+//! A client sends one frame [`FRAME_REQUEST`] (JSON of [`Request`]) or
+//! [`FRAME_HOOK`] (see [`HookHeader`]) and reads frames [`FRAME_REPLY`] (JSON of
+//! [`Reply`]) until one that [ends](Reply::is_last) the answer. While `Pair`
+//! runs it may send one [`Request::Answer`].
+
+use serde::{Deserialize, Serialize};
+
+/// Version of this protocol; both sides state it and refuse another one.
+pub const API_VERSION: u8 = 1;
+/// Kind byte of a [`Request`].
+pub const FRAME_REQUEST: u8 = b'J';
+/// Kind byte of a hook event: the bytes of a spool file.
+pub const FRAME_HOOK: u8 = b'H';
+/// Kind byte of a [`Reply`].
+pub const FRAME_REPLY: u8 = b'R';
+
+/// First line of a hook frame and of a spool file, as JSON; the hook's standard
+/// input follows verbatim after the line break.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookHeader {
+    /// [`API_VERSION`].
+    pub v: u8,
+    /// Drawn by the hook client; an event that arrives twice under one id (over
+    /// the socket and through the spool) is handled once.
+    pub id: String,
+    /// The event's name, as given on the command line.
+    pub event: String,
+    /// Process id of Claude Code (`CLAUDE_PID`), if it said so.
+    #[serde(default)]
+    pub pid: Option<u32>,
+    /// `CLAUDE_PROJECT_DIR`.
+    #[serde(default)]
+    pub project_dir: Option<String>,
+    /// `CLAUDE_CODE_SESSION_ID`.
+    #[serde(default)]
+    pub session: Option<String>,
+    /// Standard input was longer than the limit, or never ended, and was cut.
+    #[serde(default)]
+    pub cut: bool,
+}
+
+/// What a client asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum Request {
+    /// → [`Status`]
+    Status,
+    /// Stop the agent. → [`Done`]
+    Down,
+    /// → `[Device]`
+    Devices,
+    /// Change the name that this device suggests for itself. → [`Done`]
+    Rename {
+        /// The new name.
+        name: String,
+    },
+    /// Never again exchange anything with this device. → [`Done`]
+    Revoke {
+        /// Id, unique prefix of it, or unique name.
+        device: String,
+    },
+    /// Open a pairing window. Streams [`PairEvent`]; ends after `paired` or
+    /// `failed`. The client answers `Joined` with [`Request::Answer`].
+    Pair {
+        /// With a ticket that works without multicast.
+        ticket: bool,
+        /// Say yes without asking; only with a ticket.
+        yes: bool,
+    },
+    /// The user's yes or no during `Pair`.
+    Answer {
+        /// Whether the device is let in.
+        yes: bool,
+    },
+    /// Join a device that shows a code or ticket. Streams [`PairEvent`].
+    Join {
+        /// What the user typed. Never logged.
+        secret: String,
+    },
+    /// Remember where a device can be reached. → [`Done`]
+    Address {
+        /// As in `Revoke`.
+        device: String,
+        /// `ip:port`.
+        addr: String,
+    },
+    /// → `[Task]`; the order is remembered for `<task>` arguments.
+    Tasks {
+        /// Also ended, done and archived ones.
+        all: bool,
+    },
+    /// → [`Show`]
+    Show {
+        /// Number in the last list or unique prefix of a session id.
+        task: String,
+    },
+    /// → `[Session]`
+    Sessions {
+        /// Which.
+        scope: Scope,
+        /// Only of this project (name or path).
+        project: Option<String>,
+    },
+    /// Bring a session here. Streams [`Progress`], then [`Placed`].
+    Continue {
+        /// As in `Show`.
+        task: String,
+        /// Into this directory instead of the one that matches. Absolute.
+        into: Option<String>,
+        /// The directory in which the command was typed: one more candidate.
+        from_dir: Option<String>,
+        /// Always as a new session beside the local one.
+        fork: bool,
+        /// The hand-off prompt instead of the session: nothing is placed, the
+        /// answer's command starts a new session.
+        handoff: bool,
+    },
+    /// Capture and send now. Streams [`Progress`] and one [`Pushed`] a session,
+    /// then [`Summary`].
+    Push(Selection),
+    /// Fetch and place now. Streams [`Progress`] and one [`Placed`] a session,
+    /// then [`Summary`].
+    Pull(Selection),
+    /// Take a snapshot now. → [`SnapshotTaken`]
+    Snapshot {
+        /// Of this session; else of the one that changed last.
+        session: Option<String>,
+        /// Wait until a connected peer holds it.
+        force: bool,
+    },
+    /// Mark a task finished, or take it back. → [`Done`]
+    Mark {
+        /// As in `Show`.
+        task: String,
+        /// Finished?
+        done: bool,
+    },
+    /// Take back the last placement. → [`Undone`]
+    Undo,
+    /// Check the store. Streams [`Progress`], then [`Verified`].
+    Verify {
+        /// Also read and hash every chunk.
+        read_data: bool,
+    },
+    /// Why a session is or is not here. → [`Why`]
+    Why {
+        /// As in `Show`.
+        session: String,
+    },
+    /// → `[Project]`
+    Projects,
+}
+
+/// Which sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// All.
+    All,
+    /// Those in Claude's directory here.
+    Local,
+    /// Those held from other devices.
+    Remote,
+}
+
+/// What `push` and `pull` work on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "which", rename_all = "snake_case")]
+pub enum Selection {
+    /// One session: number in the last list or unique prefix.
+    Session {
+        /// Which.
+        session: String,
+    },
+    /// All of a project, by name or path.
+    Project {
+        /// Which.
+        project: String,
+    },
+    /// All.
+    All,
+}
+
+/// One frame of an answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum Reply {
+    /// A step of a streamed answer: one of the structs below, as JSON.
+    Item {
+        /// The step.
+        item: serde_json::Value,
+    },
+    /// How far long work has come. Shown on a terminal, dropped in a pipe.
+    Progress(Progress),
+    /// The end, with the answer.
+    Ok {
+        /// The answer.
+        value: serde_json::Value,
+    },
+    /// The end, without success.
+    Error(ApiError),
+}
+
+impl Reply {
+    /// Whether this frame ends the answer.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        matches!(self, Self::Ok { .. } | Self::Error(_))
+    }
+}
+
+/// A refusal or failure, in words that can be shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiError {
+    /// Stable; see docs/cli.md.
+    pub code: ErrorCode,
+    /// What happened and to what.
+    pub message: String,
+    /// What to do, in the imperative.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hint: Option<String>,
+    /// Choices, where something was ambiguous.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub choices: Vec<String>,
+}
+
+/// Kinds of failure. The exit code follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// No such task, session or device. Exit 1.
+    NotFound,
+    /// More than one fits. Exit 1.
+    Ambiguous,
+    /// The local directory of the project is not known. Exit 1.
+    ProjectUnknown,
+    /// The session is live here, or live elsewhere. Exit 1.
+    Live,
+    /// Not all of it is here and no peer that has it can be reached. Exit 1.
+    Incomplete,
+    /// The content breaks a rule; nothing was placed. Exit 1.
+    Refused,
+    /// Pairing did not come about. Exit 1.
+    Pairing,
+    /// No space, no permission, read-only. Exit 1.
+    Disk,
+    /// The request itself is wrong. Exit 2.
+    Usage,
+    /// No agent, or another one. Exit 3.
+    Agent,
+    /// The store is damaged. Exit 4.
+    Damaged,
+    /// A mistake of ours. Exit 70.
+    Bug,
+}
+
+impl ErrorCode {
+    /// The exit code promised in docs/cli.md.
+    #[must_use]
+    pub fn exit(self) -> u8 {
+        match self {
+            Self::NotFound
+            | Self::Ambiguous
+            | Self::ProjectUnknown
+            | Self::Live
+            | Self::Incomplete
+            | Self::Refused
+            | Self::Pairing
+            | Self::Disk => 1,
+            Self::Usage => 2,
+            Self::Agent => 3,
+            Self::Damaged => 4,
+            Self::Bug => 70,
+        }
+    }
+}
+
+/// How far something has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What is being done: "fetching", "placing", "checking"…
+    pub what: String,
+    /// Units done.
+    pub done: u64,
+    /// Units in all; 0 if not known.
+    pub total: u64,
+}
+
+/// An answer that has nothing to say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// A device by id and the name it is shown under here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceName {
+    /// Full id.
+    pub id: String,
+    /// Stripped name.
+    pub name: String,
+}
+
+/// `status`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// `running` or `stopped`.
+    pub agent: String,
+    /// Version of the running agent.
+    pub version: String,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// This device.
+    pub device: Option<DeviceName>,
+    /// Addresses on which peers reach it.
+    pub listen: Vec<String>,
+    /// The other devices.
+    pub peers: Vec<PeerStatus>,
+    /// What is stored.
+    pub store: StoreStatus,
+    /// Hook events that wait in the spool.
+    pub spool: u64,
+    /// Hook events taken in since the store was made.
+    pub hooks_received: u64,
+    /// `installed`, `missing` or `partial`.
+    pub hooks: String,
+    /// Claude Code's directory that this agent serves.
+    pub claude_dir: String,
+    /// ccpeer's own directory.
+    pub home: String,
+    /// The last thing that went wrong, if anything did.
+    pub last_error: Option<String>,
+}
+
+/// One other device in `status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// Full id.
+    pub id: String,
+    /// Name shown here.
+    pub name: String,
+    /// `connected` or `offline`.
+    pub state: String,
+    /// `direct`, `relay` or null.
+    pub path: Option<String>,
+    /// Entries of it that we know of and do not hold yet.
+    pub behind: u64,
+    /// Round trip in milliseconds.
+    pub rtt_ms: Option<u64>,
+}
+
+/// The store in `status`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StoreStatus {
+    /// Size of the store's file.
+    pub bytes: u64,
+    /// Sessions known.
+    pub sessions: u64,
+    /// Chunks held.
+    pub chunks: u64,
+}
+
+/// One row of `devices`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Full id.
+    pub id: String,
+    /// Name shown here.
+    pub name: String,
+    /// Operating system, as it said.
+    pub os: String,
+    /// `connected` or `offline`; `this` for this device.
+    pub state: String,
+    /// `paired`, `offered` or `revoked`.
+    pub trust: String,
+    /// When it last was connected, RFC 3339; null if never.
+    pub last_seen: Option<String>,
+}
+
+/// One row of `tasks`: a head of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Number in this list.
+    pub n: u64,
+    /// Full id.
+    pub session_id: String,
+    /// Where this head was written.
+    pub device: DeviceName,
+    /// Name of that device for itself.
+    pub hostname: String,
+    /// One line.
+    pub title: String,
+    /// Name of the project.
+    pub project: String,
+    /// `live`, `idle`, `interrupted`, `ended`, `done` or `archived`.
+    pub state: String,
+    /// RFC 3339.
+    pub updated: String,
+    /// Git branch, or empty.
+    pub branch: String,
+    /// Items of its task list that are not completed.
+    pub open_todos: u64,
+    /// Heads of the session; more than one is a fork.
+    pub heads: u64,
+    /// The version, so that a head of a fork can be named.
+    pub version: String,
+    /// All of it is here.
+    pub complete: bool,
+}
+
+/// `show`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Show {
+    /// Full id.
+    pub session_id: String,
+    /// Where it was written.
+    pub device: DeviceName,
+    /// One line.
+    pub title: String,
+    /// Name of the project.
+    pub project: String,
+    /// State, as in `tasks`.
+    pub state: String,
+    /// Git branch, or empty.
+    pub branch: String,
+    /// RFC 3339.
+    pub updated: String,
+    /// The document.
+    pub sections: Sections,
+    /// What of the transcript it rests on.
+    pub based_on: BasedOn,
+    /// Whether a model has worked on it.
+    pub enriched: bool,
+}
+
+/// The six sections of a snapshot, Markdown.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sections {
+    /// The goal.
+    pub task: String,
+    /// What was done.
+    pub done: String,
+    /// What is under way.
+    pub in_progress: String,
+    /// What comes next.
+    pub next_steps: String,
+    /// Files touched.
+    pub files: String,
+    /// What to tell the one who goes on.
+    pub handoff_prompt: String,
+}
+
+/// How much of the transcript a snapshot has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct BasedOn {
+    /// Bytes.
+    pub bytes: u64,
+    /// Lines.
+    pub records: u64,
+}
+
+/// One row of `sessions`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Full id.
+    pub session_id: String,
+    /// Name of the project.
+    pub project: String,
+    /// One line.
+    pub title: String,
+    /// Where its newest version was written.
+    pub device: DeviceName,
+    /// Bytes of the transcript.
+    pub bytes: u64,
+    /// Lines of the transcript.
+    pub records: u64,
+    /// RFC 3339.
+    pub updated: String,
+    /// It lies in Claude's directory here.
+    pub local: bool,
+    /// It is held from another device.
+    pub remote: bool,
+    /// State, as in `tasks`.
+    pub state: String,
+    /// Heads.
+    pub heads: u64,
+}
+
+/// What came of placing a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placed {
+    /// The session asked for.
+    pub session_id: String,
+    /// What happened.
+    pub placed: PlacedHow,
+    /// The main transcript here.
+    pub path: Option<String>,
+    /// The project's directory here.
+    pub project_dir: Option<String>,
+    /// The id under which it is found, where a fork got a new one.
+    pub new_session_id: Option<String>,
+    /// Where what was replaced is kept.
+    pub backup: Option<String>,
+    /// Files and fields that were left out or reset, one line each.
+    pub dropped: Vec<String>,
+    /// What to run, in `project_dir`.
+    pub command: Vec<String>,
+    /// Why, if it was refused.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+}
+
+/// Ways of placing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlacedHow {
+    /// It was not here before.
+    New,
+    /// What was here is the beginning of it.
+    FastForward,
+    /// It was here already.
+    UpToDate,
+    /// Beside the local one, under a new id.
+    Fork,
+    /// Not at all.
+    Refused,
+}
+
+/// One line of `push`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pushed {
+    /// Which session.
+    pub session_id: String,
+    /// `captured`, `unchanged` or `failed`.
+    pub result: String,
+    /// Peers that hold it now.
+    pub held_by: Vec<DeviceName>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+}
+
+/// The end of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Summary {
+    /// Captured or placed.
+    pub done: u64,
+    /// Nothing to do.
+    pub skipped: u64,
+    /// Not possible.
+    pub failed: u64,
+}
+
+/// `snapshot`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotTaken {
+    /// Of which session.
+    pub session_id: String,
+    /// One line.
+    pub title: String,
+    /// Peers that hold it now.
+    pub held_by: Vec<DeviceName>,
+}
+
+/// `undo`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undone {
+    /// Which session had been placed.
+    pub session_id: String,
+    /// Files restored from the backup.
+    pub restored: u64,
+    /// Files removed because there were none before.
+    pub removed: u64,
+}
+
+/// `verify`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// No problem found.
+    pub ok: bool,
+    /// What was looked at.
+    pub checked: Checked,
+    /// What was found.
+    pub problems: Vec<Problem>,
+}
+
+/// Amounts in `verify`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Checked {
+    /// Entries.
+    pub entries: u64,
+    /// Chunks.
+    pub chunks: u64,
+    /// Bytes of content read.
+    pub bytes: u64,
+}
+
+/// One finding of `verify`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What kind.
+    pub kind: String,
+    /// Of what.
+    pub id: String,
+    /// Whether a peer can make it good.
+    pub repairable: bool,
+}
+
+/// `why`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// Which session.
+    pub session_id: String,
+    /// Findings, one sentence each.
+    pub lines: Vec<String>,
+}
+
+/// One row of `projects`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Project {
+    /// Its name.
+    pub name: String,
+    /// Its directory here, if known.
+    pub dir: Option<String>,
+    /// Normalised remotes.
+    pub remotes: Vec<String>,
+    /// Sessions of it.
+    pub sessions: u64,
+}
+
+/// A step of pairing, as `pair` and `join` print it with `--json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum PairEvent {
+    /// Show this code.
+    Code {
+        /// `XXX-XXX`.
+        code: String,
+        /// Seconds until it is void.
+        expires_s: u64,
+    },
+    /// Show this ticket.
+    Ticket {
+        /// One line of text.
+        ticket: String,
+    },
+    /// Looking for the inviting device.
+    Searching {
+        /// Devices in the network that are inviting.
+        found: u64,
+    },
+    /// Waiting for the yes on the inviting device.
+    Waiting {
+        /// That device.
+        device: DeviceName,
+    },
+    /// Somebody gave the right code. On the inviting side the user is asked now.
+    Joined {
+        /// Who.
+        device: DeviceName,
+        /// Its operating system, as it said.
+        os: String,
+        /// From where.
+        addr: String,
+    },
+    /// Both trust each other.
+    Paired {
+        /// Whom.
+        device: DeviceName,
+    },
+    /// It did not come about.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}

@@ -1,0 +1,203 @@
+//! Every path that ccpeer owns or looks at, as one value. No other place joins
+//! a path below `CCPEER_HOME`.
+
+use std::path::{Path, PathBuf};
+
+/// The places of one agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    root: PathBuf,
+    claude: PathBuf,
+    user: PathBuf,
+}
+
+/// Why the places cannot be told.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum HomeError {
+    /// There is neither `CCPEER_HOME` nor a home directory.
+    #[error("no home directory is known")]
+    NoHome,
+}
+
+/// A named variable of the environment. Passed as a function so that the rule
+/// can be tested and nothing else reads the environment.
+pub type Env<'a> = &'a dyn Fn(&str) -> Option<std::ffi::OsString>;
+
+impl Home {
+    /// From the environment of this process.
+    ///
+    /// # Errors
+    /// When nothing says where home is.
+    pub fn from_process() -> Result<Self, HomeError> {
+        Self::from_env(&|name| std::env::var_os(name))
+    }
+
+    /// `CCPEER_HOME`, else the platform's per-user data directory + `ccpeer`;
+    /// `CLAUDE_CONFIG_DIR`, else `~/.claude`. Empty variables count as unset.
+    ///
+    /// # Errors
+    /// When nothing says where home is.
+    pub fn from_env(env: Env<'_>) -> Result<Self, HomeError> {
+        let var = |name: &str| env(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let user = if cfg!(windows) {
+            var("USERPROFILE")
+        } else {
+            var("HOME")
+        };
+        let root = match (var("CCPEER_HOME"), &user) {
+            (Some(root), _) => absolute(root),
+            (None, Some(user)) => data_dir(&var, user).join("ccpeer"),
+            (None, None) => return Err(HomeError::NoHome),
+        };
+        let claude = match (var("CLAUDE_CONFIG_DIR"), &user) {
+            (Some(dir), _) => absolute(dir),
+            (None, Some(user)) => user.join(".claude"),
+            (None, None) => return Err(HomeError::NoHome),
+        };
+        Ok(Self {
+            user: user.unwrap_or_else(|| root.clone()),
+            root,
+            claude,
+        })
+    }
+
+    /// Everything of ours lies below this.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Claude Code's directory.
+    #[must_use]
+    pub fn claude(&self) -> &Path {
+        &self.claude
+    }
+
+    /// The user's home directory.
+    #[must_use]
+    pub fn user(&self) -> &Path {
+        &self.user
+    }
+
+    /// Claude Code's settings, which `hooks install` edits.
+    #[must_use]
+    pub fn claude_settings(&self) -> PathBuf {
+        self.claude.join("settings.json")
+    }
+
+    /// The device's secret key.
+    #[must_use]
+    pub fn key(&self) -> PathBuf {
+        self.root.join("device.key")
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.root.join("store.redb")
+    }
+
+    /// Locked for as long as an agent runs.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("agent.lock")
+    }
+
+    /// Directory of the socket; only its owner may enter it.
+    #[must_use]
+    pub fn run(&self) -> PathBuf {
+        self.root.join("run")
+    }
+
+    /// The local socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.run().join("agent.sock")
+    }
+
+    /// Hook events that wait for the agent.
+    #[must_use]
+    pub fn spool(&self) -> PathBuf {
+        self.root.join("spool")
+    }
+
+    /// Spool files that could not be read, kept for a look.
+    #[must_use]
+    pub fn spool_rejected(&self) -> PathBuf {
+        self.spool().join("rejected")
+    }
+
+    /// Logs.
+    #[must_use]
+    pub fn log_dir(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    /// The agent's log.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.log_dir().join("agent.log")
+    }
+
+    /// Where the hook client says what went wrong; it has no other voice.
+    #[must_use]
+    pub fn hook_log(&self) -> PathBuf {
+        self.log_dir().join("hook.log")
+    }
+
+    /// What placements replaced, and the settings before they were edited.
+    #[must_use]
+    pub fn backups(&self) -> PathBuf {
+        self.root.join("backups")
+    }
+}
+
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
+}
+
+fn data_dir(var: &dyn Fn(&str) -> Option<PathBuf>, user: &Path) -> PathBuf {
+    if cfg!(windows) {
+        var("LOCALAPPDATA").unwrap_or_else(|| user.join("AppData").join("Local"))
+    } else if cfg!(target_os = "macos") {
+        user.join("Library").join("Application Support")
+    } else {
+        var("XDG_DATA_HOME")
+            .filter(|p| p.is_absolute())
+            .unwrap_or_else(|| user.join(".local").join("share"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsString;
+
+    fn home(vars: &[(&str, &str)]) -> Result<Home, HomeError> {
+        let vars: Vec<(String, OsString)> = vars
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), OsString::from(v)))
+            .collect();
+        Home::from_env(&move |name| vars.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone()))
+    }
+
+    #[test]
+    fn variables_win_and_empty_ones_do_not_count() {
+        let h = home(&[
+            ("HOME", "/h"),
+            ("CCPEER_HOME", "/c"),
+            ("CLAUDE_CONFIG_DIR", "/k"),
+        ])
+        .unwrap();
+        assert_eq!((h.root(), h.claude()), (Path::new("/c"), Path::new("/k")));
+        let h = home(&[
+            ("HOME", "/h"),
+            ("CCPEER_HOME", ""),
+            ("CLAUDE_CONFIG_DIR", ""),
+        ])
+        .unwrap();
+        assert_eq!(h.claude(), Path::new("/h/.claude"));
+        assert!(h.root().ends_with("ccpeer"));
+        assert_eq!(home(&[]), Err(HomeError::NoHome));
+    }
+}
