@@ -54,7 +54,10 @@ pub fn decode<T: Serialize + DeserializeOwned>(
     limit: usize,
 ) -> Result<T, DecodeError> {
     if bytes.len() > limit {
-        return Err(DecodeError::TooLong { len: bytes.len(), limit });
+        return Err(DecodeError::TooLong {
+            len: bytes.len(),
+            limit,
+        });
     }
     let (value, rest) =
         postcard::take_from_bytes::<T>(bytes).map_err(|_| DecodeError::Malformed)?;
@@ -72,8 +75,14 @@ mod tests {
     fn second_spellings_are_refused() {
         assert_eq!(decode::<u64>(&[5], 16), Ok(5));
         assert_eq!(decode::<u64>(&[5, 0], 16), Err(DecodeError::NotCanonical));
-        assert_eq!(decode::<u64>(&[0x80, 0], 16), Err(DecodeError::NotCanonical));
+        assert_eq!(
+            decode::<u64>(&[0x80, 0], 16),
+            Err(DecodeError::NotCanonical)
+        );
         assert_eq!(decode::<u64>(&[0x80], 16), Err(DecodeError::Malformed));
-        assert!(matches!(decode::<u64>(&[5; 17], 16), Err(DecodeError::TooLong { .. })));
+        assert!(matches!(
+            decode::<u64>(&[5; 17], 16),
+            Err(DecodeError::TooLong { .. })
+        ));
     }
 }

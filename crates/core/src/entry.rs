@@ -73,6 +73,7 @@ pub struct Body {
 /// The kinds of statement. New kinds are appended; an older ccpeer keeps and
 /// passes on what it does not know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "versions are the common case")]
 pub enum Payload {
     /// Who I am.
     Device(DeviceInfo),
@@ -181,6 +182,10 @@ pub struct VerifiedEntry {
 
 /// What is known of a verified entry's payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "known payloads are the common case"
+)]
 pub enum Content {
     /// It was withheld.
     Withheld,
@@ -214,7 +219,11 @@ impl Payload {
     /// Encodes the payload with its label.
     #[must_use]
     pub fn to_bytes(&self, at: Timestamp) -> Vec<u8> {
-        codec::encode(&Body { version: ENTRY_VERSION, at, payload: self.clone() })
+        codec::encode(&Body {
+            version: ENTRY_VERSION,
+            at,
+            payload: self.clone(),
+        })
     }
 }
 
@@ -226,11 +235,18 @@ impl SignedEntry {
     /// mistake of ours.
     #[must_use]
     pub fn sign(header: &Header, payload: Vec<u8>, key: &SigningKey) -> Self {
-        assert!(payload.len() <= limits::PAYLOAD_BYTES_MAX, "payload of our own is too long");
+        assert!(
+            payload.len() <= limits::PAYLOAD_BYTES_MAX,
+            "payload of our own is too long"
+        );
         assert_eq!(blake3::hash(&payload).as_bytes(), &header.payload_hash);
         let header = codec::encode(header);
         let signature = ed25519_dalek::Signer::sign(key, &signed_bytes(&header));
-        Self { header, signature: halves(&signature.to_bytes()), payload: Some(payload) }
+        Self {
+            header,
+            signature: halves(&signature.to_bytes()),
+            payload: Some(payload),
+        }
     }
 
     /// The hash that names this entry, whether or not it is genuine.
@@ -257,8 +273,11 @@ impl SignedEntry {
         let (a, b) = bytes.split_at_mut(32);
         a.copy_from_slice(&entry.signed.signature.0);
         b.copy_from_slice(&entry.signed.signature.1);
-        key.verify_strict(&signed_bytes(&entry.signed.header), &Signature::from_bytes(&bytes))
-            .map_err(|_| EntryError::Signature)?;
+        key.verify_strict(
+            &signed_bytes(&entry.signed.header),
+            &Signature::from_bytes(&bytes),
+        )
+        .map_err(|_| EntryError::Signature)?;
         Ok(entry)
     }
 
@@ -294,7 +313,12 @@ impl SignedEntry {
                 }
             }
         };
-        Ok(VerifiedEntry { hash: self.hash(), header, content, signed: self })
+        Ok(VerifiedEntry {
+            hash: self.hash(),
+            header,
+            content,
+            signed: self,
+        })
     }
 }
 
@@ -308,8 +332,10 @@ impl Payload {
                     && v.meta.title.chars().count() <= limits::TITLE_CHARS_MAX
                     && v.meta.project.len() <= 1024
                     && v.meta.branch.len() <= 1024
-                    && v.manifest.is_none_or(|m| m.len as usize <= limits::MANIFEST_BYTES_MAX)
-                    && v.snapshot.is_none_or(|s| s.len as usize <= limits::SNAPSHOT_BYTES_MAX)
+                    && v.manifest
+                        .is_none_or(|m| m.len as usize <= limits::MANIFEST_BYTES_MAX)
+                    && v.snapshot
+                        .is_none_or(|s| s.len as usize <= limits::SNAPSHOT_BYTES_MAX)
             }
             Self::Trust(_) | Self::Presence(_) | Self::Mark(_) => true,
         }

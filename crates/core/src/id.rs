@@ -32,7 +32,12 @@ fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], IdError> {
         return Err(IdError::Length);
     }
     let mut out = [0u8; N];
-    for (i, (pair, slot)) in text.as_bytes().chunks_exact(2).zip(out.iter_mut()).enumerate() {
+    for (i, (pair, slot)) in text
+        .as_bytes()
+        .chunks_exact(2)
+        .zip(out.iter_mut())
+        .enumerate()
+    {
         let [hi, lo] = pair else {
             return Err(IdError::Length);
         };

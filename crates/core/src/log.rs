@@ -43,14 +43,21 @@ pub struct Tip {
 
 impl Tip {
     /// Before the first entry.
-    pub const EMPTY: Self = Self { seq: Seq::ZERO, hash: EntryHash::ZERO };
+    pub const EMPTY: Self = Self {
+        seq: Seq::ZERO,
+        hash: EntryHash::ZERO,
+    };
 
     /// How an entry of the same log stands to this tip.
     #[must_use]
     pub fn compare(&self, entry: &VerifiedEntry) -> Fit {
         let header = entry.header();
         if header.seq == self.seq.next() {
-            if header.prev == self.hash { Fit::Next } else { Fit::Fork }
+            if header.prev == self.hash {
+                Fit::Next
+            } else {
+                Fit::Fork
+            }
         } else if header.seq > self.seq {
             Fit::Gap
         } else if header.seq == self.seq && entry.hash() != self.hash {

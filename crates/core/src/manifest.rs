@@ -168,7 +168,9 @@ impl SlotName {
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let safe = (1..=64).contains(&text.len())
-            && text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-')
+            && text
+                .bytes()
+                .all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-')
             && !is_device_name(text);
         safe.then(|| Self(text.into()))
     }
@@ -182,8 +184,10 @@ impl SlotName {
 
 fn is_device_name(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
-    matches!(lower.as_str(), "con" | "prn" | "aux" | "nul" | "conin" | "conout")
-        || matches!(lower.as_bytes(), [b'c', b'o', b'm', d] | [b'l', b'p', b't', d] if d.is_ascii_digit())
+    matches!(
+        lower.as_str(),
+        "con" | "prn" | "aux" | "nul" | "conin" | "conout"
+    ) || matches!(lower.as_bytes(), [b'c', b'o', b'm', d] | [b'l', b'p', b't', d] if d.is_ascii_digit())
 }
 
 impl Slot {
@@ -237,7 +241,10 @@ impl FileEntry {
     /// Bytes of the whole file.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.segments.iter().map(|s| s.len).fold(0, u64::saturating_add)
+        self.segments
+            .iter()
+            .map(|s| s.len)
+            .fold(0, u64::saturating_add)
     }
 
     /// Whether the file has no byte.
@@ -271,13 +278,19 @@ impl Manifest {
 
     fn check(&self) -> Result<(), &'static str> {
         let is = |ok: bool, what: &'static str| if ok { Ok(()) } else { Err(what) };
-        is(!self.origins.is_empty() && self.origins.len() <= limits::ORIGINS_MAX, "origins")?;
+        is(
+            !self.origins.is_empty() && self.origins.len() <= limits::ORIGINS_MAX,
+            "origins",
+        )?;
         for o in &self.origins {
             for path in [&o.home, &o.project, &o.claude_dir, &o.slug] {
                 is(path.len() <= limits::FOREIGN_PATH_BYTES_MAX, "path length")?;
             }
         }
-        is(self.project.name.len() <= 1024 && self.project.remotes.len() <= 32, "project")?;
+        is(
+            self.project.name.len() <= 1024 && self.project.remotes.len() <= 32,
+            "project",
+        )?;
         is(self.files.len() <= limits::MANIFEST_SLOTS_MAX, "files")?;
         let mut folded = BTreeSet::new();
         let mut before: Option<&Slot> = None;
@@ -285,7 +298,12 @@ impl Manifest {
         for file in &self.files {
             is(before.is_none_or(|b| b < &file.slot), "order of slots")?;
             before = Some(&file.slot);
-            is(file.slot.name().is_none_or(|n| SlotName::new(&n.0).is_some()), "slot name")?;
+            is(
+                file.slot
+                    .name()
+                    .is_none_or(|n| SlotName::new(&n.0).is_some()),
+                "slot name",
+            )?;
             if let Slot::FileHistory { version, .. } = file.slot {
                 is(version <= 9999, "file history version")?;
             }
@@ -298,7 +316,10 @@ impl Manifest {
                 is(s.tail.iter().all(ChunkRef::is_bounded), "chunk length")?;
                 let inline: u64 = s.tail.iter().map(|r| u64::from(r.len)).sum();
                 let paged = (s.pages.len() * limits::LIST_REFS_MAX) as u64;
-                is(s.len >= inline && s.len - inline <= paged * limits::CHUNK_BYTES_MAX as u64, "segment length")?;
+                is(
+                    s.len >= inline && s.len - inline <= paged * limits::CHUNK_BYTES_MAX as u64,
+                    "segment length",
+                )?;
                 is(!s.pages.is_empty() || s.len == inline, "segment length")?;
             }
             total = total.saturating_add(file.len());
@@ -315,7 +336,10 @@ impl Manifest {
     /// Bytes of all files.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
-        self.files.iter().map(FileEntry::len).fold(0, u64::saturating_add)
+        self.files
+            .iter()
+            .map(FileEntry::len)
+            .fold(0, u64::saturating_add)
     }
 
     /// What else must be had: list pages and chunks, without repeats.
@@ -326,12 +350,18 @@ impl Manifest {
         for s in self.files.iter().flat_map(|f| &f.segments) {
             for page in &s.pages {
                 if seen.insert(*page) {
-                    out.push(Want { id: *page, kind: WantKind::List });
+                    out.push(Want {
+                        id: *page,
+                        kind: WantKind::List,
+                    });
                 }
             }
             for r in &s.tail {
                 if seen.insert(r.id) {
-                    out.push(Want { id: r.id, kind: WantKind::Data });
+                    out.push(Want {
+                        id: r.id,
+                        kind: WantKind::Data,
+                    });
                 }
             }
         }
@@ -405,7 +435,10 @@ impl Want {
             WantKind::List => Ok(ListPage::from_bytes(content)?
                 .refs
                 .iter()
-                .map(|r| Want { id: r.id, kind: WantKind::Data })
+                .map(|r| Want {
+                    id: r.id,
+                    kind: WantKind::Data,
+                })
                 .collect()),
             WantKind::Data => Ok(Vec::new()),
         }

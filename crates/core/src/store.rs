@@ -1,7 +1,10 @@
 //! What the machine needs of a disk, and the checks that every disk must pass.
 //!
 //! Two implementations exist: redb (crate store) and the simulated disk (crate
-//! sim). Both run [`contract`].
+//! sim). Both run the checks of module `contract` (a feature of the same name).
+
+#[cfg(feature = "contract")]
+pub mod contract;
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;

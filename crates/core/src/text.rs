@@ -65,7 +65,11 @@ pub fn one_line(text: &str, chars_max: usize) -> String {
 }
 
 fn skip_sequence(start: char, chars: &mut core::iter::Peekable<core::str::Chars<'_>>) {
-    let kind = if start == '\u{1b}' { chars.next() } else { Some(start) };
+    let kind = if start == '\u{1b}' {
+        chars.next()
+    } else {
+        Some(start)
+    };
     match kind {
         // CSI: parameters and intermediates up to one final byte.
         Some('[' | '\u{9b}') => {

@@ -75,6 +75,10 @@ impl Message {
             Self::Complete(c) => c.len() <= limits::MESSAGE_ENTRIES_MAX,
             Self::Ping(_) | Self::Pong(_) => true,
         };
-        if bounded { Ok(message) } else { Err(DecodeError::OutOfBounds("message")) }
+        if bounded {
+            Ok(message)
+        } else {
+            Err(DecodeError::OutOfBounds("message"))
+        }
     }
 }

@@ -9,6 +9,10 @@ use crate::manifest::Want;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "events are moved once, never kept"
+)]
 pub enum Event {
     /// A link to a device is up and both have said hello.
     PeerUp(DeviceId),
