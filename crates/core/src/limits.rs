@@ -81,3 +81,28 @@ pub const API_CLIENTS_MAX: usize = 256;
 pub const DRIVER_QUEUE_MAX: usize = 1024;
 /// Growth within this long makes a session live where nothing better is known.
 pub const LIVE_GROWTH_MS: u64 = 120_000;
+
+/// One line of a transcript that is read for its content; a longer one is
+/// counted and passed over.
+pub const TRANSCRIPT_LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Records of which a transcript's digest remembers the place in the tree; when
+/// there are more, the older half is forgotten.
+pub const DIGEST_NODES_MAX: usize = 256 * 1024;
+/// A transcript's digest, encoded.
+pub const DIGEST_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Prompts that a digest keeps; of more, the first few and the latest stay.
+pub const DIGEST_PROMPTS_MAX: usize = 64;
+/// Turns whose last answer a digest keeps.
+pub const DIGEST_ANSWERS_MAX: usize = 32;
+/// Characters of one text that a digest keeps.
+pub const DIGEST_TEXT_CHARS_MAX: usize = 8 * 1024;
+/// Edited files that a digest names.
+pub const DIGEST_FILES_MAX: usize = 100;
+/// Tool calls, commands, commits, todos and sub-agents that a digest keeps, each.
+pub const DIGEST_ITEMS_MAX: usize = 64;
+/// Elements of one list in foreign JSON that are looked at.
+pub const JSON_ITEMS_MAX: usize = 4096;
+/// A text in a hook's JSON, bytes.
+pub const HOOK_TEXT_BYTES_MAX: usize = 64 * 1024;
+/// The hand-off prompt of a snapshot, characters.
+pub const HANDOFF_CHARS_MAX: usize = 1500;
