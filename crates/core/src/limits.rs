@@ -58,10 +58,25 @@ pub const FETCH_RETRY_MS: (u64, u64) = (500, 30_000);
 pub const HAVE_INTERVAL_MS: u64 = 60_000;
 /// A range that was asked for and did not come is asked for again after this.
 pub const RANGE_TIMEOUT_MS: u64 = 10_000;
+/// Frontiers are not sent to one peer more often than this.
+pub const HAVE_PAUSE_MS: u64 = 250;
+/// Manifests known to be whole at one peer; further ones are not remembered.
+pub const HINTS_PER_PEER_MAX: usize = 16 * 1024;
+/// Manifests that a peer is told of when its link comes up, newest first.
+pub const HINTS_AT_START_MAX: usize = 4096;
+/// Looks into the store under way at once.
+pub const CHECKS_IN_FLIGHT_MAX: usize = 32;
+/// Versions that somebody asked for explicitly and that are not here yet.
+pub const NEEDS_MAX: usize = 256;
+/// Wrong answers about one chunk after which it is given up until the next
+/// start: a malformed manifest looks the same wherever it comes from.
+pub const WRONG_ANSWERS_MAX: u32 = 3;
 /// Peers with a live link at once.
 pub const PEERS_MAX: usize = 64;
 /// Devices that may be trusted.
 pub const TRUSTED_MAX: usize = 256;
+/// Devices that one device may revoke; beyond it, it trusts nobody.
+pub const REVOKED_MAX: usize = 4 * TRUSTED_MAX;
 /// Misbehaviour that is forgiven before a link is closed.
 pub const FAULTS_MAX: u32 = 8;
 
@@ -106,3 +121,64 @@ pub const JSON_ITEMS_MAX: usize = 4096;
 pub const HOOK_TEXT_BYTES_MAX: usize = 64 * 1024;
 /// The hand-off prompt of a snapshot, characters.
 pub const HANDOFF_CHARS_MAX: usize = 1500;
+
+/// Bidirectional streams that a peer may have open on one link.
+pub const LINK_STREAMS_MAX: u32 = 16;
+/// Bytes that a peer may have under way on one link.
+pub const LINK_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// Messages waiting to be written to one peer; one more closes the link.
+pub const LINK_OUTBOX_MAX: usize = 256;
+/// Messages of one peer that are decoded and wait to be verified.
+pub const LINK_INBOX_MAX: usize = 32;
+/// Chunks that are in memory at once because one peer asked for them.
+pub const SERVES_PER_PEER_MAX: usize = 4;
+/// A request for chunks, encoded.
+pub const CHUNK_REQUEST_BYTES_MAX: usize = 1024;
+/// Incoming handshakes under way at once; more are ignored.
+pub const HANDSHAKES_MAX: usize = 64;
+/// Dials under way at once.
+pub const DIALS_MAX: usize = 8;
+/// A dial ends after this.
+pub const DIAL_TIMEOUT_MS: u64 = 3_000;
+/// Both hellos are said within this, or the connection is closed.
+pub const HELLO_TIMEOUT_MS: u64 = 5_000;
+/// A ping every so often, and how long a peer may then be silent.
+pub const HEARTBEAT_MS: (u64, u64) = (5_000, 3_000);
+/// A frame, or a piece of a chunk, that was begun is complete within this.
+pub const PROGRESS_TIMEOUT_MS: u64 = 30_000;
+/// The transport gives a silent connection up after this.
+pub const IDLE_TIMEOUT_MS: u64 = 15_000;
+/// Pause before a peer is dialled again, and its upper bound.
+pub const REDIAL_MS: (u64, u64) = (500, 30_000);
+/// The same for a peer that does not trust us.
+pub const REDIAL_REFUSED_MS: (u64, u64) = (5_000, 120_000);
+/// The device with the larger id lets the other one dial first for this long,
+/// so that two links at once are rare.
+pub const DIAL_STAGGER_MS: u64 = 200;
+/// Addresses remembered of one peer, of each source.
+pub const ADDRESSES_PER_PEER_MAX: usize = 8;
+
+/// Devices remembered from multicast discovery, the least recently seen go.
+pub const SIGHTINGS_MAX: usize = 256;
+/// Unknown devices taken from multicast discovery in any ten seconds.
+pub const SIGHTINGS_NEW_PER_10S: usize = 8;
+/// Records in the cache of the multicast library before it is restarted.
+pub const DISCOVERY_CACHE_MAX: i64 = 4096;
+
+/// How long an invitation stands.
+pub const PAIR_WINDOW_MS: u64 = 120_000;
+/// How long the inviting side may think about the last question.
+pub const PAIR_ANSWER_MS: u64 = 120_000;
+/// Connections of strangers at once while an invitation stands.
+pub const PAIR_CONNECTIONS_MAX: usize = 8;
+/// Bytes that a stranger may send on one of them, and the longest frame.
+pub const PAIR_BYTES_MAX: (usize, usize) = (4096, 1024);
+/// Failed attempts before pairing is locked.
+pub const PAIR_TRIES_MAX: u32 = 3;
+/// The first lock after failed attempts; each further one is twice as long, up
+/// to the second number.
+pub const PAIR_LOCK_MS: (u64, u64) = (60_000, 3_600_000);
+/// Inviting devices on which one code is tried.
+pub const PAIR_CANDIDATES_MAX: usize = 3;
+/// How long a code looks for an inviting device.
+pub const PAIR_FIND_MS: u64 = 20_000;
