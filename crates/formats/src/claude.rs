@@ -5,8 +5,10 @@
 
 pub mod hook;
 pub mod layout;
+mod json;
 pub mod registry;
 pub mod rewrite;
 pub mod settings;
 pub mod slug;
+pub mod tasks;
 pub mod transcript;
