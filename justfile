@@ -1,0 +1,61 @@
+# The front door. Every recipe is a plain line that can be typed without just.
+
+# What there is
+default:
+    @just --list
+
+# Daily loop: everything that does not need the network stack, in seconds
+t:
+    cargo test -q -p ccpeer-core --all-features
+    cargo test -q -p ccpeer-formats -p ccpeer-store -p ccpeer-sim
+
+# As CI sees it: formatting and lints
+lint:
+    cargo fmt --all -- --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# House rules only
+tidy:
+    cargo test -q -p ccpeer-sim --test tidy
+
+# Simulate N worlds
+sim N="2000":
+    cargo run -q -p ccpeer-sim -- run --seeds {{ N }}
+
+# One world again, with everything that happened in it
+seed S:
+    cargo run -q -p ccpeer-sim -- replay {{ S }} --trace
+
+# Stories and end-to-end runs: real agents on loopback
+e2e *ARGS:
+    cargo test -p ccpeer --test house {{ ARGS }}
+
+# A to B and back while the agents are killed N times
+kills N="100":
+    CCPEER_KILLS={{ N }} cargo test -p ccpeer --test house kill -- --nocapture
+
+# The whole story in a scratch directory
+demo:
+    cargo run -q -- demo
+
+# The whole story with the real Claude Code CLI (needs Linux, python3, git, npm)
+lab *ARGS:
+    cargo build --release
+    python3 scripts/lab/lab.py --ccpeer target/release/ccpeer {{ ARGS }}
+
+# Two agents in two network namespaces: mDNS, and not a packet to the outside
+netns:
+    cargo build --release
+    scripts/netns.sh target/release/ccpeer
+
+# Write expectations and generated documents anew
+bless:
+    BLESS=1 INSTA_UPDATE=always cargo test --workspace
+
+# Documentation of the crates
+doc:
+    cargo doc --workspace --no-deps
+
+# Everything that must hold
+ci *STEPS:
+    .ci/run {{ STEPS }}
