@@ -97,7 +97,7 @@ pub struct DeviceInfo {
 }
 
 /// A change of the author's own trust. It binds nobody else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TrustChange {
     /// From now on I exchange sessions with this device.
     Add(DeviceId),

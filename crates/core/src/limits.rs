@@ -68,9 +68,10 @@ pub const HINTS_AT_START_MAX: usize = 4096;
 pub const CHECKS_IN_FLIGHT_MAX: usize = 32;
 /// Versions that somebody asked for explicitly and that are not here yet.
 pub const NEEDS_MAX: usize = 256;
-/// Wrong answers about one chunk after which it is given up until the next
-/// start: a malformed manifest looks the same wherever it comes from.
-pub const WRONG_ANSWERS_MAX: u32 = 3;
+/// Failed attempts after which a chunk is only asked for at the slow pace.
+pub const FETCH_ATTEMPTS_MAX: u32 = 12;
+/// The slow pace, and the pause after our own store could not keep a chunk.
+pub const FETCH_SLOW_MS: (u64, u64) = (600_000, 30_000);
 /// Peers with a live link at once.
 pub const PEERS_MAX: usize = 64;
 /// Devices that may be trusted.
@@ -86,6 +87,16 @@ pub const HOOK_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const SPOOL_FILES_MAX: usize = 10_000;
 /// Bytes of spool files kept.
 pub const SPOOL_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Spool files that could not be handled and are kept for a look.
+pub const SPOOL_REJECTED_MAX: usize = 100;
+/// The hook client's log; a longer one begins anew.
+pub const HOOK_LOG_BYTES_MAX: u64 = 256 * 1024;
+/// Claude Code's settings; a larger file is not edited.
+pub const SETTINGS_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Copies of the settings from before an edit that are kept.
+pub const SETTINGS_BACKUPS_MAX: usize = 20;
+/// What the hook client may print at the start of a session, characters.
+pub const HOOK_LINE_CHARS_MAX: usize = 300;
 /// A hook client answers within this, whatever the agent does.
 pub const HOOK_DEADLINE_MS: u64 = 400;
 /// One request or answer of the local API.
@@ -182,3 +193,14 @@ pub const PAIR_LOCK_MS: (u64, u64) = (60_000, 3_600_000);
 pub const PAIR_CANDIDATES_MAX: usize = 3;
 /// How long a code looks for an inviting device.
 pub const PAIR_FIND_MS: u64 = 20_000;
+
+/// Memory that the store may use to cache pages.
+pub const STORE_CACHE_BYTES: usize = 32 * 1024 * 1024;
+/// Bytes written in one transaction of the store; more is split or waits.
+pub const STORE_COMMIT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Waiting writes that share one transaction of the store.
+pub const STORE_COMMIT_JOBS_MAX: usize = 1024;
+/// Key of a note, bytes.
+pub const NOTE_KEY_BYTES_MAX: usize = 256;
+/// Value of a note, bytes.
+pub const NOTE_VALUE_BYTES_MAX: usize = 1024 * 1024;

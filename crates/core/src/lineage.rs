@@ -1,1 +1,223 @@
-//! stub
+//! Versions of a session as a graph: what grew from what, and which tips there
+//! are. A fork is a value here, more than one head, and never an error; nothing
+//! is ever dropped. It knows no store, no peer and no policy.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use crate::entry::{Mark, Presence, Version};
+use crate::id::{DeviceId, EntryHash, LogId, Seq};
+use crate::presence::SessionState;
+use crate::time::Timestamp;
+
+/// Everything that is known of one session, from every device.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SessionRecord {
+    nodes: BTreeMap<EntryHash, VersionNode>,
+    /// Every hash that a known node names as its parent, whether or not we hold
+    /// that parent: it is no head when it comes.
+    superseded: BTreeSet<EntryHash>,
+    heads: BTreeSet<(u64, EntryHash)>,
+    /// The newest statement of each device about the session's state.
+    states: BTreeMap<DeviceId, (Order, SessionState, Timestamp)>,
+    mark: Option<(Order, bool)>,
+    /// The newest statement that says somebody works on it.
+    activity: Option<Order>,
+}
+
+/// One version of a session: a node of its lineage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionNode {
+    /// The entry that states it; its name.
+    pub id: EntryHash,
+    /// Whose statement, in which epoch.
+    pub log: LogId,
+    /// Its number there.
+    pub seq: Seq,
+    /// The author's lamport clock.
+    pub lamport: u64,
+    /// The author's wall clock: a label.
+    pub at: Timestamp,
+    /// What it says.
+    pub version: Version,
+}
+
+/// Which of two statements is the newer one, the same on every device whatever
+/// came first. Lamport says it where one author knew of the other; the rest is
+/// there to make it total. The epoch tells the halves of a log that was rolled
+/// back and used its numbers again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Order {
+    /// Lamport clock.
+    pub lamport: u64,
+    /// Log, device before epoch.
+    pub log: LogId,
+    /// Number in the log.
+    pub seq: Seq,
+}
+
+impl SessionRecord {
+    /// The versions that no known version grew from, ordered by (lamport, id),
+    /// the newest last. More than one is a fork.
+    #[must_use]
+    pub fn heads(&self) -> Vec<&VersionNode> {
+        self.heads
+            .iter()
+            .filter_map(|(_, id)| self.nodes.get(id))
+            .collect()
+    }
+
+    /// The newest head.
+    #[must_use]
+    pub fn latest(&self) -> Option<&VersionNode> {
+        self.heads.last().and_then(|(_, id)| self.nodes.get(id))
+    }
+
+    /// A version by its name.
+    #[must_use]
+    pub fn node(&self, id: &EntryHash) -> Option<&VersionNode> {
+        self.nodes.get(id)
+    }
+
+    /// Every version that is known, in no meaningful order.
+    pub fn nodes(&self) -> impl Iterator<Item = &VersionNode> {
+        self.nodes.values()
+    }
+
+    /// Whether `b` grew from `a`, as far as is known. A version is not its own
+    /// ancestor. Walks each known version at most once.
+    #[must_use]
+    pub fn is_ancestor(&self, a: &EntryHash, b: &EntryHash) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut next: Vec<EntryHash> = Vec::new();
+        let parents = |id: &EntryHash| {
+            self.nodes
+                .get(id)
+                .map(|n| n.version.parents.as_slice())
+                .unwrap_or_default()
+        };
+        next.extend_from_slice(parents(b));
+        while let Some(id) = next.pop() {
+            if &id == a {
+                return true;
+            }
+            if seen.insert(id) {
+                next.extend_from_slice(parents(&id));
+            }
+        }
+        false
+    }
+
+    /// The newest statement about where the session stands: device, state and
+    /// that device's wall clock as a label.
+    #[must_use]
+    pub fn state(&self) -> Option<(DeviceId, SessionState, Timestamp)> {
+        self.states
+            .iter()
+            .max_by_key(|(_, (order, _, _))| *order)
+            .map(|(device, (_, state, at))| (*device, *state, *at))
+    }
+
+    /// What a device last said about the session's state there.
+    #[must_use]
+    pub fn state_on(&self, device: &DeviceId) -> Option<(SessionState, Timestamp)> {
+        self.states.get(device).map(|(_, state, at)| (*state, *at))
+    }
+
+    /// The devices that ever said something about the session's state, each
+    /// with its last word.
+    pub fn states(&self) -> impl Iterator<Item = (&DeviceId, SessionState, Timestamp)> {
+        self.states
+            .iter()
+            .map(|(d, (_, state, at))| (d, *state, *at))
+    }
+
+    /// Whether the user said that the task is finished and nothing later, a new
+    /// version or somebody at work, takes it back. A statement that was made
+    /// without knowing of the mark counts as later if its lamport clock does:
+    /// an open task shown once too often is better than one forgotten.
+    #[must_use]
+    pub fn done(&self) -> bool {
+        match (self.mark, self.activity) {
+            (Some((marked, true)), Some(active)) => marked > active,
+            (Some((_, done)), _) => done,
+            (None, _) => false,
+        }
+    }
+
+    /// The newest mark, if there is one: when it was made and what it says.
+    #[must_use]
+    pub fn mark(&self) -> Option<(Order, bool)> {
+        self.mark
+    }
+
+    /// Takes a version in. Its parents may come later or never.
+    pub(crate) fn add_version(&mut self, node: VersionNode) {
+        let order = node.order();
+        self.note_state(order, node.version.state, node.at);
+        self.activity = self.activity.max(Some(order));
+        for parent in &node.version.parents {
+            self.superseded.insert(*parent);
+            if let Some(known) = self.nodes.get(parent) {
+                self.heads.remove(&(known.lamport, *parent));
+            }
+        }
+        if !self.superseded.contains(&node.id) {
+            self.heads.insert((node.lamport, node.id));
+        }
+        self.nodes.insert(node.id, node);
+    }
+
+    /// Takes in that a session's state changed.
+    pub(crate) fn add_presence(&mut self, order: Order, presence: &Presence, at: Timestamp) {
+        self.note_state(order, presence.state, at);
+        if presence.state.is_open() {
+            self.activity = self.activity.max(Some(order));
+        }
+    }
+
+    /// Takes in a user's word.
+    pub(crate) fn add_mark(&mut self, order: Order, mark: &Mark) {
+        self.mark = self.mark.max(Some((order, mark.done)));
+    }
+
+    fn note_state(&mut self, order: Order, state: SessionState, at: Timestamp) {
+        let newest = self
+            .states
+            .entry(order.log.device)
+            .or_insert((order, state, at));
+        if order > newest.0 {
+            *newest = (order, state, at);
+        }
+    }
+}
+
+impl VersionNode {
+    /// Where it stands among all statements.
+    #[must_use]
+    pub fn order(&self) -> Order {
+        Order {
+            lamport: self.lamport,
+            log: self.log,
+            seq: self.seq,
+        }
+    }
+
+    /// The chunks that together are this version: its manifest, which stands
+    /// for all that it names, and its snapshot.
+    pub fn roots(&self) -> impl Iterator<Item = crate::manifest::Want> + '_ {
+        use crate::manifest::{Want, WantKind};
+        let manifest = self.version.manifest.map(|m| Want {
+            id: m.id,
+            kind: WantKind::Manifest,
+        });
+        let snapshot = self.version.snapshot.map(|s| Want {
+            id: s.id,
+            kind: WantKind::Data,
+        });
+        snapshot.into_iter().chain(manifest)
+    }
+}
+
+#[cfg(test)]
+mod tests;

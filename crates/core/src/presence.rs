@@ -30,6 +30,8 @@ pub enum EndReason {
     Logout,
     /// Anything else: a signal, or the end of print mode.
     Other,
+    /// Its end was not seen: found by a look through the directory, long after.
+    Unseen,
 }
 
 impl SessionState {

@@ -17,7 +17,7 @@ use crate::id::{ChunkId, Epoch, LogId, Seq};
 pub struct Batch {
     /// Entries to append, each log in order.
     pub entries: Vec<VerifiedEntry>,
-    /// Manifests whose chunks are now all in the store.
+    /// Manifests whose chunks are now all in the store, and snapshots that are.
     pub complete: Vec<ChunkId>,
     /// The epoch to write in from now on.
     pub epoch: Option<Epoch>,
@@ -38,7 +38,7 @@ pub struct Recovered {
     pub epoch: Epoch,
     /// All entries, by log, in order.
     pub entries: Vec<VerifiedEntry>,
-    /// Manifests known to be complete.
+    /// Manifests known to be complete, and snapshots.
     pub complete: BTreeSet<ChunkId>,
 }
 

@@ -52,6 +52,8 @@ pub enum Fault {
     NotTrusted,
     /// It sent what no honest peer sends, too often.
     Misbehaviour,
+    /// There are as many links as we can bear.
+    TooMany,
     /// It sent entries of a device that it has no business to send.
     ForeignLog,
 }

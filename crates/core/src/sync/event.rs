@@ -36,6 +36,10 @@ pub enum Event {
         /// What went wrong.
         why: FetchFault,
     },
+    /// Somebody here wants this, although it belongs to no head (an older
+    /// version is to be continued), or although it was whole before (a chunk
+    /// was found damaged and forgotten).
+    Need(Want),
     /// A fresh epoch to write in, because our own log was found forked or rolled
     /// back (see `Notice::OwnLogBehind`).
     NewEpoch(Epoch),

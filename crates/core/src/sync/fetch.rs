@@ -1,0 +1,610 @@
+//! Which chunks are missing and who is asked for them. A **root** is a manifest
+//! or a snapshot that we want whole; its chunks are unfolded as manifests and
+//! list pages arrive. Wants are derived from the heads and never stored.
+//!
+//! It knows no entry and no link: the machine tells it who might hold a root.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+
+use crate::id::{ChunkId, DeviceId, SessionId};
+use crate::limits;
+use crate::manifest::Want;
+use crate::sync::effect::Effect;
+use crate::sync::event::FetchFault;
+use crate::time::Instant;
+
+/// The chunks' side of the machine.
+#[derive(Debug, Clone)]
+pub(crate) struct Fetch {
+    complete: BTreeSet<ChunkId>,
+    roots: BTreeMap<ChunkId, Root>,
+    /// Roots in the order in which they are served.
+    order: BTreeSet<(Reverse<Rank>, ChunkId)>,
+    chunks: BTreeMap<ChunkId, Chunk>,
+    /// Chunks that wait before they are asked for again.
+    waiting: BTreeSet<(Instant, ChunkId)>,
+    in_flight: BTreeMap<DeviceId, BTreeSet<ChunkId>>,
+    /// What each session's heads need.
+    by_session: BTreeMap<SessionId, BTreeSet<ChunkId>>,
+    checking: usize,
+    /// Our own disk refused a chunk; nothing is asked for until then.
+    paused_until: Option<Instant>,
+    random: u64,
+}
+
+/// How far a manifest has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Chunks found to be needed since we looked, including those that have come
+    /// since; grows while list pages unfold.
+    pub known: u64,
+    /// Those of them that are not here yet.
+    pub missing: u64,
+}
+
+/// Who may hold a root. Sure holders are asked first, and alone while there are
+/// any: they said that they hold it whole, or wrote it themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Candidate {
+    pub(crate) unsure: bool,
+    pub(crate) device: DeviceId,
+}
+
+/// What is served first: what somebody asked for, then the newest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    needed: bool,
+    lamport: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Root {
+    want: Want,
+    rank: Rank,
+    sessions: BTreeSet<SessionId>,
+    stage: Stage,
+    known: u64,
+    missing: BTreeSet<ChunkId>,
+    /// Those of the missing that may be asked for now.
+    idle: BTreeSet<ChunkId>,
+    /// Something found missing had no room; look again when the rest is here.
+    look_again: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The store is to be asked what is missing.
+    Unchecked,
+    /// It was asked.
+    Checking,
+    /// We know.
+    Open,
+}
+
+#[derive(Debug, Clone)]
+struct Chunk {
+    want: Want,
+    roots: BTreeSet<ChunkId>,
+    stage: ChunkStage,
+    /// Asked in vain since the last pause.
+    tried: BTreeSet<DeviceId>,
+    /// Gave something wrong; not asked for this again while we run.
+    refused: BTreeSet<DeviceId>,
+    attempts: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ChunkStage {
+    Idle,
+    Waiting(Instant),
+    Asked,
+}
+
+impl Fetch {
+    pub(crate) fn new(complete: BTreeSet<ChunkId>, seed: u64) -> Self {
+        Self {
+            complete,
+            roots: BTreeMap::new(),
+            order: BTreeSet::new(),
+            chunks: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            in_flight: BTreeMap::new(),
+            by_session: BTreeMap::new(),
+            checking: 0,
+            paused_until: None,
+            random: seed,
+        }
+    }
+
+    pub(crate) fn is_complete(&self, root: &ChunkId) -> bool {
+        self.complete.contains(root)
+    }
+
+    /// Ours by definition, or found whole.
+    pub(crate) fn set_complete(&mut self, root: ChunkId) {
+        self.complete.insert(root);
+        self.drop_root(&root);
+    }
+
+    pub(crate) fn progress(&self, root: &ChunkId) -> Option<Progress> {
+        let root = self.roots.get(root)?;
+        Some(Progress {
+            known: root.known,
+            missing: root.missing.len() as u64,
+        })
+    }
+
+    /// What a session's heads consist of now, with the clock of the newest head
+    /// that names it. What no head needs any more is no longer asked for.
+    pub(crate) fn set_session(
+        &mut self,
+        session: SessionId,
+        wants: &BTreeMap<ChunkId, (Want, u64)>,
+    ) {
+        let before = self.by_session.remove(&session).unwrap_or_default();
+        let mut now = BTreeSet::new();
+        for (id, (want, lamport)) in wants {
+            if self.complete.contains(id) {
+                continue;
+            }
+            now.insert(*id);
+            let root = self.root(
+                *want,
+                Rank {
+                    needed: false,
+                    lamport: *lamport,
+                },
+            );
+            root.sessions.insert(session);
+        }
+        for id in before.difference(&now) {
+            let Some(root) = self.roots.get_mut(id) else {
+                continue;
+            };
+            root.sessions.remove(&session);
+            if root.sessions.is_empty() && !root.rank.needed {
+                self.drop_root(id);
+            }
+        }
+        if !now.is_empty() {
+            self.by_session.insert(session, now);
+        }
+    }
+
+    /// Somebody asks for this explicitly: the store is looked at whatever we
+    /// believe.
+    pub(crate) fn need(&mut self, want: Want) {
+        let needed = self.roots.values().filter(|r| r.rank.needed).count();
+        if needed >= limits::NEEDS_MAX {
+            return;
+        }
+        let rank = Rank {
+            needed: true,
+            lamport: u64::MAX,
+        };
+        let root = self.root(want, rank);
+        let before = root.rank;
+        root.rank = rank;
+        self.order.remove(&(Reverse(before), want.id));
+        self.order.insert((Reverse(rank), want.id));
+    }
+
+    /// The store's answer. True if the root is whole.
+    pub(crate) fn checked(&mut self, want: &Want, missing: &[Want]) -> bool {
+        let Some(root) = self.roots.get_mut(&want.id) else {
+            return false;
+        };
+        if root.stage != Stage::Checking {
+            return false;
+        }
+        root.stage = Stage::Open;
+        self.checking = self.checking.saturating_sub(1);
+        if missing.is_empty() {
+            return true;
+        }
+        // It was believed whole, and a chunk was lost since.
+        self.complete.remove(&want.id);
+        self.add_chunks(want.id, missing);
+        if let Some(root) = self.roots.get_mut(&want.id)
+            && root.missing.is_empty()
+        {
+            root.stage = Stage::Unchecked;
+            root.look_again = false;
+        }
+        false
+    }
+
+    /// A chunk is here. Gives the roots that are whole now.
+    pub(crate) fn fetched(&mut self, want: &Want, children: &[Want]) -> Vec<ChunkId> {
+        for asked in self.in_flight.values_mut() {
+            asked.remove(&want.id);
+        }
+        let Some(chunk) = self.remove_chunk(&want.id) else {
+            return Vec::new();
+        };
+        let mut whole = Vec::new();
+        for id in chunk.roots {
+            self.add_chunks(id, children);
+            let Some(root) = self.roots.get_mut(&id) else {
+                continue;
+            };
+            root.missing.remove(&want.id);
+            root.idle.remove(&want.id);
+            if !root.missing.is_empty() {
+                continue;
+            }
+            if core::mem::take(&mut root.look_again) {
+                root.stage = Stage::Unchecked;
+            } else {
+                whole.push(id);
+            }
+        }
+        whole
+    }
+
+    /// A chunk did not come. True if that is the peer's fault.
+    pub(crate) fn failed(
+        &mut self,
+        from: DeviceId,
+        id: &ChunkId,
+        why: FetchFault,
+        now: Instant,
+    ) -> bool {
+        let asked = self.in_flight.get_mut(&from).is_some_and(|a| a.remove(id));
+        if !asked {
+            return false;
+        }
+        let Some(chunk) = self.chunks.get_mut(id) else {
+            return why == FetchFault::Wrong;
+        };
+        match why {
+            FetchFault::NotHeld => {
+                chunk.tried.insert(from);
+                self.set_stage(id, ChunkStage::Idle);
+            }
+            FetchFault::Wrong => {
+                chunk.refused.insert(from);
+                self.set_stage(id, ChunkStage::Idle);
+            }
+            FetchFault::Link => self.wait(id, now),
+            FetchFault::Store => {
+                self.set_stage(id, ChunkStage::Idle);
+                self.paused_until = Some(now.after_ms(limits::FETCH_SLOW_MS.1));
+            }
+        }
+        why == FetchFault::Wrong
+    }
+
+    /// A peer is gone: what it was asked for is asked of others.
+    pub(crate) fn peer_down(&mut self, device: &DeviceId) {
+        for id in self.in_flight.remove(device).unwrap_or_default() {
+            self.set_stage(&id, ChunkStage::Idle);
+        }
+        for chunk in self.chunks.values_mut() {
+            chunk.tried.remove(device);
+        }
+    }
+
+    /// A link is up: whoever comes may hold what the others did not.
+    pub(crate) fn peer_up(&mut self) {
+        for (_, id) in core::mem::take(&mut self.waiting) {
+            self.set_stage(&id, ChunkStage::Idle);
+            if let Some(chunk) = self.chunks.get_mut(&id) {
+                chunk.attempts = 0;
+            }
+        }
+    }
+
+    /// A peer said that it holds a root whole: it is asked at once, also for
+    /// what it did not hold before.
+    pub(crate) fn hint(&mut self, device: &DeviceId, root: &ChunkId) {
+        let Some(root) = self.roots.get(root) else {
+            return;
+        };
+        for id in root.missing.clone() {
+            let Some(chunk) = self.chunks.get_mut(&id) else {
+                continue;
+            };
+            chunk.tried.remove(device);
+            if matches!(chunk.stage, ChunkStage::Waiting(_)) {
+                self.set_stage(&id, ChunkStage::Idle);
+            }
+        }
+    }
+
+    /// Asks the store about roots and peers for chunks, as far as the bounds
+    /// allow. `candidates` says who may hold a root.
+    pub(crate) fn pump(
+        &mut self,
+        candidates: impl Fn(&ChunkId) -> Vec<Candidate>,
+        peers: &[DeviceId],
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        self.release(now);
+        self.look(out);
+        if self.paused_until.is_some_and(|until| until > now) {
+            return;
+        }
+        self.paused_until = None;
+        let mut room: BTreeMap<DeviceId, usize> = BTreeMap::new();
+        for peer in peers {
+            let asked = self.in_flight.get(peer).map_or(0, BTreeSet::len);
+            let left = limits::FETCH_IN_FLIGHT_PER_PEER_MAX.saturating_sub(asked);
+            if left > 0 {
+                room.insert(*peer, left);
+            }
+        }
+        let mut asks: BTreeMap<ChunkId, (DeviceId, Want)> = BTreeMap::new();
+        let mut fruitless: Vec<ChunkId> = Vec::new();
+        for (_, root_id) in &self.order {
+            if room.is_empty() {
+                break;
+            }
+            let Some(root) = self.roots.get(root_id).filter(|r| !r.idle.is_empty()) else {
+                continue;
+            };
+            let able = candidates(root_id);
+            if able.is_empty() {
+                continue;
+            }
+            for id in &root.idle {
+                if room.is_empty() {
+                    break;
+                }
+                // Another root may have asked for it already.
+                let Some(chunk) = self.chunks.get(id).filter(|_| !asks.contains_key(id)) else {
+                    continue;
+                };
+                match chunk.choose(&able, &room) {
+                    Choice::Ask(peer) => {
+                        asks.insert(*id, (peer, chunk.want));
+                        if let Some(left) = room.get_mut(&peer) {
+                            *left -= 1;
+                            if *left == 0 {
+                                room.remove(&peer);
+                            }
+                        }
+                    }
+                    Choice::Busy => {}
+                    Choice::Nobody => fruitless.push(*id),
+                }
+            }
+        }
+        for id in fruitless {
+            self.wait(&id, now);
+        }
+        self.ask(asks.into_values(), out);
+    }
+
+    /// When the next pump has something to do.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let waiting = self.waiting.first().map(|(at, _)| *at);
+        match (waiting, self.paused_until) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Chunks that are wanted and chunks that were asked for: both are bounded.
+    pub(crate) fn load(&self) -> (usize, usize) {
+        (
+            self.chunks.len(),
+            self.in_flight.values().map(BTreeSet::len).sum(),
+        )
+    }
+
+    fn root(&mut self, want: Want, rank: Rank) -> &mut Root {
+        self.roots.entry(want.id).or_insert_with(|| {
+            self.order.insert((Reverse(rank), want.id));
+            Root {
+                want,
+                rank,
+                sessions: BTreeSet::new(),
+                stage: Stage::Unchecked,
+                known: 0,
+                missing: BTreeSet::new(),
+                idle: BTreeSet::new(),
+                look_again: false,
+            }
+        })
+    }
+
+    fn drop_root(&mut self, id: &ChunkId) {
+        let Some(root) = self.roots.remove(id) else {
+            return;
+        };
+        self.order.remove(&(Reverse(root.rank), *id));
+        if root.stage == Stage::Checking {
+            self.checking = self.checking.saturating_sub(1);
+        }
+        for missing in root.missing {
+            let Some(chunk) = self.chunks.get_mut(&missing) else {
+                continue;
+            };
+            chunk.roots.remove(id);
+            if chunk.roots.is_empty() {
+                self.remove_chunk(&missing);
+            }
+        }
+        for session in root.sessions {
+            if let Some(needs) = self.by_session.get_mut(&session) {
+                needs.remove(id);
+            }
+        }
+    }
+
+    fn remove_chunk(&mut self, id: &ChunkId) -> Option<Chunk> {
+        let chunk = self.chunks.remove(id)?;
+        if let ChunkStage::Waiting(at) = chunk.stage {
+            self.waiting.remove(&(at, *id));
+        }
+        Some(chunk)
+    }
+
+    fn add_chunks(&mut self, root_id: ChunkId, wants: &[Want]) {
+        let Some(root) = self.roots.get_mut(&root_id) else {
+            return;
+        };
+        for want in wants {
+            if self.chunks.len() >= limits::WANTS_MAX && !self.chunks.contains_key(&want.id) {
+                root.look_again = true;
+                continue;
+            }
+            if !root.missing.insert(want.id) {
+                continue;
+            }
+            root.known += 1;
+            let chunk = self.chunks.entry(want.id).or_insert_with(|| {
+                let asked = self.in_flight.values().any(|a| a.contains(&want.id));
+                Chunk {
+                    want: *want,
+                    roots: BTreeSet::new(),
+                    stage: if asked {
+                        ChunkStage::Asked
+                    } else {
+                        ChunkStage::Idle
+                    },
+                    tried: BTreeSet::new(),
+                    refused: BTreeSet::new(),
+                    attempts: 0,
+                }
+            });
+            chunk.roots.insert(root_id);
+            if chunk.stage == ChunkStage::Idle {
+                root.idle.insert(want.id);
+            }
+        }
+    }
+
+    fn set_stage(&mut self, id: &ChunkId, stage: ChunkStage) {
+        let Some(chunk) = self.chunks.get_mut(id) else {
+            return;
+        };
+        if let ChunkStage::Waiting(at) = chunk.stage {
+            self.waiting.remove(&(at, *id));
+        }
+        chunk.stage = stage;
+        if let ChunkStage::Waiting(at) = stage {
+            self.waiting.insert((at, *id));
+        }
+        for root in &chunk.roots {
+            let Some(root) = self.roots.get_mut(root) else {
+                continue;
+            };
+            if stage == ChunkStage::Idle {
+                root.idle.insert(*id);
+            } else {
+                root.idle.remove(id);
+            }
+        }
+    }
+
+    /// Everybody was asked, or the link failed: a pause that grows, and never
+    /// the same on two devices.
+    fn wait(&mut self, id: &ChunkId, now: Instant) {
+        let Some(chunk) = self.chunks.get_mut(id) else {
+            return;
+        };
+        chunk.tried.clear();
+        chunk.attempts = chunk.attempts.saturating_add(1);
+        let (first, longest) = limits::FETCH_RETRY_MS;
+        let pause = if chunk.attempts > limits::FETCH_ATTEMPTS_MAX {
+            limits::FETCH_SLOW_MS.0
+        } else {
+            first
+                .saturating_mul(1 << chunk.attempts.saturating_sub(1))
+                .min(longest)
+        };
+        let jitter = self.random() % (pause / 4 + 1);
+        self.set_stage(id, ChunkStage::Waiting(now.after_ms(pause + jitter)));
+    }
+
+    fn release(&mut self, now: Instant) {
+        while let Some((at, id)) = self.waiting.first().copied() {
+            if at > now {
+                break;
+            }
+            self.set_stage(&id, ChunkStage::Idle);
+        }
+    }
+
+    fn look(&mut self, out: &mut Vec<Effect>) {
+        if self.chunks.len() >= limits::WANTS_MAX {
+            return;
+        }
+        for (_, id) in &self.order {
+            if self.checking >= limits::CHECKS_IN_FLIGHT_MAX {
+                break;
+            }
+            let Some(root) = self.roots.get_mut(id) else {
+                continue;
+            };
+            if root.stage == Stage::Unchecked {
+                root.stage = Stage::Checking;
+                self.checking += 1;
+                out.push(Effect::Check(root.want));
+            }
+        }
+    }
+
+    fn ask(&mut self, asks: impl Iterator<Item = (DeviceId, Want)>, out: &mut Vec<Effect>) {
+        let mut by_peer: BTreeMap<DeviceId, Vec<Want>> = BTreeMap::new();
+        for (peer, want) in asks {
+            self.set_stage(&want.id, ChunkStage::Asked);
+            self.in_flight.entry(peer).or_default().insert(want.id);
+            by_peer.entry(peer).or_default().push(want);
+        }
+        for (from, wants) in by_peer {
+            for batch in wants.chunks(limits::FETCH_BATCH_MAX) {
+                out.push(Effect::Fetch {
+                    from,
+                    wants: batch.to_vec(),
+                });
+            }
+        }
+    }
+
+    /// splitmix64: the numbers need only differ, not be secret.
+    fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+enum Choice {
+    Ask(DeviceId),
+    /// Somebody may hold it, but has enough to do.
+    Busy,
+    /// Everybody who may hold it was asked in vain.
+    Nobody,
+}
+
+impl Chunk {
+    /// Sure holders share the work; the others are only asked when there is no
+    /// sure one left.
+    fn choose(&self, able: &[Candidate], room: &BTreeMap<DeviceId, usize>) -> Choice {
+        let left = || {
+            able.iter()
+                .filter(|c| !self.tried.contains(&c.device) && !self.refused.contains(&c.device))
+        };
+        let Some(best) = left().map(|c| c.unsure).min() else {
+            let hopeless = able.iter().all(|c| self.refused.contains(&c.device));
+            return if hopeless {
+                Choice::Busy
+            } else {
+                Choice::Nobody
+            };
+        };
+        left()
+            .filter(|c| c.unsure == best)
+            .filter_map(|c| room.get(&c.device).map(|left| (*left, Reverse(c.device))))
+            .max()
+            .map_or(Choice::Busy, |(_, Reverse(device))| Choice::Ask(device))
+    }
+}

@@ -1,0 +1,311 @@
+//! What the entries say: logs, trust, devices and sessions, as one value that is
+//! built from entries alone. It knows no peer's link, no chunk and no clock.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use crate::entry::{Content, DeviceInfo, Payload, TrustChange, VerifiedEntry};
+use crate::id::{ChunkId, DeviceId, EntryHash, Epoch, LogId, Seq, SessionId};
+use crate::limits;
+use crate::lineage::{Order, SessionRecord, VersionNode};
+use crate::log::{Fit, Frontier, Tip};
+use crate::time::Timestamp;
+use crate::trust::TrustBook;
+
+/// Everything that follows from the entries that we hold.
+#[derive(Debug, Clone)]
+pub(crate) struct Ledger {
+    pub(crate) me: DeviceId,
+    pub(crate) epoch: Epoch,
+    /// The greatest clock seen.
+    pub(crate) lamport: u64,
+    /// The hash of every entry, so that a second entry under an old number is
+    /// recognised however late it comes.
+    logs: BTreeMap<LogId, Vec<EntryHash>>,
+    pub(crate) trust: TrustBook,
+    devices: BTreeMap<DeviceId, (Order, DeviceInfo)>,
+    sessions: BTreeMap<SessionId, SessionRecord>,
+    versions: BTreeMap<EntryHash, SessionId>,
+    by_root: BTreeMap<ChunkId, Vec<EntryHash>>,
+    said: SaidInEpoch,
+}
+
+/// What of our own standing statements is in the log of the current epoch.
+#[derive(Debug, Clone, Default)]
+struct SaidInEpoch {
+    device: bool,
+    trust: BTreeSet<TrustChange>,
+}
+
+/// What a run of entries changed.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    pub(crate) sessions: BTreeSet<SessionId>,
+    pub(crate) versions: Vec<EntryHash>,
+    pub(crate) devices: BTreeSet<DeviceId>,
+    pub(crate) trust: bool,
+}
+
+impl Ledger {
+    pub(crate) fn new(me: DeviceId, epoch: Epoch) -> Self {
+        Self {
+            me,
+            epoch,
+            lamport: 0,
+            logs: BTreeMap::new(),
+            trust: TrustBook::default(),
+            devices: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            versions: BTreeMap::new(),
+            by_root: BTreeMap::new(),
+            said: SaidInEpoch::default(),
+        }
+    }
+
+    /// The log that we write.
+    pub(crate) fn own_log(&self) -> LogId {
+        LogId {
+            device: self.me,
+            epoch: self.epoch,
+        }
+    }
+
+    pub(crate) fn tip(&self, log: &LogId) -> Tip {
+        match self
+            .logs
+            .get(log)
+            .and_then(|l| l.last().map(|h| (l.len(), *h)))
+        {
+            Some((len, hash)) => Tip {
+                seq: Seq(len as u64),
+                hash,
+            },
+            None => Tip::EMPTY,
+        }
+    }
+
+    /// All logs with their last numbers.
+    pub(crate) fn tips(&self) -> impl Iterator<Item = (LogId, Seq)> + '_ {
+        self.logs.iter().map(|(log, l)| (*log, Seq(l.len() as u64)))
+    }
+
+    pub(crate) fn frontier(&self) -> Frontier {
+        Frontier(self.tips().collect())
+    }
+
+    /// How an entry stands to its log, exactly: also a number long past is
+    /// compared with what we hold under it.
+    pub(crate) fn fit(&self, entry: &VerifiedEntry) -> Fit {
+        let log = entry.log();
+        match self.hash_at(&log, entry.seq()) {
+            Some(held) if held == entry.hash() => Fit::Known,
+            Some(_) => Fit::Fork,
+            None => self.tip(&log).compare(entry),
+        }
+    }
+
+    fn hash_at(&self, log: &LogId, seq: Seq) -> Option<EntryHash> {
+        let index = usize::try_from(seq.0.checked_sub(1)?).ok()?;
+        self.logs.get(log)?.get(index).copied()
+    }
+
+    /// Whether there is room for the log of this entry.
+    pub(crate) fn has_room(&self, log: &LogId) -> bool {
+        if self.logs.contains_key(log) || log.device == self.me {
+            return true;
+        }
+        let first = LogId {
+            device: log.device,
+            epoch: Epoch([0; 16]),
+        };
+        let last = LogId {
+            device: log.device,
+            epoch: Epoch([0xff; 16]),
+        };
+        self.logs.len() < limits::FRONTIER_LOGS_MAX
+            && self.logs.range(first..=last).count() < limits::EPOCHS_PER_DEVICE_MAX
+    }
+
+    /// Whether entries of this device are ours to hold.
+    pub(crate) fn accepts(&self, author: &DeviceId) -> bool {
+        *author == self.me || self.trust.trusts(&self.me, author)
+    }
+
+    /// Whether `peer` may be told what `author` says: everybody may have back
+    /// what is his own, and ours is for whom we talk to; the word of a third
+    /// device only goes where the two trust each other, by their own logs.
+    pub(crate) fn entitled(&self, peer: &DeviceId, author: &DeviceId) -> bool {
+        author == peer
+            || *author == self.me
+            || (self.trust.trusts(peer, author) && self.trust.trusts(author, peer))
+    }
+
+    /// Takes in an entry that is the next one of its log.
+    ///
+    /// # Panics
+    /// If it is not: whoever calls has looked.
+    pub(crate) fn apply(&mut self, entry: &VerifiedEntry, changes: &mut Changes) {
+        assert_eq!(
+            self.fit(entry),
+            Fit::Next,
+            "an entry was applied that does not fit"
+        );
+        let header = entry.header();
+        self.logs.entry(header.log).or_default().push(entry.hash());
+        self.lamport = self.lamport.max(header.lamport);
+        let order = Order {
+            lamport: header.lamport,
+            log: header.log,
+            seq: header.seq,
+        };
+        let body = match entry.content() {
+            Content::Known(body) => body,
+            Content::Withheld | Content::Unknown => return,
+        };
+        let author = header.log.device;
+        let own = header.log == self.own_log();
+        match &body.payload {
+            Payload::Device(info) => {
+                self.said.device |= own;
+                let newer = self
+                    .devices
+                    .get(&author)
+                    .is_none_or(|(before, _)| order > *before);
+                if newer {
+                    self.devices.insert(author, (order, info.clone()));
+                    changes.devices.insert(author);
+                }
+            }
+            Payload::Trust(change) => {
+                if own {
+                    self.said.trust.insert(*change);
+                }
+                changes.trust |= self.trust.apply(author, change);
+            }
+            Payload::Version(version) => {
+                let node = VersionNode {
+                    id: entry.hash(),
+                    log: header.log,
+                    seq: header.seq,
+                    lamport: header.lamport,
+                    at: body.at,
+                    version: version.clone(),
+                };
+                for root in node.roots() {
+                    self.by_root.entry(root.id).or_default().push(node.id);
+                }
+                self.versions.insert(node.id, version.session);
+                changes.versions.push(node.id);
+                changes.sessions.insert(version.session);
+                self.sessions
+                    .entry(version.session)
+                    .or_default()
+                    .add_version(node);
+            }
+            Payload::Presence(presence) => {
+                changes.sessions.insert(presence.session);
+                self.sessions
+                    .entry(presence.session)
+                    .or_default()
+                    .add_presence(order, presence, body.at);
+            }
+            Payload::Mark(mark) => {
+                changes.sessions.insert(mark.session);
+                self.sessions
+                    .entry(mark.session)
+                    .or_default()
+                    .add_mark(order, mark);
+            }
+        }
+    }
+
+    /// Goes on in a fresh epoch.
+    ///
+    /// # Panics
+    /// If we ever wrote in that epoch: it is drawn at random.
+    pub(crate) fn new_epoch(&mut self, epoch: Epoch) {
+        let log = LogId {
+            device: self.me,
+            epoch,
+        };
+        assert!(!self.logs.contains_key(&log), "an epoch was used twice");
+        self.epoch = epoch;
+        self.said = SaidInEpoch::default();
+    }
+
+    pub(crate) fn device_info(&self, device: &DeviceId) -> Option<&DeviceInfo> {
+        self.devices.get(device).map(|(_, info)| info)
+    }
+
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = (&SessionId, &SessionRecord)> {
+        self.sessions.iter()
+    }
+
+    pub(crate) fn session(&self, id: &SessionId) -> Option<&SessionRecord> {
+        self.sessions.get(id)
+    }
+
+    pub(crate) fn version(&self, id: &EntryHash) -> Option<&VersionNode> {
+        self.sessions.get(self.versions.get(id)?)?.node(id)
+    }
+
+    /// The versions that consist of this manifest or snapshot.
+    pub(crate) fn versions_of_root(&self, root: &ChunkId) -> impl Iterator<Item = &VersionNode> {
+        self.by_root
+            .get(root)
+            .into_iter()
+            .flatten()
+            .filter_map(|id| self.version(id))
+    }
+
+    /// What we ourselves stand by and have not said in the current epoch, with
+    /// its label, in the order in which it is to be said. See
+    /// [`Machine::restatements`](super::machine::Machine::restatements).
+    pub(crate) fn restatements(
+        &self,
+        is_complete: impl Fn(&ChunkId) -> bool,
+    ) -> Vec<(Payload, Timestamp)> {
+        let mut out = Vec::new();
+        let unlabelled = Timestamp(0);
+        if let (Some(info), false) = (self.device_info(&self.me), self.said.device) {
+            out.push((Payload::Device(info.clone()), unlabelled));
+        }
+        let adds = self.trust.trusted(&self.me).map(|d| TrustChange::Add(*d));
+        let revokes = self
+            .trust
+            .revoked(&self.me)
+            .map(|d| TrustChange::Revoke(*d));
+        let trust = adds.chain(revokes).filter(|c| !self.said.trust.contains(c));
+        out.extend(trust.map(|c| (Payload::Trust(c), unlabelled)));
+        let stale = |log: &LogId| log.device == self.me && log.epoch != self.epoch;
+        for (session, record) in &self.sessions {
+            let mut restated = false;
+            for head in record.heads() {
+                if !stale(&head.log) || !head.roots().all(|r| is_complete(&r.id)) {
+                    continue;
+                }
+                let mut version = head.version.clone();
+                version.parents = alloc::vec![head.id];
+                if let Some((state, _)) = record.state_on(&self.me) {
+                    version.state = state;
+                }
+                out.push((Payload::Version(version), head.at));
+                restated = true;
+            }
+            // A version takes a mark back, so a mark that holds is said again
+            // after it.
+            let done = record.done();
+            let mark = record.mark();
+            if (restated && done)
+                || mark.is_some_and(|(order, value)| stale(&order.log) && value == done)
+            {
+                let mark = crate::entry::Mark {
+                    session: *session,
+                    done,
+                };
+                out.push((Payload::Mark(mark), unlabelled));
+            }
+        }
+        out
+    }
+}

@@ -1,0 +1,463 @@
+//! The one state machine of ccpeer: events in, effects out.
+//!
+//! [`Machine::handle`] never fails, never blocks and never panics on what a peer
+//! sent. Effects are to be carried out in the order given, and `Persist` is a
+//! barrier: what stands after it in the same list, and in every later one, waits
+//! until it is durable. If it cannot be made durable, the machine is to be
+//! thrown away; after that, as after a crash, [`Machine::recover`] is the only
+//! way back. Memory is bounded by the entries held, and by
+//! [`limits`](crate::limits) per linked peer.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::entry::{DeviceInfo, ENTRY_VERSION, Header, Payload, VerifiedEntry};
+use crate::id::{ChunkId, DeviceId, EntryHash, Epoch, LogId, SessionId};
+use crate::limits;
+use crate::lineage::{SessionRecord, VersionNode};
+use crate::log::{Fit, Frontier};
+use crate::manifest::Want;
+use crate::store::{Batch, Recovered};
+use crate::sync::effect::{Effect, Fault, Notice};
+use crate::sync::event::Event;
+pub use crate::sync::fetch::Progress;
+use crate::sync::fetch::{Candidate, Fetch};
+use crate::sync::ledger::{Changes, Ledger};
+use crate::sync::peers::Peer;
+use crate::time::{Instant, Timestamp};
+use crate::wire::Message;
+
+mod exchange;
+#[cfg(test)]
+mod tests;
+
+/// The state of one device, as far as it is shared.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    ledger: Ledger,
+    peers: BTreeMap<DeviceId, Peer>,
+    fetch: Fetch,
+    /// Logs under whose numbers two different things were seen.
+    forked: BTreeSet<LogId>,
+    /// The driver was told to draw a new epoch and has not done so yet.
+    behind_told: bool,
+    /// The wake-up that was asked for last.
+    wake: Option<Instant>,
+}
+
+/// A linked peer, for views.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerView {
+    /// Which device.
+    pub device: DeviceId,
+    /// Entries that it says to hold and that we accept and lack.
+    pub behind: u64,
+    /// Entries of ours, or held for it, that it has not confirmed.
+    pub ahead: u64,
+}
+
+/// How many things a machine keeps at most because of its peers, for checks of
+/// its bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Load {
+    /// Linked peers.
+    pub peers: usize,
+    /// Chunks that are wanted.
+    pub wants: usize,
+    /// Chunks that were asked for.
+    pub in_flight: usize,
+}
+
+impl Machine {
+    /// Rebuilds the state from what a store holds. `seed` spreads retries; two
+    /// devices should not share it.
+    #[must_use]
+    pub fn recover(me: DeviceId, stored: Recovered, seed: u64) -> Self {
+        let mut ledger = Ledger::new(me, stored.epoch);
+        let mut changes = Changes::default();
+        for entry in &stored.entries {
+            // A store that lost the middle of a log gives us its beginning; the
+            // rest comes from peers.
+            if ledger.fit(entry) == Fit::Next {
+                ledger.apply(entry, &mut changes);
+            }
+        }
+        let mut machine = Self {
+            ledger,
+            peers: BTreeMap::new(),
+            fetch: Fetch::new(stored.complete, seed),
+            forked: BTreeSet::new(),
+            behind_told: false,
+            wake: None,
+        };
+        machine.want_heads_of(changes.sessions);
+        machine
+    }
+
+    /// The first effects after [`Machine::recover`].
+    pub fn start(&mut self, now: Instant) -> Vec<Effect> {
+        let mut out = Vec::new();
+        self.settle(now, &mut out);
+        out
+    }
+
+    /// Takes in what happened and says what is to be done about it.
+    ///
+    /// # Panics
+    /// On mistakes of the driver: an appended entry that is not the next one of
+    /// our own log, or an epoch used twice.
+    pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Effect> {
+        let mut out = Vec::new();
+        match event {
+            Event::PeerUp(device) => self.peer_up(device, &mut out),
+            Event::PeerDown(device) => self.forget(&device),
+            Event::Received(from, words) => self.received(from, words, now, &mut out),
+            Event::Append(entry) => self.append(entry, now, &mut out),
+            Event::Checked(want, missing) => {
+                if self.fetch.checked(&want, &missing) {
+                    self.found_whole(&[want.id], &mut out);
+                }
+            }
+            Event::Fetched(want, children) => {
+                let whole = self.fetch.fetched(&want, &children);
+                self.found_whole(&whole, &mut out);
+            }
+            Event::FetchFailed { from, chunk, why } => {
+                if self.fetch.failed(from, &chunk, why, now) {
+                    self.blame(from, Fault::Misbehaviour, &mut out);
+                }
+            }
+            Event::Need(want) => self.fetch.need(want),
+            Event::NewEpoch(epoch) => {
+                self.ledger.new_epoch(epoch);
+                self.behind_told = false;
+                out.push(Effect::Persist(Batch {
+                    epoch: Some(epoch),
+                    ..Batch::default()
+                }));
+            }
+            Event::Tick => self.wake = None,
+        }
+        self.settle(now, &mut out);
+        out
+    }
+
+    /// What to sign in order to state `payload`: the header, and the payload's
+    /// bytes. The signed entry is to be given back by [`Event::Append`] before
+    /// any other event.
+    #[must_use]
+    pub fn draft(&self, payload: &Payload, at: Timestamp) -> (Header, Vec<u8>) {
+        let bytes = payload.to_bytes(at);
+        let log = self.ledger.own_log();
+        let tip = self.ledger.tip(&log);
+        let header = Header {
+            version: ENTRY_VERSION,
+            log,
+            seq: tip.seq.next(),
+            prev: tip.hash,
+            lamport: self.ledger.lamport.saturating_add(1),
+            payload_hash: *blake3::hash(&bytes).as_bytes(),
+            payload_len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+        };
+        (header, bytes)
+    }
+
+    /// What we stand by and have not said in the current epoch: our description,
+    /// our trust, the heads that we wrote, our marks. After `NewEpoch`, and after
+    /// a start, the driver drafts, signs and appends all of it in this order.
+    ///
+    /// Usually empty. It is not after a restored backup or a clone made us start
+    /// a new epoch: what the old log said after the point where it forked never
+    /// reaches those who hold the other branch. Saying it again under the new
+    /// epoch, as versions that grew from the old ones, loses nothing and costs
+    /// no chunk. A head whose chunks are not all here yet is left for the next
+    /// time.
+    #[must_use]
+    pub fn restatements(&self) -> Vec<(Payload, Timestamp)> {
+        self.ledger
+            .restatements(|root| self.fetch.is_complete(root))
+    }
+
+    /// This device.
+    #[must_use]
+    pub fn me(&self) -> DeviceId {
+        self.ledger.me
+    }
+
+    /// The epoch in which it writes.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.ledger.epoch
+    }
+
+    /// How far we hold whose log.
+    #[must_use]
+    pub fn frontier(&self) -> Frontier {
+        self.ledger.frontier()
+    }
+
+    /// Whether we trust a device.
+    #[must_use]
+    pub fn trusts(&self, device: &DeviceId) -> bool {
+        self.ledger.trust.trusts(&self.ledger.me, device)
+    }
+
+    /// Whether a device trusts us, by its own log as far as we hold it.
+    #[must_use]
+    pub fn trusted_by(&self, device: &DeviceId) -> bool {
+        self.ledger.trust.trusts(device, &self.ledger.me)
+    }
+
+    /// The devices that we trust.
+    pub fn trusted(&self) -> impl Iterator<Item = &DeviceId> {
+        self.ledger.trust.trusted(&self.ledger.me)
+    }
+
+    /// The devices that we have revoked.
+    pub fn revoked(&self) -> impl Iterator<Item = &DeviceId> {
+        self.ledger.trust.revoked(&self.ledger.me)
+    }
+
+    /// Everybody's trust, by everybody's own log.
+    #[must_use]
+    pub fn trust(&self) -> &crate::trust::TrustBook {
+        &self.ledger.trust
+    }
+
+    /// What a device says about itself.
+    #[must_use]
+    pub fn device_info(&self, device: &DeviceId) -> Option<&DeviceInfo> {
+        self.ledger.device_info(device)
+    }
+
+    /// All sessions that any entry speaks of.
+    pub fn sessions(&self) -> impl Iterator<Item = (&SessionId, &SessionRecord)> {
+        self.ledger.sessions()
+    }
+
+    /// What is known of a session.
+    #[must_use]
+    pub fn session(&self, id: &SessionId) -> Option<&SessionRecord> {
+        self.ledger.session(id)
+    }
+
+    /// A version by its name.
+    #[must_use]
+    pub fn version_of(&self, id: &EntryHash) -> Option<&VersionNode> {
+        self.ledger.version(id)
+    }
+
+    /// Whether a manifest, or a snapshot, is here with all that it names.
+    #[must_use]
+    pub fn is_complete(&self, root: &ChunkId) -> bool {
+        self.fetch.is_complete(root)
+    }
+
+    /// Whether everything that a version consists of is here.
+    #[must_use]
+    pub fn is_here(&self, version: &VersionNode) -> bool {
+        version.roots().all(|root| self.fetch.is_complete(&root.id))
+    }
+
+    /// How far a manifest, or a snapshot, that is being fetched has come.
+    #[must_use]
+    pub fn progress(&self, root: &ChunkId) -> Option<Progress> {
+        self.fetch.progress(root)
+    }
+
+    /// The linked peers that said that they hold a manifest, or a snapshot,
+    /// whole.
+    #[must_use]
+    pub fn holders(&self, root: &ChunkId) -> Vec<DeviceId> {
+        self.peers
+            .iter()
+            .filter(|(_, p)| p.has_complete(root))
+            .map(|(d, _)| *d)
+            .collect()
+    }
+
+    /// The linked peers.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerView> {
+        let ahead = |device: &DeviceId, peer: &Peer| {
+            self.ledger
+                .tips()
+                .filter(|(log, _)| self.ledger.entitled(device, &log.device))
+                .filter(|(log, _)| !peer.forked.contains(log))
+                .map(|(log, seq)| seq.0.saturating_sub(peer.holds(&log).0))
+                .fold(0, u64::saturating_add)
+        };
+        self.peers
+            .iter()
+            .map(|(d, p)| PeerView {
+                device: *d,
+                behind: p.behind,
+                ahead: ahead(d, p),
+            })
+            .collect()
+    }
+
+    /// Logs of which two branches were seen since the start. We hold one; those
+    /// who hold the other keep it.
+    pub fn forked_logs(&self) -> impl Iterator<Item = &LogId> {
+        self.forked.iter()
+    }
+
+    /// How much is kept because of peers.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let (wants, in_flight) = self.fetch.load();
+        Load {
+            peers: self.peers.len(),
+            wants,
+            in_flight,
+        }
+    }
+
+    fn append(&mut self, entry: VerifiedEntry, now: Instant, out: &mut Vec<Effect>) {
+        assert_eq!(
+            entry.log(),
+            self.ledger.own_log(),
+            "an entry of another log was appended"
+        );
+        assert_eq!(
+            self.ledger.fit(&entry),
+            Fit::Next,
+            "an entry was appended out of order"
+        );
+        let mut complete = Vec::new();
+        if let Some(Payload::Version(version)) = entry.payload() {
+            // Chunks before manifest before entry: what we say, we hold.
+            let roots = version
+                .snapshot
+                .iter()
+                .chain(&version.manifest)
+                .map(|r| r.id);
+            complete.extend(roots.filter(|r| !self.fetch.is_complete(r)));
+            complete.iter().for_each(|r| self.fetch.set_complete(*r));
+        }
+        self.accept(vec![entry], complete, None, now, out);
+    }
+
+    /// These roots are whole, which is durable before anybody hears of it.
+    fn found_whole(&mut self, roots: &[ChunkId], out: &mut Vec<Effect>) {
+        if roots.is_empty() {
+            return;
+        }
+        roots.iter().for_each(|root| self.fetch.set_complete(*root));
+        out.push(Effect::Persist(Batch {
+            complete: roots.to_vec(),
+            ..Batch::default()
+        }));
+        for root in roots {
+            self.tell_complete(root, out);
+        }
+        for root in roots {
+            for version in self.ledger.versions_of_root(root) {
+                if self.is_here(version) {
+                    out.push(Effect::Notice(Notice::Complete(
+                        version.version.session,
+                        version.id,
+                    )));
+                }
+            }
+        }
+    }
+
+    fn tell_complete(&self, root: &ChunkId, out: &mut Vec<Effect>) {
+        for device in self.peers.keys() {
+            let told = self
+                .ledger
+                .versions_of_root(root)
+                .any(|v| self.ledger.entitled(device, &v.log.device));
+            if told {
+                out.push(Effect::Send(*device, Message::Complete(vec![*root])));
+            }
+        }
+    }
+
+    /// Tells the chunks' side what the heads of these sessions consist of: heads
+    /// by us (a lost tail comes back through others) and by those we trust.
+    fn want_heads_of(&mut self, sessions: impl IntoIterator<Item = SessionId>) {
+        for id in sessions {
+            let mut wants: BTreeMap<ChunkId, (Want, u64)> = BTreeMap::new();
+            for head in self
+                .ledger
+                .session(&id)
+                .map(SessionRecord::heads)
+                .unwrap_or_default()
+            {
+                if !self.ledger.accepts(&head.log.device) {
+                    continue;
+                }
+                for want in head.roots() {
+                    wants.insert(want.id, (want, head.lamport));
+                }
+            }
+            self.fetch.set_session(id, &wants);
+        }
+    }
+
+    /// What follows from any event: frontiers that are due, chunks that can be
+    /// asked for, the next wake-up.
+    fn settle(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        self.say_have(now, out);
+        let peers: Vec<DeviceId> = self.peers.keys().copied().collect();
+        let (ledger, linked) = (&self.ledger, &self.peers);
+        self.fetch
+            .pump(|root| candidates(ledger, linked, root), &peers, now, out);
+        let haves = self.peers.values().map(Peer::have_due).min();
+        let due = match (haves, self.fetch.due()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        if let Some(at) = due
+            && self.wake != Some(at)
+        {
+            self.wake = Some(at);
+            out.push(Effect::WakeAt(at));
+        }
+    }
+
+    fn blame(&mut self, device: DeviceId, fault: Fault, out: &mut Vec<Effect>) {
+        let Some(peer) = self.peers.get_mut(&device) else {
+            return;
+        };
+        peer.faults += 1;
+        if peer.faults >= limits::FAULTS_MAX {
+            self.forget(&device);
+            out.push(Effect::Disconnect(device, fault));
+        }
+    }
+
+    fn forget(&mut self, device: &DeviceId) {
+        if self.peers.remove(device).is_some() {
+            self.fetch.peer_down(device);
+        }
+    }
+}
+
+/// Who of the linked peers may hold a root: those who said so, those who wrote
+/// it, and those who hold an entry that names it.
+fn candidates(
+    ledger: &Ledger,
+    linked: &BTreeMap<DeviceId, Peer>,
+    root: &ChunkId,
+) -> Vec<Candidate> {
+    let mut out = Vec::new();
+    for (device, peer) in linked {
+        let mut versions = ledger.versions_of_root(root);
+        let sure = peer.has_complete(root)
+            || ledger
+                .versions_of_root(root)
+                .any(|v| v.log.device == *device);
+        if sure || versions.any(|v| peer.holds(&v.log) >= v.seq) {
+            out.push(Candidate {
+                unsure: !sure,
+                device: *device,
+            });
+        }
+    }
+    out
+}

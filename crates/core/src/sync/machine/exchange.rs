@@ -1,0 +1,396 @@
+//! The machine's talk with its peers: frontiers, entries, and who is told what.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+
+use super::Machine;
+use crate::entry::VerifiedEntry;
+use crate::id::{ChunkId, DeviceId, LogId, Seq};
+use crate::limits;
+use crate::log::{Fit, Frontier};
+use crate::store::Batch;
+use crate::sync::effect::{Effect, Fault, Notice};
+use crate::sync::event::Received;
+use crate::sync::ledger::Changes;
+use crate::sync::peers::Peer;
+use crate::time::Instant;
+use crate::wire::Message;
+
+impl Machine {
+    pub(super) fn peer_up(&mut self, device: DeviceId, out: &mut Vec<Effect>) {
+        self.forget(&device);
+        if !self.trusts(&device) {
+            out.push(Effect::Disconnect(device, Fault::NotTrusted));
+        } else if self.peers.len() >= limits::PEERS_MAX {
+            out.push(Effect::Disconnect(device, Fault::TooMany));
+        } else {
+            // Its first frontier is due at once; see `say_have`.
+            self.peers.insert(device, Peer::default());
+            self.fetch.peer_up();
+        }
+    }
+
+    pub(super) fn received(
+        &mut self,
+        from: DeviceId,
+        words: Received,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        // Words of a link that is gone may still be under way; a device that is
+        // not linked, or was revoked, says nothing to us.
+        if !self.peers.contains_key(&from) {
+            return;
+        }
+        match words {
+            Received::Have(frontier) => self.hear(from, frontier, now, out),
+            Received::Entries(entries) => self.take(from, entries, now, out),
+            Received::Complete(roots) => self.hear_complete(from, &roots, out),
+        }
+    }
+
+    fn hear(&mut self, from: DeviceId, frontier: Frontier, now: Instant, out: &mut Vec<Effect>) {
+        let own = self.ledger.own_log();
+        let behind = frontier.get(&own) > self.ledger.tip(&own).seq;
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return;
+        };
+        let first = peer.hear(frontier, now);
+        peer.count_behind(&self.ledger);
+        if behind {
+            self.tell_behind(out);
+        }
+        self.offer_all(from, now, out);
+        if first {
+            self.tell_heads(from, out);
+        }
+    }
+
+    fn hear_complete(&mut self, from: DeviceId, roots: &[ChunkId], out: &mut Vec<Effect>) {
+        let me = self.me();
+        for root in roots {
+            let Some(peer) = self.peers.get_mut(&from) else {
+                return;
+            };
+            if !peer.note_complete(*root) {
+                continue;
+            }
+            self.fetch.hint(&from, root);
+            let Some(peer) = self.peers.get(&from) else {
+                return;
+            };
+            for version in self.ledger.versions_of_root(root) {
+                if version.log.device == me && version.roots().all(|r| peer.has_complete(&r.id)) {
+                    out.push(Effect::Notice(Notice::Replicated(from, version.id)));
+                }
+            }
+        }
+    }
+
+    /// Entries from a peer: those that are the next of a log that we follow are
+    /// accepted, whoever passes them on.
+    fn take(
+        &mut self,
+        from: DeviceId,
+        entries: Vec<VerifiedEntry>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let mut fresh = Fresh::default();
+        let mut foreign = false;
+        let mut gap = false;
+        let mut forks: BTreeSet<(LogId, Seq)> = BTreeSet::new();
+        for entry in entries {
+            let log = entry.log();
+            if !self.ledger.accepts(&log.device) {
+                // Somebody whom we revoked a moment ago is no fault of the peer.
+                foreign |= !self.ledger.trust.revoked_by(&self.me(), &log.device);
+                continue;
+            }
+            if let Some(peer) = self.peers.get_mut(&from) {
+                peer.showed(log, entry.seq());
+            }
+            match fresh.fit(&entry).unwrap_or_else(|| self.ledger.fit(&entry)) {
+                Fit::Next if self.ledger.has_room(&log) => fresh.push(entry),
+                Fit::Next | Fit::Known => {}
+                Fit::Gap => gap |= !self.forked.contains(&log),
+                Fit::Fork => {
+                    forks.insert((log, entry.seq()));
+                }
+            }
+        }
+        if foreign {
+            self.blame(from, Fault::ForeignLog, out);
+        }
+        let accepted = !fresh.entries.is_empty();
+        if accepted {
+            self.accept(fresh.entries, Vec::new(), Some(from), now, out);
+        }
+        for (log, seq) in forks {
+            self.prove_fork(from, log, seq, out);
+        }
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.count_behind(&self.ledger);
+            if accepted || gap {
+                peer.want_have();
+            }
+        }
+    }
+
+    /// Makes entries durable, passes them on, and says what they changed.
+    pub(super) fn accept(
+        &mut self,
+        entries: Vec<VerifiedEntry>,
+        complete: Vec<ChunkId>,
+        from: Option<DeviceId>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let mut changes = Changes::default();
+        entries
+            .iter()
+            .for_each(|entry| self.ledger.apply(entry, &mut changes));
+        out.push(Effect::Persist(Batch {
+            entries: entries.clone(),
+            complete,
+            epoch: None,
+        }));
+        if changes.trust {
+            self.trust_changed(now, out);
+        }
+        self.pass_on(&entries, from, now, out);
+        self.want_heads_of(changes.sessions.iter().copied());
+        self.report(&changes, out);
+    }
+
+    fn report(&mut self, changes: &Changes, out: &mut Vec<Effect>) {
+        if changes.trust {
+            out.push(Effect::Notice(Notice::Trust));
+        }
+        let devices = changes.devices.iter().map(|d| Notice::Device(*d));
+        let sessions = changes.sessions.iter().map(|s| Notice::Session(*s));
+        out.extend(devices.chain(sessions).map(Effect::Notice));
+        for id in &changes.versions {
+            // A version may consist of what is here already.
+            let Some(node) = self.ledger.version(id).filter(|node| self.is_here(node)) else {
+                continue;
+            };
+            for root in node.roots() {
+                self.tell_complete(&root.id, out);
+            }
+            out.push(Effect::Notice(Notice::Complete(node.version.session, *id)));
+        }
+    }
+
+    /// Gives new entries to every peer that may have them and waits for just
+    /// these. Whoever is further behind gets a range.
+    fn pass_on(
+        &mut self,
+        entries: &[VerifiedEntry],
+        from: Option<DeviceId>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        for run in entries.chunk_by(|a, b| a.log() == b.log()) {
+            let (Some(first), Some(last)) = (run.first(), run.last()) else {
+                continue;
+            };
+            let log = first.log();
+            for device in self.linked().into_iter().filter(|d| Some(*d) != from) {
+                if !self.ledger.entitled(&device, &log.device) {
+                    continue;
+                }
+                let Some(peer) = self.peers.get_mut(&device) else {
+                    continue;
+                };
+                if peer.forked.contains(&log)
+                    || peer.knows(&log).map(Seq::next) != Some(first.seq())
+                {
+                    self.offer(device, log, now, out);
+                    continue;
+                }
+                peer.note_sent(log, Seq(first.seq().0 - 1), last.seq(), now);
+                for message in messages(run) {
+                    out.push(Effect::Send(device, message));
+                }
+            }
+        }
+    }
+
+    /// Sends a peer what it lacks of a log and may have.
+    fn offer(&mut self, to: DeviceId, log: LogId, now: Instant, out: &mut Vec<Effect>) {
+        if !self.ledger.entitled(&to, &log.device) {
+            return;
+        }
+        let upto = self.ledger.tip(&log).seq;
+        let Some(peer) = self.peers.get_mut(&to) else {
+            return;
+        };
+        let Some(after) = peer.knows(&log).filter(|known| *known < upto) else {
+            return;
+        };
+        if peer.forked.contains(&log) {
+            return;
+        }
+        peer.note_sent(log, after, upto, now);
+        out.push(Effect::ServeRange {
+            to,
+            log,
+            after,
+            upto,
+        });
+    }
+
+    /// The peer's own log goes first: what it lost of it may be what makes it
+    /// accept the others.
+    fn offer_all(&mut self, to: DeviceId, now: Instant, out: &mut Vec<Effect>) {
+        let mut logs: Vec<LogId> = self.ledger.tips().map(|(log, _)| log).collect();
+        logs.sort_by_key(|log| (Reverse(log.device == to), *log));
+        for log in logs {
+            self.offer(to, log, now, out);
+        }
+    }
+
+    /// Ends links with those whom we trust no more; the others may be entitled
+    /// to more than before, and we may accept more from them.
+    fn trust_changed(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        for device in self.linked() {
+            if self.trusts(&device) {
+                if let Some(peer) = self.peers.get_mut(&device) {
+                    peer.want_have();
+                    peer.count_behind(&self.ledger);
+                }
+            } else {
+                self.forget(&device);
+                out.push(Effect::Disconnect(device, Fault::NotTrusted));
+            }
+        }
+        for device in self.linked() {
+            self.offer_all(device, now, out);
+        }
+        let sessions: Vec<_> = self.ledger.sessions().map(|(id, _)| *id).collect();
+        self.want_heads_of(sessions);
+    }
+
+    /// Two entries under one number. We keep ours, and let the peer see it: so
+    /// everybody learns of the fork, the author first of all.
+    fn prove_fork(&mut self, from: DeviceId, log: LogId, seq: Seq, out: &mut Vec<Effect>) {
+        let ours = self.ledger.tip(&log).seq.min(seq);
+        let entitled = self.ledger.entitled(&from, &log.device);
+        if let Some(peer) = self.peers.get_mut(&from)
+            && peer.forked.insert(log)
+            && entitled
+            && ours > Seq::ZERO
+        {
+            let after = Seq(ours.0 - 1);
+            out.push(Effect::ServeRange {
+                to: from,
+                log,
+                after,
+                upto: ours,
+            });
+        }
+        if self.forked.insert(log) {
+            out.push(Effect::Notice(Notice::Equivocation(log)));
+        }
+        if log == self.ledger.own_log() {
+            self.tell_behind(out);
+        }
+    }
+
+    fn tell_behind(&mut self, out: &mut Vec<Effect>) {
+        if !core::mem::replace(&mut self.behind_told, true) {
+            out.push(Effect::Notice(Notice::OwnLogBehind));
+        }
+    }
+
+    /// Tells a peer which heads are whole here, newest first.
+    fn tell_heads(&self, to: DeviceId, out: &mut Vec<Effect>) {
+        let mut roots: Vec<(Reverse<u64>, ChunkId)> = Vec::new();
+        for (_, record) in self.ledger.sessions() {
+            for head in record.heads() {
+                if self.ledger.entitled(&to, &head.log.device) {
+                    let whole = head.roots().filter(|r| self.is_complete(&r.id));
+                    roots.extend(whole.map(|r| (Reverse(head.lamport), r.id)));
+                }
+            }
+        }
+        roots.sort_unstable();
+        roots.dedup();
+        roots.truncate(limits::HINTS_AT_START_MAX);
+        for part in roots.chunks(limits::MESSAGE_ENTRIES_MAX) {
+            let ids = part.iter().map(|(_, id)| *id).collect();
+            out.push(Effect::Send(to, Message::Complete(ids)));
+        }
+    }
+
+    /// Says our frontier to whom it is due.
+    pub(super) fn say_have(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        for (device, peer) in &mut self.peers {
+            if peer.have_due() <= now {
+                let have = peer.have_for(device, &self.ledger);
+                out.push(Effect::Send(*device, Message::Have(have.to_wire())));
+                peer.note_have_sent(now);
+            }
+        }
+    }
+
+    fn linked(&self) -> Vec<DeviceId> {
+        self.peers.keys().copied().collect()
+    }
+}
+
+/// Entries of one message that are about to be accepted.
+#[derive(Default)]
+struct Fresh {
+    entries: Vec<VerifiedEntry>,
+}
+
+impl Fresh {
+    /// How an entry stands to those of its log in this message, if there are
+    /// any.
+    fn fit(&self, entry: &VerifiedEntry) -> Option<Fit> {
+        let of_log = || self.entries.iter().rev().filter(|e| e.log() == entry.log());
+        let last = of_log().next()?;
+        let tip = crate::log::Tip {
+            seq: last.seq(),
+            hash: last.hash(),
+        };
+        if let Some(held) = of_log().find(|e| e.seq() == entry.seq()) {
+            return Some(if held.hash() == entry.hash() {
+                Fit::Known
+            } else {
+                Fit::Fork
+            });
+        }
+        // An old number is for the ledger to judge.
+        (entry.seq() > last.seq()).then(|| tip.compare(entry))
+    }
+
+    fn push(&mut self, entry: VerifiedEntry) {
+        self.entries.push(entry);
+    }
+}
+
+/// Entries cut to fit messages.
+fn messages(entries: &[VerifiedEntry]) -> Vec<Message> {
+    let mut out = Vec::new();
+    let mut part = Vec::new();
+    let mut bytes = 0;
+    for entry in entries {
+        let size = entry.signed().size();
+        if part.len() >= limits::MESSAGE_ENTRIES_MAX
+            || (!part.is_empty() && bytes + size > limits::MESSAGE_ENTRY_BYTES)
+        {
+            out.push(Message::Entries(core::mem::take(&mut part)));
+            bytes = 0;
+        }
+        bytes += size;
+        part.push(entry.signed().clone());
+    }
+    if !part.is_empty() {
+        out.push(Message::Entries(part));
+    }
+    out
+}

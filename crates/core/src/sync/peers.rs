@@ -1,0 +1,158 @@
+//! What we know of a device that we are linked with, and when it is to hear our
+//! frontier again. All of it is forgotten when the link goes.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use crate::id::{ChunkId, DeviceId, LogId, Seq};
+use crate::limits;
+use crate::log::Frontier;
+use crate::sync::ledger::Ledger;
+use crate::time::Instant;
+
+/// One linked peer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Peer {
+    /// What it holds by its own word; `None` until its first word, before which
+    /// nothing is offered.
+    said: Option<Frontier>,
+    /// What was sent over this link and not confirmed yet.
+    sent: BTreeMap<LogId, Sent>,
+    /// Logs of which it holds another branch than we do. Both sides have seen
+    /// the proof; more of it would be of no use.
+    pub(crate) forked: BTreeSet<LogId>,
+    /// Manifests and snapshots that it holds whole, by its word.
+    complete: BTreeSet<ChunkId>,
+    /// When it last heard our frontier.
+    have_sent: Option<Instant>,
+    /// It is to hear it soon.
+    have_wanted: bool,
+    /// Entries that it holds and we do not, as far as we accept them.
+    pub(crate) behind: u64,
+    pub(crate) faults: u32,
+}
+
+/// Entries on their way.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    after: Seq,
+    upto: Seq,
+    /// When they were sent, or when the peer last got on with them.
+    at: Instant,
+}
+
+impl Peer {
+    /// How far it knows a log, counting what is on its way. `None` before its
+    /// first word.
+    pub(crate) fn knows(&self, log: &LogId) -> Option<Seq> {
+        let said = self.said.as_ref()?.get(log);
+        Some(self.sent.get(log).map_or(said, |s| s.upto.max(said)))
+    }
+
+    /// How far it holds a log by its own word.
+    pub(crate) fn holds(&self, log: &LogId) -> Seq {
+        self.said.as_ref().map_or(Seq::ZERO, |f| f.get(log))
+    }
+
+    /// Its frontier. True if this is its first word on this link.
+    pub(crate) fn hear(&mut self, frontier: Frontier, now: Instant) -> bool {
+        self.sent.retain(|log, sent| {
+            let held = frontier.get(log);
+            if held >= sent.upto {
+                return false;
+            }
+            if held > sent.after {
+                *sent = Sent {
+                    after: held,
+                    upto: sent.upto,
+                    at: now,
+                };
+                return true;
+            }
+            // Neither arrived nor under way any more: it is offered again.
+            now.since_ms(sent.at) < limits::RANGE_TIMEOUT_MS
+        });
+        self.said.replace(frontier).is_none()
+    }
+
+    /// It holds this log up to `seq`, because it sent us that.
+    pub(crate) fn showed(&mut self, log: LogId, seq: Seq) {
+        if let Some(said) = &mut self.said {
+            let room = said.0.len() < limits::FRONTIER_LOGS_MAX || said.0.contains_key(&log);
+            if room && seq > said.get(&log) {
+                said.0.insert(log, seq);
+            }
+        }
+    }
+
+    /// Entries up to `upto` were sent to it.
+    pub(crate) fn note_sent(&mut self, log: LogId, after: Seq, upto: Seq, now: Instant) {
+        let sent = self.sent.entry(log).or_insert(Sent {
+            after,
+            upto,
+            at: now,
+        });
+        sent.upto = sent.upto.max(upto);
+    }
+
+    /// It holds this whole. True if that is news.
+    pub(crate) fn note_complete(&mut self, root: ChunkId) -> bool {
+        self.complete.len() < limits::HINTS_PER_PEER_MAX && self.complete.insert(root)
+    }
+
+    pub(crate) fn has_complete(&self, root: &ChunkId) -> bool {
+        self.complete.contains(root)
+    }
+
+    /// It is to hear our frontier soon: something changed or is missing.
+    pub(crate) fn want_have(&mut self) {
+        self.have_wanted = true;
+    }
+
+    pub(crate) fn note_have_sent(&mut self, now: Instant) {
+        self.have_sent = Some(now);
+        self.have_wanted = false;
+    }
+
+    /// When it is to hear our frontier next.
+    pub(crate) fn have_due(&self) -> Instant {
+        let Some(sent) = self.have_sent else {
+            return Instant(0);
+        };
+        sent.after_ms(if self.have_wanted {
+            limits::HAVE_PAUSE_MS
+        } else if self.behind > 0 {
+            limits::RANGE_TIMEOUT_MS
+        } else {
+            limits::HAVE_INTERVAL_MS
+        })
+    }
+
+    /// Entries that it holds and that we accept and lack.
+    pub(crate) fn count_behind(&mut self, ledger: &Ledger) {
+        let said = self.said.iter().flat_map(|f| &f.0);
+        self.behind = said
+            .filter(|(log, _)| ledger.accepts(&log.device) && !self.forked.contains(*log))
+            .filter(|(log, _)| ledger.has_room(log))
+            .map(|(log, seq)| seq.0.saturating_sub(ledger.tip(log).seq.0))
+            .fold(0, u64::saturating_add);
+    }
+
+    /// What it is told of our frontier: the logs that it may have, and those
+    /// that it offers us, so that it knows what need not be sent.
+    pub(crate) fn have_for(&self, device: &DeviceId, ledger: &Ledger) -> Frontier {
+        let told = |log: &LogId| {
+            ledger.entitled(device, &log.device)
+                || self
+                    .said
+                    .as_ref()
+                    .is_some_and(|said| said.0.contains_key(log))
+        };
+        Frontier(
+            ledger
+                .tips()
+                .filter(|(log, _)| told(log))
+                .take(limits::FRONTIER_LOGS_MAX)
+                .collect(),
+        )
+    }
+}
