@@ -272,14 +272,18 @@ def talk(lab, machine, prompt, *args):
 
 def moved(text, source, target):
     for old, new in ((source.project, target.project), (source.home, target.home)):
-        text = text.replace(old, new)
+        text = text.replace(old, new).replace(rig.slug(old), rig.slug(new))
     return text
 
 
 def first_difference(got, expected):
     for i, want in enumerate(expected):
-        if i >= len(got) or got[i] != want:
-            return "message block %d is %s, not %s" % (i, str(got[i] if i < len(got) else None)[:300], str(want)[:300])
+        if i >= len(got):
+            return "only %d of %d blocks" % (i, len(expected))
+        if got[i] != want:
+            one, two = str(got[i]), str(want)
+            at = max(0, len(os.path.commonprefix([one, two])) - 60)
+            return "block %d is …%s…, not …%s…" % (i, one[at:][:200], two[at:][:200])
     return "after the history came %s" % str(got[len(expected):])[:300]
 
 
@@ -365,7 +369,7 @@ def self_test():
     api.stop()
     assert rig.slug("/home/ann/a.b_c") == "-home-ann-a-b-c"
     assert rig.last_json('{"a": 1}\n{"b":\n 2}'.splitlines()[0] + "\n") == {"a": 1}
-    assert first_difference([1, 2], [1, 3]).startswith("message block 1")
+    assert first_difference([1, 2], [1, 3]).startswith("block 1 ")
     print("the lab's own tests passed")
 
 
