@@ -1,1 +1,427 @@
-//! stub
+//! What we keep: entries, chunks and notes in one file, crash-safe. Built on
+//! redb, of which nothing is seen outside. Knows no network, no Claude Code and
+//! no async; every call may block and belongs on a blocking thread.
+//!
+//! The promises: what a call has acknowledged survives any crash, power cut or
+//! full disk. A call that failed has written nothing that is taken for granted
+//! later. What is read is what was written, or an error: every row can tell.
+//! Writers that wait at the same time share one transaction, so many small
+//! writes cost as much as a few.
+//!
+//! [`Store`] is the door; FORMAT.md describes every byte behind it.
+#![warn(missing_docs)]
+#![warn(clippy::indexing_slicing)]
+
+mod backend;
+mod chunks;
+mod disk;
+mod error;
+mod log;
+mod notes;
+mod queue;
+mod tables;
+mod walk;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+
+use ccpeer_core::entry::SignedEntry;
+use ccpeer_core::id::{ChunkId, Epoch, LogId, Seq};
+use ccpeer_core::limits;
+use ccpeer_core::manifest::{ChunkRef, Segment, Want};
+use ccpeer_core::store::{Batch, Recovered};
+use redb::{ReadableTable as _, ReadableTableMetadata as _};
+
+pub use error::{Place, StoreError};
+pub use notes::{Namespace, NoteWrite};
+pub use redb::StorageBackend;
+pub use walk::SegmentReader;
+
+use disk::Disk;
+use error::Trouble;
+use queue::{Job, Queue};
+use tables::{ALL, FORMAT, META, META_EPOCH, META_FORMAT};
+
+/// What a new store is given. An existing one keeps what it has.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// The epoch to write in, drawn at random by the caller.
+    pub fresh_epoch: Epoch,
+}
+
+/// The store of one device. Shared between threads; all methods may block.
+pub struct Store {
+    disk: Disk,
+    queue: Queue,
+}
+
+/// Sizes, to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// Length of the file. It may be sparse.
+    pub file_bytes: u64,
+    /// Chunks held.
+    pub chunks: u64,
+    /// Entries held, of all logs.
+    pub entries: u64,
+    /// Bytes of all chunks, as they were given.
+    pub raw_bytes: u64,
+    /// Bytes of all chunks, as they are kept.
+    pub packed_bytes: u64,
+}
+
+impl Store {
+    /// Opens the store in this file, or creates it, readable by its owner alone.
+    ///
+    /// # Errors
+    /// `Locked` if another process has it open, `Newer` if a newer ccpeer has
+    /// written it, `Corrupt` if it is not a store (any more).
+    pub fn open(path: &Path, options: &Options) -> Result<Self, StoreError> {
+        let path = path.to_owned();
+        Self::over(Box::new(move || backend::open_file(&path)), options)
+    }
+
+    /// Opens a store in anything that redb can write to. `open` is called for the
+    /// start, and again after each failure of the backend that it gave.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn with_backend<B: StorageBackend>(
+        open: impl Fn() -> io::Result<B> + Send + Sync + 'static,
+        options: &Options,
+    ) -> Result<Self, StoreError> {
+        Self::over(
+            Box::new(move || Ok(Box::new(open()?) as Box<dyn StorageBackend>)),
+            options,
+        )
+    }
+
+    fn over(open: backend::Opener, options: &Options) -> Result<Self, StoreError> {
+        let store = Self {
+            disk: Disk::open(open)?,
+            queue: Queue::default(),
+        };
+        if store
+            .disk
+            .read(|txn| Ok(txn.list_tables()?.next().is_none()))?
+        {
+            store.found(options.fresh_epoch)?;
+        }
+        store.disk.read(check_format)?;
+        Ok(store)
+    }
+
+    /// The first transaction of a new store.
+    fn found(&self, epoch: Epoch) -> Result<(), StoreError> {
+        self.disk.write(|txn| {
+            for table in ALL {
+                txn.open_table(table)?;
+            }
+            let mut meta = txn.open_table(META)?;
+            let format = tables::seal(&META, META_FORMAT, &FORMAT.to_le_bytes());
+            meta.insert(META_FORMAT, format.as_slice())?;
+            let epoch = tables::seal(&META, META_EPOCH, &epoch.0);
+            meta.insert(META_EPOCH, epoch.as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// Makes a batch durable, all of it or nothing. Entries that are held already
+    /// are skipped; one that is held without its payload is given it.
+    ///
+    /// # Errors
+    /// `Wrong` if an entry does not continue its log.
+    pub fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.queue
+            .run(&self.disk, Job::Commit(log::Rows::of(batch)))
+    }
+
+    /// Everything that was committed, each log in order. Checks everything but
+    /// signatures; those were checked before the entries went in.
+    ///
+    /// # Errors
+    /// `Corrupt` with the first entry that is not what was written.
+    pub fn recovered(&self) -> Result<Recovered, StoreError> {
+        self.disk.read(log::recovered)
+    }
+
+    /// Entries of a log with `after < seq <= upto`, as many as fit `bytes_max`
+    /// by [`SignedEntry::size`], at least one.
+    ///
+    /// # Errors
+    /// `Corrupt` if one of them is not what was written.
+    pub fn range(
+        &self,
+        log: LogId,
+        after: Seq,
+        upto: Seq,
+        bytes_max: usize,
+    ) -> Result<Vec<SignedEntry>, StoreError> {
+        self.disk
+            .read(|txn| log::range(txn, log, after, upto, bytes_max))
+    }
+
+    /// Keeps chunks durably; those that are here already are skipped. One
+    /// transaction, or several if there is more than
+    /// [`limits::STORE_COMMIT_BYTES_MAX`] to write.
+    ///
+    /// # Errors
+    /// `Wrong`, with nothing written, if a chunk is too long or does not have its
+    /// id. After any other error some of the chunks may have been kept.
+    pub fn put_chunks(&self, chunks: &[(ChunkId, Vec<u8>)]) -> Result<(), StoreError> {
+        let ids: Vec<ChunkId> = chunks.iter().map(|c| c.0).collect();
+        let here = self.has(&ids)?;
+        for (id, content) in chunks {
+            chunks::check(*id, content)?;
+        }
+        let mut packer = chunks::Packer::new();
+        let mut load = Vec::new();
+        let mut bytes = 0;
+        for ((id, content), _) in chunks.iter().zip(here).filter(|(_, here)| !here) {
+            let packed = packer.pack(*id, content)?;
+            bytes += packed.bytes();
+            load.push(packed);
+            if bytes >= limits::STORE_COMMIT_BYTES_MAX {
+                bytes = 0;
+                self.queue
+                    .run(&self.disk, Job::Chunks(std::mem::take(&mut load)))?;
+            }
+        }
+        if load.is_empty() {
+            return Ok(());
+        }
+        self.queue.run(&self.disk, Job::Chunks(load))
+    }
+
+    /// The content of a chunk, checked against its id.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is damaged. It is forgotten then: [`Store::has`] denies it,
+    /// manifests that refer to it are no longer complete, and it can be put again.
+    pub fn get_chunk(&self, id: &ChunkId) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.disk.read(|txn| chunks::get(txn, id))? {
+            None => Ok(None),
+            Some(Ok(content)) => Ok(Some(content)),
+            Some(Err(why)) => {
+                tracing::warn!(chunk = %id, why, "chunk is damaged, to be fetched again");
+                if let Err(error) = self.quarantine(&[*id]) {
+                    // It is found again the next time; never served in between.
+                    tracing::warn!(chunk = %id, %error, "damaged chunk could not be struck off");
+                }
+                Err(StoreError::corrupt(Place::Chunk(*id), why))
+            }
+        }
+    }
+
+    /// Strikes chunks off the list of what we hold, so that they are fetched
+    /// again, and returns the manifests that are no longer complete by that.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    pub fn quarantine(&self, ids: &[ChunkId]) -> Result<Vec<ChunkId>, StoreError> {
+        // First off the list: what follows reads manifests, which may be damaged
+        // themselves, and must not come back here.
+        let forget = chunks::Amendment {
+            forget: ids.to_vec(),
+            ..Default::default()
+        };
+        self.queue.run(&self.disk, Job::Amend(forget))?;
+        let set: BTreeSet<ChunkId> = ids.iter().copied().collect();
+        let mut incomplete = Vec::new();
+        for manifest in self.complete()? {
+            match walk::refers_to(self, manifest, &set) {
+                Ok(false) => {}
+                Ok(true) | Err(StoreError::Wrong { .. }) => incomplete.push(manifest),
+                Err(e) => return Err(e),
+            }
+        }
+        if !incomplete.is_empty() {
+            let amend = chunks::Amendment {
+                incomplete: incomplete.clone(),
+                ..Default::default()
+            };
+            self.queue.run(&self.disk, Job::Amend(amend))?;
+        }
+        Ok(incomplete)
+    }
+
+    /// Which of these we hold, in the order asked. Does not read content.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn has(&self, ids: &[ChunkId]) -> Result<Vec<bool>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.disk.read(|txn| chunks::has(txn, ids))
+    }
+
+    /// Manifests that were committed as complete.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn complete(&self) -> Result<BTreeSet<ChunkId>, StoreError> {
+        self.disk.read(|txn| {
+            let mut ids = BTreeSet::new();
+            for row in txn.open_table(tables::COMPLETE)?.iter()? {
+                ids.extend(tables::id_of(row?.0.value()));
+            }
+            Ok(ids)
+        })
+    }
+
+    /// What of this want, and of everything that it refers to, we do not hold: the
+    /// want itself if even that is absent. What lies behind an absent list page
+    /// is not known; ask again when it is there.
+    ///
+    /// # Errors
+    /// `Wrong` if a chunk is not of its kind, or refers to more than
+    /// [`limits::WANTS_MAX`] chunks: the author's fault.
+    pub fn missing(&self, want: Want) -> Result<Vec<Want>, StoreError> {
+        walk::missing(self, want)
+    }
+
+    /// All chunk references of a segment, in order.
+    ///
+    /// # Errors
+    /// `Absent` if a list page is not here, `Wrong` if it is none.
+    pub fn segment_refs(&self, segment: &Segment) -> Result<Vec<ChunkRef>, StoreError> {
+        walk::segment_refs(self, segment)
+    }
+
+    /// The content of a segment, chunk by chunk, in bounded memory.
+    #[must_use]
+    pub fn read_segment(&self, segment: &Segment) -> SegmentReader<'_> {
+        SegmentReader::new(self, segment)
+    }
+
+    /// A note.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is not what was written.
+    pub fn note(&self, ns: Namespace, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.disk.read(|txn| notes::one(txn, ns, key))
+    }
+
+    /// All notes of a namespace, `(key, value)` in the order of their keys.
+    /// Damaged ones are left out; [`Store::verify`] names them.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn notes(&self, ns: Namespace) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        self.notes_from(ns, &[], usize::MAX)
+    }
+
+    /// At most `max` notes of a namespace, from the first key that is not less
+    /// than `start`. To go on, start with the last key and a zero byte.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn notes_from(
+        &self,
+        ns: Namespace,
+        start: &[u8],
+        max: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        self.disk.read(|txn| notes::some(txn, ns, start, max))
+    }
+
+    /// Changes notes durably, all of them or none.
+    ///
+    /// # Errors
+    /// `Wrong` if a key or value exceeds its bound.
+    pub fn put_notes(&self, writes: &[NoteWrite]) -> Result<(), StoreError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let rows = writes
+            .iter()
+            .map(notes::Row::of)
+            .collect::<Result<_, _>>()?;
+        self.queue.run(&self.disk, Job::Notes(rows))
+    }
+
+    /// Sizes, without reading anything large.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn stats(&self) -> Result<Stats, StoreError> {
+        self.disk.read(|txn| {
+            let totals = chunks::Totals::read(&txn.open_table(META)?)?;
+            Ok(Stats {
+                file_bytes: self.disk.len(),
+                chunks: chunks::count(txn)?,
+                entries: txn.open_table(tables::ENTRIES)?.len()?,
+                raw_bytes: totals.raw,
+                packed_bytes: totals.packed,
+            })
+        })
+    }
+}
+
+/// A newer ccpeer may have changed anything but this row.
+fn check_format(txn: &redb::ReadTransaction) -> Result<(), Trouble> {
+    let damaged = |why: &str| StoreError::corrupt(Place::Meta, why);
+    let meta = txn.open_table(META)?;
+    let row = meta
+        .get(META_FORMAT)?
+        .ok_or_else(|| damaged("the format is missing"))?;
+    let value = tables::unseal(&META, META_FORMAT, row.value());
+    let found = value
+        .and_then(|v| v.try_into().ok().map(u32::from_le_bytes))
+        .ok_or_else(|| damaged("the format is unreadable"))?;
+    if found > FORMAT {
+        return Err(StoreError::Newer {
+            found,
+            known: FORMAT,
+        }
+        .into());
+    }
+    Ok(())
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}
+
+macro_rules! core_store {
+    ($kind:ty) => {
+        impl ccpeer_core::store::Store for $kind {
+            type Error = StoreError;
+
+            fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+                Store::commit(self, batch)
+            }
+            fn recovered(&self) -> Result<Recovered, StoreError> {
+                Store::recovered(self)
+            }
+            fn range(
+                &self,
+                log: LogId,
+                after: Seq,
+                upto: Seq,
+                bytes_max: usize,
+            ) -> Result<Vec<SignedEntry>, StoreError> {
+                Store::range(self, log, after, upto, bytes_max)
+            }
+            fn put_chunks(&mut self, chunks: &[(ChunkId, Vec<u8>)]) -> Result<(), StoreError> {
+                Store::put_chunks(self, chunks)
+            }
+            fn get_chunk(&self, id: &ChunkId) -> Result<Option<Vec<u8>>, StoreError> {
+                Store::get_chunk(self, id)
+            }
+            fn has(&self, ids: &[ChunkId]) -> Result<Vec<bool>, StoreError> {
+                Store::has(self, ids)
+            }
+        }
+    };
+}
+
+core_store!(Store);
+core_store!(&Store);

@@ -1,0 +1,374 @@
+//! Chunks: packed, cut into parts, kept by their hash, and checked against it
+//! every time they are read. Knows no manifest.
+
+use std::borrow::Cow;
+
+use ccpeer_core::id::ChunkId;
+use ccpeer_core::limits;
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
+use zstd::bulk::{Compressor, Decompressor};
+
+use crate::error::{Place, StoreError, Trouble};
+use crate::tables::{CHUNKS, COMPLETE, HAVE, Have, META, META_TOTALS, TAILS};
+use crate::tables::{cut, part_key, seal, unseal};
+
+/// How a packed chunk is written, its first byte.
+const RAW: u8 = 0;
+const ZSTD: u8 = 1;
+/// Method and length of the content.
+const HEAD_LEN: usize = 5;
+const ZSTD_LEVEL: i32 = 3;
+/// A frame that asks for a larger window is none of ours.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
+/// A chunk as it lies in the tables, before it is cut.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    id: ChunkId,
+    raw_len: u32,
+    bytes: Vec<u8>,
+}
+
+impl Packed {
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len() + 128
+    }
+
+    fn have(&self) -> Have {
+        let packed_len = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        Have {
+            raw_len: self.raw_len,
+            packed_len,
+        }
+    }
+}
+
+/// Packs chunks one after the other.
+pub(crate) struct Packer {
+    zstd: Option<Compressor<'static>>,
+}
+
+impl Packer {
+    pub(crate) fn new() -> Self {
+        // Without a compressor (no memory for one) chunks are kept as they are.
+        Self {
+            zstd: Compressor::new(ZSTD_LEVEL).ok(),
+        }
+    }
+
+    /// Checks a chunk against its id and packs it.
+    pub(crate) fn pack(&mut self, id: ChunkId, content: &[u8]) -> Result<Packed, StoreError> {
+        check(id, content)?;
+        let small = self.zstd.as_mut().and_then(|z| z.compress(content).ok());
+        let (method, body) = match &small {
+            Some(small) if small.len() < content.len() => (ZSTD, small.as_slice()),
+            _ => (RAW, content),
+        };
+        let raw_len = u32::try_from(content.len()).unwrap_or(u32::MAX);
+        let mut bytes = Vec::with_capacity(HEAD_LEN + body.len());
+        bytes.push(method);
+        bytes.extend_from_slice(&raw_len.to_le_bytes());
+        bytes.extend_from_slice(body);
+        Ok(Packed { id, raw_len, bytes })
+    }
+}
+
+/// Whether content may be kept under this id.
+pub(crate) fn check(id: ChunkId, content: &[u8]) -> Result<(), StoreError> {
+    let refused = |why| {
+        Err(StoreError::Wrong {
+            place: Place::Chunk(id),
+            why,
+        })
+    };
+    if content.len() > limits::CHUNK_BYTES_MAX {
+        return refused("it is too long");
+    }
+    if ChunkId::of(content) != id {
+        return refused("its content has another hash");
+    }
+    Ok(())
+}
+
+/// The content of packed bytes, if it is what the id says. Never takes more
+/// memory than the longest chunk, whatever the bytes claim.
+pub(crate) fn unpack(id: &ChunkId, packed: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let (head, body) = packed
+        .split_first_chunk::<HEAD_LEN>()
+        .ok_or("it is cut off")?;
+    let [method, len @ ..] = *head;
+    let raw_len = u32::from_le_bytes(len) as usize;
+    if raw_len > limits::CHUNK_BYTES_MAX {
+        return Err("its length is impossible");
+    }
+    let content = match method {
+        RAW => Cow::Borrowed(body),
+        ZSTD => {
+            let mut zstd = Decompressor::new().map_err(|_| "it cannot be unpacked")?;
+            zstd.window_log_max(ZSTD_WINDOW_LOG_MAX)
+                .map_err(|_| "it cannot be unpacked")?;
+            Cow::Owned(
+                zstd.decompress(body, raw_len)
+                    .map_err(|_| "it cannot be unpacked")?,
+            )
+        }
+        _ => return Err("its packing is unknown"),
+    };
+    if content.len() != raw_len {
+        return Err("its length differs");
+    }
+    if ChunkId::of(&content) != *id {
+        return Err("its hash differs");
+    }
+    Ok(content.into_owned())
+}
+
+pub(crate) fn apply(chunks: &[Packed], txn: &WriteTransaction) -> Result<(), Trouble> {
+    let mut have = txn.open_table(HAVE)?;
+    let mut parts = txn.open_table(CHUNKS)?;
+    let mut tails = txn.open_table(TAILS)?;
+    let mut totals = Totals::read(&txn.open_table(META)?)?;
+    for chunk in chunks {
+        let id = chunk.id.0.as_slice();
+        if have.get(id)?.is_some() {
+            continue;
+        }
+        let mut rest = chunk.bytes.as_slice();
+        let mut part = 0u8;
+        for len in cut(rest.len()) {
+            let (here, after) = rest.split_at(len);
+            rest = after;
+            parts.insert(part_key(&chunk.id, part).as_slice(), here)?;
+            part += 1;
+        }
+        // What is left of a damaged predecessor that was packed differently.
+        while parts
+            .remove(part_key(&chunk.id, part).as_slice())?
+            .is_some()
+        {
+            part += 1;
+        }
+        tails.insert(id, rest)?;
+        have.insert(id, chunk.have().to_row().as_slice())?;
+        totals.add(chunk.have());
+    }
+    totals.write(txn)
+}
+
+/// Which of these are there.
+pub(crate) fn has(txn: &ReadTransaction, ids: &[ChunkId]) -> Result<Vec<bool>, Trouble> {
+    let have = txn.open_table(HAVE)?;
+    let mut out = Vec::with_capacity(ids.len());
+    for id in ids {
+        out.push(have.get(id.0.as_slice())?.is_some());
+    }
+    Ok(out)
+}
+
+/// A chunk's content. The inner error says why it is damaged.
+pub(crate) fn get(
+    txn: &ReadTransaction,
+    id: &ChunkId,
+) -> Result<Option<Result<Vec<u8>, &'static str>>, Trouble> {
+    let Some(row) = txn.open_table(HAVE)?.get(id.0.as_slice())? else {
+        return Ok(None);
+    };
+    let Some(have) = Have::from_row(row.value()) else {
+        return Ok(Some(Err("its length is unknown")));
+    };
+    Ok(Some(match gather(txn, id, have.packed_len as usize)? {
+        Some(packed) => unpack(id, &packed),
+        None => Err("a part of it is missing"),
+    }))
+}
+
+/// A chunk that is in the tables but not listed: set aside as damaged, and then
+/// found to be whole after all (a failing memory, a cable).
+pub(crate) fn find_unlisted(
+    txn: &ReadTransaction,
+    id: &ChunkId,
+) -> Result<Option<(Vec<u8>, Have)>, Trouble> {
+    let parts = txn.open_table(CHUNKS)?;
+    let mut packed = Vec::new();
+    for part in 0..=u8::MAX {
+        let Some(row) = parts.get(part_key(id, part).as_slice())? else {
+            break;
+        };
+        packed.extend_from_slice(row.value());
+    }
+    if let Some(row) = txn.open_table(TAILS)?.get(id.0.as_slice())? {
+        packed.extend_from_slice(row.value());
+    }
+    let Ok(content) = unpack(id, &packed) else {
+        return Ok(None);
+    };
+    let len = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let have = Have {
+        raw_len: len(&content),
+        packed_len: len(&packed),
+    };
+    Ok(Some((content, have)))
+}
+
+fn gather(txn: &ReadTransaction, id: &ChunkId, len: usize) -> Result<Option<Vec<u8>>, Trouble> {
+    if len > limits::CHUNK_BYTES_MAX + HEAD_LEN {
+        return Ok(None);
+    }
+    let mut packed = Vec::with_capacity(len);
+    let lengths = cut(len);
+    if !lengths.is_empty() {
+        let parts = txn.open_table(CHUNKS)?;
+        for (part, _) in (0u8..).zip(&lengths) {
+            let Some(row) = parts.get(part_key(id, part).as_slice())? else {
+                return Ok(None);
+            };
+            packed.extend_from_slice(row.value());
+        }
+    }
+    let Some(tail) = txn.open_table(TAILS)?.get(id.0.as_slice())? else {
+        return Ok(None);
+    };
+    packed.extend_from_slice(tail.value());
+    Ok((packed.len() == len).then_some(packed))
+}
+
+/// What was found out about what we hold.
+#[derive(Debug, Default)]
+pub(crate) struct Amendment {
+    /// Damaged: no longer listed, so that they are fetched again. Their bytes stay
+    /// until then.
+    pub(crate) forget: Vec<ChunkId>,
+    /// Whole after all.
+    pub(crate) adopt: Vec<(ChunkId, Have)>,
+    /// Manifests that are not complete (any more).
+    pub(crate) incomplete: Vec<ChunkId>,
+    /// Totals, counted anew.
+    pub(crate) recount: bool,
+}
+
+impl Amendment {
+    pub(crate) fn bytes(&self) -> usize {
+        (self.forget.len() + self.adopt.len() + self.incomplete.len()) * 64
+    }
+
+    pub(crate) fn apply(&self, txn: &WriteTransaction) -> Result<(), Trouble> {
+        let mut have = txn.open_table(HAVE)?;
+        let mut totals = Totals::read(&txn.open_table(META)?)?;
+        for id in &self.forget {
+            if let Some(row) = have.remove(id.0.as_slice())? {
+                Have::from_row(row.value()).inspect(|h| totals.subtract(*h));
+            }
+        }
+        for (id, row) in &self.adopt {
+            if have
+                .insert(id.0.as_slice(), row.to_row().as_slice())?
+                .is_none()
+            {
+                totals.add(*row);
+            }
+        }
+        let mut complete = txn.open_table(COMPLETE)?;
+        for id in &self.incomplete {
+            complete.remove(id.0.as_slice())?;
+        }
+        if self.recount {
+            totals = Totals::default();
+            for row in have.iter()? {
+                Have::from_row(row?.1.value()).inspect(|h| totals.add(*h));
+            }
+        }
+        totals.write(txn)
+    }
+}
+
+/// Sums over all listed chunks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) raw: u64,
+    pub(crate) packed: u64,
+}
+
+impl Totals {
+    /// The stored sums; zero where they cannot be read, because they are only
+    /// shown.
+    pub(crate) fn read(
+        meta: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    ) -> Result<Self, Trouble> {
+        let row = meta.get(META_TOTALS)?;
+        let value = row
+            .as_ref()
+            .and_then(|r| unseal(&META, META_TOTALS, r.value()));
+        let read = |value: &[u8]| {
+            let (raw, packed) = value.split_first_chunk::<8>()?;
+            let packed = u64::from_le_bytes(packed.try_into().ok()?);
+            Some(Self {
+                raw: u64::from_le_bytes(*raw),
+                packed,
+            })
+        };
+        Ok(value.and_then(read).unwrap_or_default())
+    }
+
+    fn write(self, txn: &WriteTransaction) -> Result<(), Trouble> {
+        let mut value = [0; 16];
+        let (raw, packed) = value.split_at_mut(8);
+        raw.copy_from_slice(&self.raw.to_le_bytes());
+        packed.copy_from_slice(&self.packed.to_le_bytes());
+        let row = seal(&META, META_TOTALS, &value);
+        txn.open_table(META)?.insert(META_TOTALS, row.as_slice())?;
+        Ok(())
+    }
+
+    fn add(&mut self, have: Have) {
+        self.raw = self.raw.saturating_add(u64::from(have.raw_len));
+        self.packed = self.packed.saturating_add(u64::from(have.packed_len));
+    }
+
+    fn subtract(&mut self, have: Have) {
+        self.raw = self.raw.saturating_sub(u64::from(have.raw_len));
+        self.packed = self.packed.saturating_sub(u64::from(have.packed_len));
+    }
+}
+
+/// Number of listed chunks.
+pub(crate) fn count(txn: &ReadTransaction) -> Result<u64, Trouble> {
+    Ok(txn.open_table(HAVE)?.len()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packing_comes_back_and_lies_are_found() {
+        let noise: Vec<u8> = (0..5000u32)
+            .flat_map(|i| *blake3::hash(&i.to_le_bytes()).as_bytes())
+            .collect();
+        for content in [vec![], vec![7], vec![b'x'; 100_000], noise] {
+            let id = ChunkId::of(&content);
+            let packed = Packer::new().pack(id, &content).unwrap();
+            assert!(packed.bytes.len() <= content.len() + HEAD_LEN);
+            assert_eq!(unpack(&id, &packed.bytes).as_ref(), Ok(&content));
+            for delta in [-1i64, 1, 1 << 20, 1 << 31] {
+                let mut lie = packed.bytes.clone();
+                let len =
+                    u32::try_from((content.len() as i64 + delta).rem_euclid(1 << 32)).unwrap();
+                lie[1..5].copy_from_slice(&len.to_le_bytes());
+                assert!(unpack(&id, &lie).is_err(), "length off by {delta}");
+            }
+        }
+        let id = ChunkId::of(b"x");
+        assert!(Packer::new().pack(id, b"y").is_err());
+        assert!(unpack(&id, b"").is_err());
+        assert!(unpack(&id, &[9, 1, 0, 0, 0, b'x']).is_err());
+    }
+
+    #[test]
+    fn k_n05_a_bomb_is_not_unpacked() {
+        let bomb = zstd::bulk::compress(&vec![0; 64 * 1024 * 1024], 3).unwrap();
+        let mut packed = vec![ZSTD];
+        packed.extend_from_slice(&1000u32.to_le_bytes());
+        packed.extend_from_slice(&bomb);
+        assert!(unpack(&ChunkId([0; 32]), &packed).is_err());
+    }
+}

@@ -1,0 +1,246 @@
+//! The open database, and how it is opened again after a failure. Knows
+//! transactions, but no table's meaning.
+//!
+//! redb gives up a handle after the first failed read, write or sync, and that
+//! is right: after a failed sync nobody can say what is on the disk. So the
+//! handle is dropped and the file opened anew, which recovers the last commit
+//! that is known to be durable. What was under way is reported as failed, never
+//! retried as if nothing had happened.
+//!
+//! Where even opening fails for want of space, the store goes on read-only, over
+//! an [`Overlay`]; each write tries to open the real thing first.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use ccpeer_core::limits;
+use redb::{
+    Builder, Database, ReadTransaction, ReadableDatabase, StorageBackend, WriteTransaction,
+};
+
+use crate::backend::{self, Backing, Opener, Overlay};
+use crate::error::{StoreError, Trouble, guarded};
+
+/// One store's bytes and the database in them.
+pub(crate) struct Disk {
+    open: Opener,
+    state: RwLock<State>,
+    len: Arc<AtomicU64>,
+}
+
+struct State {
+    /// `None` while opening fails.
+    db: Option<Opened>,
+    /// Rises with every opening, so that of several callers who met the same
+    /// failure only one opens anew.
+    generation: u64,
+}
+
+struct Opened {
+    db: Database,
+    mode: Mode,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Full,
+    ReadOnly,
+}
+
+impl Disk {
+    /// Opens the database, creating one in an empty backend.
+    pub(crate) fn open(open: Opener) -> Result<Self, StoreError> {
+        let len = Arc::new(AtomicU64::new(0));
+        let db = open_full(&open, &len)?;
+        let state = State {
+            db: Some(Opened {
+                db,
+                mode: Mode::Full,
+            }),
+            generation: 0,
+        };
+        Ok(Self {
+            open,
+            state: RwLock::new(state),
+            len,
+        })
+    }
+
+    /// Bytes of the file.
+    pub(crate) fn len(&self) -> u64 {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// Runs `f` in a read transaction. `f` may run twice, and must not call back
+    /// into this disk.
+    pub(crate) fn read<T>(
+        &self,
+        f: impl Fn(&ReadTransaction) -> Result<T, Trouble>,
+    ) -> Result<T, StoreError> {
+        self.with(Mode::ReadOnly, |db| f(&db.begin_read()?))
+    }
+
+    /// Runs `f` in a write transaction and makes it durable. `f` may run twice,
+    /// and must not call back into this disk. One caller at a time.
+    pub(crate) fn write<T>(
+        &self,
+        f: impl Fn(&WriteTransaction) -> Result<T, Trouble>,
+    ) -> Result<T, StoreError> {
+        self.with(Mode::Full, |db| {
+            let mut txn = db.begin_write()?;
+            // Two-phase: what a crash leaves is exactly one of two states, and
+            // not by grace of a checksum that an attacker could have met.
+            txn.set_two_phase_commit(true);
+            txn.set_quick_repair(true);
+            let out = f(&txn)?;
+            txn.commit()?;
+            Ok(out)
+        })
+    }
+
+    /// Lets redb walk the whole file and compare every checksum. Holds up
+    /// everybody else. `false`: it was damaged and redb repaired it.
+    pub(crate) fn check_integrity(&self) -> Result<bool, StoreError> {
+        let generation = {
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            let Some(opened) = state.db.as_mut().filter(|o| o.mode == Mode::Full) else {
+                return Err(StoreError::Full);
+            };
+            match guarded(|| Ok(opened.db.check_integrity()?)) {
+                Ok(clean) => return Ok(clean),
+                Err(Trouble::Answer(e)) => return Err(e),
+                Err(Trouble::Reopen(e)) => {
+                    let generation = state.generation;
+                    drop(state);
+                    // The caller hears of the damage, which says more.
+                    let _ = self.reopen(generation);
+                    return Err(e);
+                }
+                Err(Trouble::Retry) => state.generation,
+            }
+        };
+        self.reopen(generation).map(|()| false)
+    }
+
+    fn with<T>(
+        &self,
+        mode: Mode,
+        f: impl Fn(&Database) -> Result<T, Trouble>,
+    ) -> Result<T, StoreError> {
+        let mut last = StoreError::Full;
+        for _ in 0..ATTEMPTS {
+            let state = self.state();
+            let usable = state
+                .db
+                .as_ref()
+                .filter(|o| mode == Mode::ReadOnly || o.mode == mode);
+            let result = match usable {
+                Some(opened) => guarded(|| f(&opened.db)),
+                None => Err(Trouble::Retry),
+            };
+            let generation = state.generation;
+            drop(state);
+            match result {
+                Ok(out) => return Ok(out),
+                Err(Trouble::Answer(e)) => return Err(e),
+                Err(Trouble::Reopen(e)) => {
+                    tracing::warn!(error = %e, "store failed, opening it anew");
+                    // If that fails too, the next call says so.
+                    let _ = self.reopen(generation);
+                    return Err(e);
+                }
+                Err(Trouble::Retry) => {
+                    if let Err(e) = self.reopen(generation) {
+                        if mode == Mode::Full || !self.is_open() {
+                            return Err(e);
+                        }
+                        last = e;
+                    }
+                }
+            }
+        }
+        Err(last)
+    }
+
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_open(&self) -> bool {
+        self.state().db.is_some()
+    }
+
+    /// Opens anew, unless somebody has done so since `generation`. An error says
+    /// why the store cannot be written; it may be readable nevertheless.
+    fn reopen(&self, generation: u64) -> Result<(), StoreError> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if state.generation != generation {
+            return Ok(());
+        }
+        state.generation += 1;
+        if let Some(old) = state.db.take() {
+            // Closing a failed database may fail again; it holds nothing that
+            // was acknowledged and is not on the disk.
+            let _ = guarded(|| {
+                drop(old);
+                Ok(())
+            });
+        }
+        let error = match open_full(&self.open, &self.len) {
+            Ok(db) => {
+                state.db = Some(Opened {
+                    db,
+                    mode: Mode::Full,
+                });
+                return Ok(());
+            }
+            Err(e) => e,
+        };
+        if error.is_transient() && error != StoreError::Locked {
+            let db = open_read_only(&self.open, &self.len);
+            state.db = db.ok().map(|db| Opened {
+                db,
+                mode: Mode::ReadOnly,
+            });
+        }
+        Err(error)
+    }
+}
+
+/// One failure that others had met before us, one opening that fails for reading
+/// only.
+const ATTEMPTS: usize = 3;
+
+fn open_full(open: &Opener, len: &Arc<AtomicU64>) -> Result<Database, StoreError> {
+    let doing = "open";
+    let inner = open().map_err(|e| StoreError::io(doing, &e))?;
+    let backing = Backing::new(inner, Arc::clone(len));
+    if backend::is_stillborn(&backing).map_err(|e| StoreError::io(doing, &e))? {
+        backing.set_len(0).map_err(|e| StoreError::io(doing, &e))?;
+    }
+    build(backing)
+}
+
+/// Opens what a backend holds without ever writing to it.
+pub(crate) fn open_read_only(open: &Opener, len: &Arc<AtomicU64>) -> Result<Database, StoreError> {
+    let doing = "open";
+    let inner = open().map_err(|e| StoreError::io(doing, &e))?;
+    let sheet = Overlay::new(inner).map_err(|e| StoreError::io(doing, &e))?;
+    build(Backing::new(Box::new(sheet), Arc::clone(len)))
+}
+
+fn build(backing: Backing) -> Result<Database, StoreError> {
+    let opened = guarded(|| {
+        Ok(Builder::new()
+            .set_cache_size(limits::STORE_CACHE_BYTES)
+            .create_with_backend(backing)?)
+    });
+    opened.map_err(|trouble| match trouble {
+        Trouble::Answer(e) | Trouble::Reopen(e) => e,
+        Trouble::Retry => StoreError::Io {
+            doing: "open",
+            kind: std::io::ErrorKind::Other,
+            message: "it failed while being opened".into(),
+        },
+    })
+}

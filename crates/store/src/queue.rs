@@ -1,0 +1,137 @@
+//! Writers that wait for one another share one transaction. Knows what a job
+//! writes, not why.
+//!
+//! Who comes first leads: it takes everything that waits, writes it, and hands
+//! each caller its own result. While it waits for the disk, the next ones queue
+//! up and will share the next transaction. Two hundred hooks at once cost two or
+//! three syncs, not two hundred.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ccpeer_core::limits;
+use redb::WriteTransaction;
+
+use crate::disk::Disk;
+use crate::error::{StoreError, Trouble};
+use crate::{chunks, log, notes};
+
+/// Something to be made durable, encoded and checked as far as that can be done
+/// without the tables.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Entries, completeness, epoch.
+    Commit(log::Rows),
+    /// Chunks, packed.
+    Chunks(Vec<chunks::Packed>),
+    /// What was found out about chunks and manifests.
+    Amend(chunks::Amendment),
+    /// Notes.
+    Notes(Vec<notes::Row>),
+}
+
+impl Job {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Commit(rows) => rows.bytes(),
+            Self::Chunks(packed) => packed.iter().map(chunks::Packed::bytes).sum(),
+            Self::Amend(amendment) => amendment.bytes(),
+            Self::Notes(rows) => rows.iter().map(notes::Row::bytes).sum(),
+        }
+    }
+
+    /// All of the job, or an answer and nothing of it: whatever can be refused is
+    /// looked at before the first row is written.
+    fn apply(&self, txn: &WriteTransaction) -> Result<(), Trouble> {
+        match self {
+            Self::Commit(rows) => rows.apply(txn),
+            Self::Chunks(packed) => chunks::apply(packed, txn),
+            Self::Amend(amendment) => amendment.apply(txn),
+            Self::Notes(rows) => notes::apply(rows, txn),
+        }
+    }
+}
+
+/// The queue before the one writer of a [`Disk`]. It is bounded by the number
+/// of callers: each has one job and waits for it.
+#[derive(Default)]
+pub(crate) struct Queue {
+    waiting: Mutex<VecDeque<Arc<Ticket>>>,
+    leader: Mutex<()>,
+}
+
+struct Ticket {
+    job: Job,
+    outcome: Mutex<Option<Result<(), StoreError>>>,
+}
+
+impl Queue {
+    /// Makes a job durable, together with others that wait, and returns its own
+    /// result.
+    pub(crate) fn run(&self, disk: &Disk, job: Job) -> Result<(), StoreError> {
+        let ticket = Arc::new(Ticket {
+            job,
+            outcome: Mutex::new(None),
+        });
+        lock(&self.waiting).push_back(Arc::clone(&ticket));
+        let _leading = lock(&self.leader);
+        loop {
+            // Somebody may have led for us while we waited to lead.
+            if let Some(result) = lock(&ticket.outcome).take() {
+                return result;
+            }
+            perform(disk, &self.next_load());
+        }
+    }
+
+    /// From the front, so that the leader's own job comes up after finitely many.
+    fn next_load(&self) -> Vec<Arc<Ticket>> {
+        let mut waiting = lock(&self.waiting);
+        let mut load = Vec::new();
+        let mut bytes = 0usize;
+        while let Some(next) = waiting.front() {
+            bytes = bytes.saturating_add(next.job.bytes());
+            let full = bytes > limits::STORE_COMMIT_BYTES_MAX
+                || load.len() >= limits::STORE_COMMIT_JOBS_MAX;
+            if full && !load.is_empty() {
+                break;
+            }
+            load.extend(waiting.pop_front());
+        }
+        load
+    }
+}
+
+fn perform(disk: &Disk, load: &[Arc<Ticket>]) {
+    let written = disk.write(|txn| {
+        let mut results = Vec::with_capacity(load.len());
+        for ticket in load {
+            results.push(match ticket.job.apply(txn) {
+                Ok(()) => Ok(()),
+                Err(Trouble::Answer(e)) => Err(e),
+                Err(trouble) => return Err(trouble),
+            });
+        }
+        Ok(results)
+    });
+    match (written, load) {
+        (Ok(results), _) => {
+            for (ticket, result) in load.iter().zip(results) {
+                *lock(&ticket.outcome) = Some(result);
+            }
+        }
+        (Err(error), [only]) => *lock(&only.outcome) = Some(Err(error)),
+        // One that is too large for what is left of the disk must not take the
+        // small ones with it.
+        (Err(_), several) => {
+            for one in several {
+                perform(disk, std::slice::from_ref(one));
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing is left half-changed under these locks.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

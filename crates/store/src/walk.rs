@@ -1,0 +1,208 @@
+//! From a manifest over its list pages to content: what is missing, and the
+//! bytes of a segment one chunk at a time.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io::{self, Write};
+
+use ccpeer_core::id::ChunkId;
+use ccpeer_core::limits;
+use ccpeer_core::manifest::{ChunkRef, ListPage, Segment, Want, WantKind};
+
+use crate::Store;
+use crate::error::{Place, StoreError};
+
+/// What of a want and of everything that it refers to is not in the store: the
+/// want itself if even that is absent. List pages that are absent hide what they
+/// refer to; ask again when they are there.
+pub(crate) fn missing(store: &Store, want: Want) -> Result<Vec<Want>, StoreError> {
+    let mut missing = Vec::new();
+    visit(store, want, &mut |want, here| {
+        if !here {
+            missing.push(want);
+        }
+        true
+    })?;
+    Ok(missing)
+}
+
+/// Whether a manifest refers to any of these, as far as it can be read.
+pub(crate) fn refers_to(
+    store: &Store,
+    manifest: ChunkId,
+    ids: &BTreeSet<ChunkId>,
+) -> Result<bool, StoreError> {
+    let mut found = false;
+    visit(
+        store,
+        Want {
+            id: manifest,
+            kind: WantKind::Manifest,
+        },
+        &mut |want, _| {
+            found |= ids.contains(&want.id);
+            !found
+        },
+    )?;
+    Ok(found)
+}
+
+/// Calls `see` for a want and everything below it that can be reached, once
+/// each, with whether it is here, until `see` says no.
+fn visit(
+    store: &Store,
+    want: Want,
+    see: &mut dyn FnMut(Want, bool) -> bool,
+) -> Result<(), StoreError> {
+    let mut seen = BTreeSet::from([want.id]);
+    let mut level = vec![want];
+    let mut unread = VecDeque::new();
+    loop {
+        let ids: Vec<ChunkId> = level.iter().map(|w| w.id).collect();
+        for (want, here) in level.drain(..).zip(store.has(&ids)?) {
+            if !see(want, here) {
+                return Ok(());
+            }
+            if here && want.kind != WantKind::Data {
+                unread.push_back(want);
+            }
+        }
+        let Some(want) = unread.pop_front() else {
+            return Ok(());
+        };
+        let content = match store.get_chunk(&want.id) {
+            Ok(Some(content)) => content,
+            // Damaged, and by now forgotten.
+            Ok(None) | Err(StoreError::Corrupt { .. }) => {
+                if !see(want, false) {
+                    return Ok(());
+                }
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
+        let refused = |why| StoreError::Wrong {
+            place: Place::Chunk(want.id),
+            why,
+        };
+        let children = want.children(&content).map_err(|_| {
+            refused(match want.kind {
+                WantKind::Manifest => "it is not a manifest",
+                WantKind::List => "it is not a list page",
+                WantKind::Data => "it cannot be read",
+            })
+        })?;
+        level.extend(children.into_iter().filter(|child| seen.insert(child.id)));
+        if seen.len() > limits::WANTS_MAX {
+            return Err(refused("it refers to too many chunks"));
+        }
+    }
+}
+
+/// All references of a segment, in order.
+pub(crate) fn segment_refs(store: &Store, segment: &Segment) -> Result<Vec<ChunkRef>, StoreError> {
+    let mut refs = Vec::new();
+    for page in &segment.pages {
+        refs.extend(page_refs(store, page)?);
+    }
+    refs.extend_from_slice(&segment.tail);
+    Ok(refs)
+}
+
+fn page_refs(store: &Store, page: &ChunkId) -> Result<Vec<ChunkRef>, StoreError> {
+    let place = Place::Chunk(*page);
+    let content = store.get_chunk(page)?.ok_or(StoreError::Absent { place })?;
+    let page = ListPage::from_bytes(&content).map_err(|_| StoreError::Wrong {
+        place,
+        why: "it is not a list page",
+    })?;
+    Ok(page.refs)
+}
+
+/// The content of a segment, chunk by chunk, each checked against its hash and
+/// length. Holds one chunk and one list page in memory. After an error, and
+/// where the segment is not as long as it claims, it ends with the error.
+#[derive(Debug)]
+pub struct SegmentReader<'s> {
+    store: &'s Store,
+    pages: VecDeque<ChunkId>,
+    refs: VecDeque<ChunkRef>,
+    tail: Vec<ChunkRef>,
+    left: u64,
+    last: Option<ChunkId>,
+}
+
+impl<'s> SegmentReader<'s> {
+    pub(crate) fn new(store: &'s Store, segment: &Segment) -> Self {
+        Self {
+            store,
+            pages: segment.pages.iter().copied().collect(),
+            refs: VecDeque::new(),
+            tail: segment.tail.clone(),
+            left: segment.len,
+            last: None,
+        }
+    }
+
+    /// Writes all that is left and returns its length.
+    ///
+    /// # Errors
+    /// Those of the store as [`io::Error::other`], and those of `out`.
+    pub fn copy_to(&mut self, out: &mut dyn Write) -> io::Result<u64> {
+        let mut copied = 0;
+        for chunk in self {
+            let chunk = chunk.map_err(io::Error::other)?;
+            out.write_all(&chunk)?;
+            copied += chunk.len() as u64;
+        }
+        Ok(copied)
+    }
+
+    fn step(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        while self.refs.is_empty() {
+            match self.pages.pop_front() {
+                Some(page) => self.refs.extend(page_refs(self.store, &page)?),
+                None if self.tail.is_empty() => break,
+                None => self.refs.extend(std::mem::take(&mut self.tail)),
+            }
+        }
+        let wrong = |id: Option<ChunkId>, why| StoreError::Wrong {
+            place: id.map_or(Place::File, Place::Chunk),
+            why,
+        };
+        let Some(next) = self.refs.pop_front() else {
+            if self.left > 0 {
+                return Err(wrong(self.last, "its segment ends before its length"));
+            }
+            return Ok(None);
+        };
+        self.last = Some(next.id);
+        let place = Place::Chunk(next.id);
+        let content = self
+            .store
+            .get_chunk(&next.id)?
+            .ok_or(StoreError::Absent { place })?;
+        if content.len() as u64 != u64::from(next.len) {
+            return Err(wrong(
+                Some(next.id),
+                "it is not as long as its reference says",
+            ));
+        }
+        self.left = self
+            .left
+            .checked_sub(content.len() as u64)
+            .ok_or_else(|| wrong(Some(next.id), "its segment goes on beyond its length"))?;
+        Ok(Some(content))
+    }
+}
+
+impl Iterator for SegmentReader<'_> {
+    type Item = Result<Vec<u8>, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.step();
+        if next.is_err() {
+            (self.pages, self.refs, self.tail, self.left) = Default::default();
+        }
+        next.transpose()
+    }
+}
