@@ -1,1 +1,456 @@
-//! stub
+//! Whom we reach: discovery, links, chunk streams and the pairing handshake.
+//!
+//! This crate knows the core and nothing else: no files, no store, no formats.
+//! Keys, trust and addresses arrive as values. It owns the transport (iroh, so
+//! QUIC with the device key as identity) and multicast discovery; no type of
+//! either shows in its interface. The wire protocol is in docs/PROTOCOL.md.
+//!
+//! Where to look first: [`start`], [`Net`] and [`NetEvent`] are the whole door.
+//! Inside, `switchboard` takes all decisions about links, `supervisor` runs
+//! them, `link` is one of them, `chunks` moves content, `pairing` makes strangers
+//! into peers and `discovery` finds them.
+#![warn(missing_docs)]
+
+mod address;
+mod book;
+mod chunks;
+mod discovery;
+mod endpoint;
+mod error;
+mod frame;
+mod link;
+mod pairing;
+mod supervisor;
+mod switchboard;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod timing;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ccpeer_core::id::DeviceId;
+use ccpeer_core::limits;
+use ccpeer_core::manifest::Want;
+use ccpeer_core::sync::effect::Fault;
+use ccpeer_core::sync::event::{FetchFault, Received};
+use ccpeer_core::wire::{Hello, Message};
+use iroh::{Endpoint, RelayUrl, Watcher};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+
+pub use chunks::{ChunkAnswer, ChunkSource, Fetched};
+pub use endpoint::{PAIR_ALPN, SYNC_ALPN};
+pub use error::{DownReason, LinkFault, NetError};
+pub use pairing::{
+    Answerer, Invite, InviteEvent, InviteFailure, InviteOptions, Join, JoinEvent, JoinFailure,
+    JoinOptions, JoinSecret, PeerCard, SecretError, SecretKind,
+};
+
+use discovery::Discovery;
+use endpoint::Gate;
+use link::LinkContext;
+use pairing::Pairing;
+use switchboard::Switchboard;
+use tasks::Tasks;
+use timing::Timing;
+
+/// What the network needs to know at its start.
+pub struct Config {
+    /// The device's Ed25519 key; its public half is the device id.
+    pub secret: [u8; 32],
+    /// Where to listen.
+    pub listen: Listen,
+    /// Whether to announce ourselves and look for others in the local network.
+    pub mdns: bool,
+    /// What we say first on every link. Its incarnation is drawn at every start.
+    pub hello: Hello,
+    /// With whom links are kept.
+    pub trusted: BTreeSet<DeviceId>,
+    /// Addresses that worked before, or were typed.
+    pub addresses: BTreeMap<DeviceId, Vec<SocketAddr>>,
+    /// A relay of one's own for peers that cannot be reached directly, as a URL.
+    pub relay: Option<String>,
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listen {
+    /// On all interfaces, IPv4 and IPv6 on the same port.
+    Any {
+        /// The UDP port; 0 picks a free one.
+        port: u16,
+    },
+    /// On this address alone.
+    Addr(SocketAddr),
+}
+
+/// What happened on the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetEvent {
+    /// A link is up and both have said hello. Followed by exactly one `Down`.
+    Up {
+        /// Who, as proved by its key.
+        device: DeviceId,
+        /// What it says of itself, stripped.
+        hello: Hello,
+        /// Where it is reached.
+        addr: Option<SocketAddr>,
+        /// How it is reached.
+        path: PathKind,
+    },
+    /// The link is gone.
+    Down {
+        /// Who.
+        device: DeviceId,
+        /// Why.
+        reason: DownReason,
+    },
+    /// A peer said this. Entries are verified.
+    Received {
+        /// Who.
+        device: DeviceId,
+        /// What.
+        received: Received,
+    },
+    /// A trusted device was seen under these addresses; worth saving.
+    Found {
+        /// Who, as far as an unauthenticated announcement tells.
+        device: DeviceId,
+        /// Where.
+        addrs: Vec<SocketAddr>,
+    },
+    /// Our own addresses changed.
+    OwnAddrs(Vec<SocketAddr>),
+}
+
+/// How a peer is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathKind {
+    /// Straight.
+    Direct,
+    /// Over a relay.
+    Relay,
+}
+
+/// A trusted device, as seen from the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Who.
+    pub device: DeviceId,
+    /// Whether a link is up.
+    pub connected: bool,
+    /// Whether its last word was that it does not trust us.
+    pub refused: bool,
+    /// How it is reached, while connected.
+    pub path: Option<PathKind>,
+    /// Where it is reached, while connected directly.
+    pub addr: Option<SocketAddr>,
+    /// Milliseconds of a round trip, while connected.
+    pub rtt_ms: Option<u64>,
+    /// What it calls itself, while connected; stripped.
+    pub name: Option<String>,
+}
+
+/// Numbers that only grow, for the status view and for tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Frames of linked peers that were parsed.
+    pub frames: u64,
+    /// Connections that the gate refused before a byte was read.
+    pub refused: u64,
+    /// Chunks that peers asked for and were answered.
+    pub chunks_served: u64,
+    /// Attempts to pair that reached the key exchange.
+    pub pair_attempts: u64,
+}
+
+/// Opens the endpoint and starts to keep links with all trusted devices.
+///
+/// The receiver must be drained: while it is full, nothing is read from peers.
+///
+/// # Errors
+/// If the socket cannot be opened, or the relay's address is not a URL. Multicast
+/// discovery that cannot start is no error: known addresses still work.
+pub async fn start(
+    config: Config,
+    chunks: Arc<dyn ChunkSource>,
+) -> Result<(Net, mpsc::Receiver<NetEvent>), NetError> {
+    start_with(config, chunks, Timing::default()).await
+}
+
+async fn start_with(
+    config: Config,
+    source: Arc<dyn ChunkSource>,
+    timing: Timing,
+) -> Result<(Net, mpsc::Receiver<NetEvent>), NetError> {
+    let relay = match &config.relay {
+        Some(text) => Some(text.parse::<RelayUrl>().map_err(|_| NetError::Relay)?),
+        None => None,
+    };
+    let me = endpoint::device_of(&iroh::SecretKey::from_bytes(&config.secret).public());
+    let loopback = endpoint::loopback_of(config.listen);
+    let board = Arc::new(Switchboard::new(me, loopback, relay.is_some(), timing));
+    let counters = Arc::new(Counters::default());
+    let gate = Gate::new(Arc::clone(&board), Arc::clone(&counters));
+    let pairing = Pairing::new(Arc::clone(&gate.pairing_open));
+    let endpoint =
+        endpoint::open(&config.secret, config.listen, relay.as_ref(), gate, &timing).await?;
+    let (events, receiver) = mpsc::channel(limits::DRIVER_QUEUE_MAX);
+    let links = LinkContext {
+        events,
+        source,
+        timing,
+        counters,
+    };
+    let discovery = config.mdns.then(|| Discovery::new(me, loopback));
+    let shared = Arc::new(Shared {
+        me,
+        hello: config.hello,
+        listen: config.listen,
+        relay,
+        endpoint,
+        board,
+        links,
+        timing,
+        pairing,
+        discovery,
+        dials: Semaphore::new(limits::DIALS_MAX),
+        tasks: Tasks::new(),
+    });
+    for (device, addrs) in config.addresses {
+        // The first one is the most promising: it is learned last.
+        for addr in addrs.into_iter().rev() {
+            shared.board.learn(device, addr);
+        }
+    }
+    supervisor::supervise(&shared, shared.board.set_trusted(config.trusted));
+    shared.tasks.spawn(supervisor::accept(Arc::clone(&shared)));
+    shared.tasks.spawn(watch_own_addrs(Arc::clone(&shared)));
+    if shared.discovery.is_some() {
+        shared.tasks.spawn(discovery::run(Arc::clone(&shared)));
+    }
+    Ok((Net(shared), receiver))
+}
+
+/// A handle to the running network.
+#[derive(Clone)]
+pub struct Net(Arc<Shared>);
+
+/// What all tasks of one network share.
+struct Shared {
+    me: DeviceId,
+    hello: Hello,
+    listen: Listen,
+    relay: Option<RelayUrl>,
+    endpoint: Endpoint,
+    board: Arc<Switchboard>,
+    links: LinkContext,
+    timing: Timing,
+    pairing: Pairing,
+    discovery: Option<Discovery>,
+    dials: Semaphore,
+    tasks: Tasks,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    frames: AtomicU64,
+    refused: AtomicU64,
+    chunks_served: Arc<AtomicU64>,
+    pair_attempts: AtomicU64,
+}
+
+impl Net {
+    /// Our own id.
+    #[must_use]
+    pub fn device(&self) -> DeviceId {
+        self.0.me
+    }
+
+    /// Says something to a peer. False if there is no link. A peer that does not
+    /// listen fast enough loses its link and catches up with the next one.
+    pub fn send(&self, to: DeviceId, message: Message) -> bool {
+        self.0
+            .board
+            .link(&to)
+            .is_some_and(|link| link.send(message))
+    }
+
+    /// Says something as soon as the peer's queue has room: for long runs of
+    /// entries. False if there is no link, or no longer.
+    pub async fn send_paced(&self, to: DeviceId, message: Message) -> bool {
+        match self.0.board.link(&to) {
+            Some(link) => link.send_paced(message).await,
+            None => false,
+        }
+    }
+
+    /// Closes the link to a device.
+    pub fn disconnect(&self, device: DeviceId, fault: Fault) {
+        if let Some(link) = self.0.board.link(&device) {
+            link.close(match fault {
+                Fault::NotTrusted => DownReason::NotTrustedHere,
+                _ => DownReason::ClosedHere,
+            });
+        }
+    }
+
+    /// Replaces the set of trusted devices: links to others end before this
+    /// returns, and new ones are dialled.
+    pub fn set_trusted(&self, trusted: BTreeSet<DeviceId>) {
+        supervisor::supervise(&self.0, self.0.board.set_trusted(trusted));
+    }
+
+    /// Asks a peer for chunks, on a stream of its own. Each want is answered once,
+    /// in order, as its content arrives; content has been checked against its id.
+    /// If the receiver ends early, the rest did not come ([`FetchFault::Link`]).
+    /// Dropping the receiver gives the fetch up.
+    #[must_use]
+    pub fn fetch(&self, from: DeviceId, wants: Vec<Want>) -> mpsc::Receiver<Fetched> {
+        let (answers, receiver) = mpsc::channel(limits::FETCH_BATCH_MAX);
+        let shared = Arc::clone(&self.0);
+        self.0.tasks.spawn(async move {
+            let Some(link) = shared.board.link(&from) else {
+                for want in wants {
+                    let _ = answers.send((want, Err(FetchFault::Link))).await;
+                }
+                return;
+            };
+            let heard = || link.heard();
+            let fetched = chunks::fetch(&link.conn, &wants, &answers, &shared.timing, heard).await;
+            if let Err(fault) = fetched {
+                link.close(DownReason::Fault(fault));
+            }
+        });
+        receiver
+    }
+
+    /// All trusted devices.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerStatus> {
+        let status = |(device, link, refused): (DeviceId, Option<Arc<link::Link>>, bool)| {
+            let path = link.as_ref().map(|l| l.path());
+            let ms = |rtt: Duration| u64::try_from(rtt.as_millis()).unwrap_or(u64::MAX);
+            PeerStatus {
+                device,
+                connected: link.is_some(),
+                refused,
+                path: path.map(|p| p.kind),
+                addr: path.and_then(|p| p.addr),
+                rtt_ms: path.and_then(|p| p.rtt).map(ms),
+                name: link.map(|l| l.hello.name.clone()),
+            }
+        };
+        self.0.board.peers().into_iter().map(status).collect()
+    }
+
+    /// Under which addresses others can reach us.
+    #[must_use]
+    pub fn listen_addrs(&self) -> Vec<SocketAddr> {
+        endpoint::own_addrs(&self.0.endpoint, self.0.listen)
+    }
+
+    /// The port on which we listen: to be kept, so that a restart has the same.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.0
+            .endpoint
+            .bound_sockets()
+            .first()
+            .map(SocketAddr::port)
+    }
+
+    /// Tells where a device may be reached; it is dialled at once if trusted.
+    pub fn add_address(&self, device: DeviceId, addr: SocketAddr) {
+        self.0.board.learn(device, addr);
+    }
+
+    /// Dials everybody who is not linked, without waiting for the next attempt.
+    pub fn dial_now(&self) {
+        self.0.board.encourage_all();
+    }
+
+    /// Numbers since the start.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let counters = &self.0.links.counters;
+        let get = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        Stats {
+            frames: get(&counters.frames),
+            refused: get(&counters.refused),
+            chunks_served: get(&counters.chunks_served),
+            pair_attempts: get(&counters.pair_attempts),
+        }
+    }
+
+    /// Opens an invitation: for two minutes, one device that knows the code or
+    /// the ticket may ask to be trusted. A second invitation ends the first.
+    ///
+    /// # Errors
+    /// After too many failed attempts, for a while.
+    pub async fn invite(&self, options: InviteOptions) -> Result<Invite, NetError> {
+        pairing::inviter::invite(&self.0, options).await
+    }
+
+    /// Accepts an invitation.
+    ///
+    /// # Errors
+    /// If the network is shut down. Everything else is told by the events.
+    pub async fn join(&self, secret: JoinSecret, options: JoinOptions) -> Result<Join, NetError> {
+        pairing::joiner::join(&self.0, secret, options).await
+    }
+
+    /// Says good-bye to everybody and ends. Takes a few milliseconds, at most
+    /// four seconds.
+    pub async fn shutdown(&self) {
+        const LINKS_MAX: Duration = Duration::from_millis(500);
+        const ENDPOINT_MAX: Duration = Duration::from_secs(3);
+        const DISCOVERY_MAX: Duration = Duration::from_millis(500);
+        let links = self.0.board.close();
+        let over = async {
+            for link in &links {
+                link.over().await;
+            }
+        };
+        // Nobody may be taking events any more.
+        let _ = timeout(LINKS_MAX, over).await;
+        if let Some(discovery) = &self.0.discovery {
+            let _ = timeout(DISCOVERY_MAX, discovery.stop()).await;
+        }
+        let _ = timeout(ENDPOINT_MAX, self.0.endpoint.close()).await;
+        self.0.tasks.end();
+    }
+}
+
+/// Tells of changes of our own addresses, after which links may have to be found
+/// again.
+async fn watch_own_addrs(shared: Arc<Shared>) {
+    let mut watcher = shared.endpoint.watch_addr();
+    let mut last = Vec::new();
+    loop {
+        let now = endpoint::own_addrs(&shared.endpoint, shared.listen);
+        if now != last {
+            if !last.is_empty() {
+                shared.board.encourage_all();
+            }
+            last.clone_from(&now);
+            if shared
+                .links
+                .events
+                .send(NetEvent::OwnAddrs(now))
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
+        if watcher.updated().await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,481 @@
+//! One live connection to one trusted peer: the hello, the control stream in
+//! both directions, the heartbeat, and the streams on which chunks are served.
+//!
+//! A link ends for one reason, and everything it was doing ends with it. What a
+//! peer sends can end its own link and nothing else.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ccpeer_core::id::DeviceId;
+use ccpeer_core::limits;
+use ccpeer_core::log::Frontier;
+use ccpeer_core::sync::event::Received;
+use ccpeer_core::text;
+use ccpeer_core::wire::{Hello, Message};
+use iroh::TransportAddr;
+use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::chunks::Server;
+use crate::error::{DownReason, LinkFault};
+use crate::frame::{self, FrameEnd, WriteEnd};
+use crate::timing::Timing;
+use crate::{Counters, NetEvent, PathKind};
+
+/// Which of the two opened the connection. It decides which of two links that
+/// crossed is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialler {
+    Us,
+    Them,
+}
+
+/// A link, as everybody but its own task sees it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// Distinguishes links to the same peer.
+    pub(crate) number: u64,
+    pub(crate) device: DeviceId,
+    pub(crate) hello: Hello,
+    pub(crate) dialler: Dialler,
+    pub(crate) since: Instant,
+    pub(crate) conn: Connection,
+    outbox: mpsc::Sender<Message>,
+    /// The first reason given for the end.
+    ending: Mutex<Option<DownReason>>,
+    /// True once the driver has been told of the end.
+    over: watch::Sender<bool>,
+    /// Asks for a ping now.
+    probe: Notify,
+    /// Milliseconds after `since` at which the peer was last heard.
+    heard_ms: AtomicU64,
+    /// Round trip of the last ping in microseconds; 0 before the first.
+    rtt_us: AtomicU64,
+}
+
+/// What the task of a link needs that others do not.
+#[derive(Debug)]
+pub(crate) struct LinkEnds {
+    outbox: mpsc::Receiver<Message>,
+    pub(crate) send: SendStream,
+    pub(crate) recv: RecvStream,
+}
+
+/// What a new link is made of.
+pub(crate) struct Greeted {
+    pub(crate) conn: Connection,
+    pub(crate) hello: Hello,
+    pub(crate) dialler: Dialler,
+    pub(crate) send: SendStream,
+    pub(crate) recv: RecvStream,
+}
+
+impl Link {
+    pub(crate) fn new(number: u64, device: DeviceId, greeted: Greeted) -> (Arc<Self>, LinkEnds) {
+        let (outbox, taken) = mpsc::channel(limits::LINK_OUTBOX_MAX);
+        let Greeted {
+            conn,
+            hello,
+            dialler,
+            send,
+            recv,
+        } = greeted;
+        let link = Self {
+            number,
+            device,
+            hello: shown(hello),
+            dialler,
+            since: Instant::now(),
+            conn,
+            outbox,
+            ending: Mutex::new(None),
+            over: watch::Sender::new(false),
+            probe: Notify::new(),
+            heard_ms: AtomicU64::new(0),
+            rtt_us: AtomicU64::new(0),
+        };
+        (
+            Arc::new(link),
+            LinkEnds {
+                outbox: taken,
+                send,
+                recv,
+            },
+        )
+    }
+
+    /// Queues a message. A peer that lets the queue overflow loses its link.
+    pub(crate) fn send(&self, message: Message) -> bool {
+        match self.outbox.try_send(message) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                self.close(DownReason::TooSlow);
+                false
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+        }
+    }
+
+    /// Queues a message as soon as there is room.
+    pub(crate) async fn send_paced(&self, message: Message) -> bool {
+        tokio::select! {
+            sent = self.outbox.send(message) => sent.is_ok(),
+            _ = self.conn.closed() => false,
+        }
+    }
+
+    /// Ends the link. The first reason counts.
+    pub(crate) fn close(&self, reason: DownReason) {
+        self.ending
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(reason);
+        let (code, words) = reason.to_close();
+        self.conn.close(code.into(), words.as_bytes());
+    }
+
+    /// Asks the peer for a sign of life now instead of at the next heartbeat.
+    pub(crate) fn probe(&self) {
+        self.probe.notify_one();
+    }
+
+    /// Waits until the driver has been told of the end.
+    pub(crate) async fn over(&self) {
+        let _ = self.over.subscribe().wait_for(|over| *over).await;
+    }
+
+    /// The driver has been told.
+    pub(crate) fn set_over(&self) {
+        self.over.send_replace(true);
+    }
+
+    /// The peer gave a sign of life.
+    pub(crate) fn heard(&self) {
+        let ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard_ms.store(ms, Ordering::Relaxed);
+    }
+
+    fn heard_at(&self) -> Instant {
+        self.since + Duration::from_millis(self.heard_ms.load(Ordering::Relaxed))
+    }
+
+    /// How the peer is reached now, and how long a round trip takes.
+    pub(crate) fn path(&self) -> Path {
+        let mut path = path_of(&self.conn);
+        let measured = self.rtt_us.load(Ordering::Relaxed);
+        if measured > 0 {
+            path.rtt = Some(Duration::from_micros(measured));
+        }
+        path
+    }
+
+    /// Why the link ended, when it did.
+    fn end(&self) -> DownReason {
+        let ours = *self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+        ours.unwrap_or_else(|| match self.conn.close_reason() {
+            Some(ConnectionError::ApplicationClosed(close)) => {
+                DownReason::from_code(close.error_code.into_inner())
+            }
+            Some(ConnectionError::TimedOut) => DownReason::Silent,
+            _ => DownReason::Lost,
+        })
+    }
+}
+
+/// How a peer is reached.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Path {
+    pub(crate) kind: PathKind,
+    pub(crate) addr: Option<std::net::SocketAddr>,
+    pub(crate) rtt: Option<Duration>,
+}
+
+pub(crate) fn path_of(conn: &Connection) -> Path {
+    let paths = conn.paths();
+    let chosen = paths
+        .iter()
+        .find(iroh::endpoint::Path::is_selected)
+        .or_else(|| paths.iter().next());
+    let Some(path) = chosen else {
+        return Path {
+            kind: PathKind::Direct,
+            addr: None,
+            rtt: None,
+        };
+    };
+    let (kind, addr) = match path.remote_addr() {
+        TransportAddr::Ip(addr) => (PathKind::Direct, Some(*addr)),
+        _ => (PathKind::Relay, None),
+    };
+    Path {
+        kind,
+        addr,
+        rtt: Some(path.rtt()),
+    }
+}
+
+/// The texts of a hello, fit to be shown.
+fn shown(hello: Hello) -> Hello {
+    Hello {
+        incarnation: hello.incarnation,
+        name: text::one_line(&hello.name, limits::DEVICE_NAME_CHARS_MAX),
+        os: text::one_line(&hello.os, 16),
+        version: text::one_line(&hello.version, 32),
+    }
+}
+
+// --- the hello ---
+
+/// Says hello first and hears the answer. Only then has the peer accepted us: a
+/// connection alone means nothing, because the side that dials finishes the
+/// handshake before the other one has decided.
+pub(crate) async fn greet(
+    conn: &Connection,
+    own: &Hello,
+    timing: &Timing,
+) -> Result<(Hello, SendStream, RecvStream), Option<LinkFault>> {
+    let both = async {
+        let (mut send, mut recv) = conn.open_bi().await.map_err(|_| None)?;
+        say_hello(&mut send, own, timing).await?;
+        let hello = hear_hello(&mut recv, timing).await?;
+        Ok((hello, send, recv))
+    };
+    timeout(timing.hello, both)
+        .await
+        .unwrap_or(Err(Some(LinkFault::FrameCut)))
+}
+
+/// Hears the hello of a peer that dialled us. The answer is given with
+/// [`say_hello`] once the link is wanted.
+pub(crate) async fn be_greeted(
+    conn: &Connection,
+    timing: &Timing,
+) -> Result<(Hello, SendStream, RecvStream), Option<LinkFault>> {
+    let heard = async {
+        let (send, mut recv) = conn.accept_bi().await.map_err(|_| None)?;
+        let hello = hear_hello(&mut recv, timing).await?;
+        Ok((hello, send, recv))
+    };
+    timeout(timing.hello, heard)
+        .await
+        .unwrap_or(Err(Some(LinkFault::FrameCut)))
+}
+
+pub(crate) async fn say_hello(
+    send: &mut SendStream,
+    own: &Hello,
+    timing: &Timing,
+) -> Result<(), Option<LinkFault>> {
+    // The control stream goes before all content.
+    let _ = send.set_priority(1);
+    let mut bytes = Vec::new();
+    let message = Message::Hello(own.clone()).to_bytes();
+    frame::put_frame(&mut bytes, &message, limits::MESSAGE_BYTES_MAX);
+    frame::write_all(send, &bytes, timing.hello)
+        .await
+        .map_err(|_| None)
+}
+
+async fn hear_hello(recv: &mut RecvStream, timing: &Timing) -> Result<Hello, Option<LinkFault>> {
+    let limit = limits::MESSAGE_BYTES_MAX;
+    let bytes = match frame::read_frame(recv, limit, Some(timing.hello), timing.hello).await {
+        Ok(bytes) => bytes,
+        Err(FrameEnd::Over) => return Err(None),
+        Err(FrameEnd::Fault(fault)) => return Err(Some(fault)),
+    };
+    match Message::from_bytes(&bytes) {
+        Ok(Message::Hello(hello)) => Ok(hello),
+        Ok(_) => Err(Some(LinkFault::OutOfPlace)),
+        Err(error) => Err(Some(LinkFault::Message(error))),
+    }
+}
+
+// --- the life of a link ---
+
+/// What every link shares.
+#[derive(Clone)]
+pub(crate) struct LinkContext {
+    pub(crate) events: mpsc::Sender<NetEvent>,
+    pub(crate) source: Arc<dyn crate::ChunkSource>,
+    pub(crate) timing: Timing,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// Runs the link until it ends. The caller tells the driver of its begin and its
+/// end.
+pub(crate) async fn run(link: &Arc<Link>, ends: LinkEnds, context: &LinkContext) -> DownReason {
+    let LinkEnds { outbox, send, recv } = ends;
+    let (inbox, arrived) = mpsc::channel(limits::LINK_INBOX_MAX);
+    let reason = tokio::select! {
+        reason = read(link, recv, inbox, context) => reason,
+        reason = deliver(link, arrived, context) => reason,
+        reason = write(link, outbox, send, &context.timing) => reason,
+        reason = beat(link, &context.timing) => reason,
+        reason = serve(link, context) => reason,
+        _ = link.conn.closed() => None,
+    };
+    // What ended first is often only the consequence of a closed connection;
+    // then the connection knows why.
+    if let Some(reason) = reason {
+        link.close(reason);
+    }
+    let reason = link.end();
+    link.close(reason);
+    reason
+}
+
+async fn read(
+    link: &Link,
+    mut recv: RecvStream,
+    inbox: mpsc::Sender<Message>,
+    context: &LinkContext,
+) -> Option<DownReason> {
+    let progress = context.timing.progress;
+    loop {
+        let limit = limits::MESSAGE_BYTES_MAX;
+        let bytes = match frame::read_frame(&mut recv, limit, None, progress).await {
+            Ok(bytes) => bytes,
+            // The control stream lives as long as the link.
+            Err(FrameEnd::Over) => return None,
+            Err(FrameEnd::Fault(fault)) => return Some(DownReason::Fault(fault)),
+        };
+        context.counters.frames.fetch_add(1, Ordering::Relaxed);
+        link.heard();
+        match Message::from_bytes(&bytes) {
+            Err(error) => return Some(DownReason::Fault(LinkFault::Message(error))),
+            Ok(Message::Hello(_)) => return Some(DownReason::Fault(LinkFault::OutOfPlace)),
+            Ok(Message::Ping(n)) => {
+                link.send(Message::Pong(n));
+            }
+            Ok(Message::Pong(sent_us)) => pong(link, sent_us),
+            Ok(message) => inbox.send(message).await.ok()?,
+        }
+    }
+}
+
+/// A ping carries the time at which it was sent, in microseconds of this link.
+fn pong(link: &Link, sent_us: u64) {
+    let now_us = u64::try_from(link.since.elapsed().as_micros()).unwrap_or(u64::MAX);
+    if let Some(rtt) = now_us.checked_sub(sent_us) {
+        link.rtt_us.store(rtt.max(1), Ordering::Relaxed);
+    }
+}
+
+/// Verifies what came and hands it to the driver, in order.
+async fn deliver(
+    link: &Link,
+    mut arrived: mpsc::Receiver<Message>,
+    context: &LinkContext,
+) -> Option<DownReason> {
+    while let Some(message) = arrived.recv().await {
+        let received = match message {
+            Message::Have(pairs) => {
+                // One spelling only: ascending, each log once.
+                if !pairs.is_sorted_by(|a, b| a.0 < b.0) {
+                    return Some(DownReason::Fault(LinkFault::OutOfPlace));
+                }
+                Received::Have(Frontier::from_wire(&pairs))
+            }
+            Message::Complete(ids) => Received::Complete(ids),
+            Message::Entries(entries) => {
+                // Some ten milliseconds of arithmetic for a full message.
+                let verified = tokio::task::spawn_blocking(move || {
+                    entries
+                        .into_iter()
+                        .map(|e| e.verify())
+                        .collect::<Result<Vec<_>, _>>()
+                });
+                match verified.await {
+                    Ok(Ok(entries)) => Received::Entries(entries),
+                    Ok(Err(error)) => return Some(DownReason::Fault(LinkFault::Entry(error))),
+                    Err(_) => return Some(DownReason::Internal),
+                }
+            }
+            Message::Hello(_) | Message::Ping(_) | Message::Pong(_) => continue,
+        };
+        let event = NetEvent::Received {
+            device: link.device,
+            received,
+        };
+        context.events.send(event).await.ok()?;
+    }
+    None
+}
+
+async fn write(
+    link: &Link,
+    mut outbox: mpsc::Receiver<Message>,
+    mut send: SendStream,
+    timing: &Timing,
+) -> Option<DownReason> {
+    const TOGETHER_MAX: usize = 16;
+    let mut messages = Vec::with_capacity(TOGETHER_MAX);
+    let mut bytes = Vec::new();
+    loop {
+        if outbox.recv_many(&mut messages, TOGETHER_MAX).await == 0 {
+            return None;
+        }
+        bytes.clear();
+        for message in messages.drain(..) {
+            frame::put_frame(&mut bytes, &message.to_bytes(), limits::MESSAGE_BYTES_MAX);
+        }
+        match frame::write_all(&mut send, &bytes, timing.progress).await {
+            Ok(()) => {}
+            Err(WriteEnd::Stuck) => return Some(DownReason::TooSlow),
+            Err(WriteEnd::Over) => {
+                // The peer stopped only this stream, or everything.
+                return link
+                    .conn
+                    .close_reason()
+                    .is_none()
+                    .then_some(DownReason::Lost);
+            }
+        }
+    }
+}
+
+/// Pings, and ends a link on which nothing is heard afterwards. The transport
+/// alone would notice a change of address only after a minute.
+async fn beat(link: &Link, timing: &Timing) -> Option<DownReason> {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(timing.heartbeat) => {}
+            () = link.probe.notified() => {}
+        }
+        let asked = Instant::now();
+        let sent_us = u64::try_from((asked - link.since).as_micros()).unwrap_or(u64::MAX);
+        link.send(Message::Ping(sent_us));
+        tokio::time::sleep(timing.silence).await;
+        // Whole milliseconds are kept: allow for the one that was cut off.
+        if link.heard_at() + Duration::from_millis(1) < asked {
+            return Some(DownReason::Silent);
+        }
+    }
+}
+
+async fn serve(link: &Link, context: &LinkContext) -> Option<DownReason> {
+    let served = Arc::clone(&context.counters.chunks_served);
+    let source = Arc::clone(&context.source);
+    let server = Arc::new(Server::new(link.device, source, context.timing, served));
+    let mut streams = JoinSet::new();
+    loop {
+        tokio::select! {
+            // The transport bounds how many can be open.
+            accepted = link.conn.accept_bi() => {
+                let (send, recv) = accepted.ok()?;
+                let server = Arc::clone(&server);
+                streams.spawn(async move { server.serve(send, recv).await });
+            }
+            Some(done) = streams.join_next() => {
+                link.heard();
+                if let Ok(Err(fault)) = done {
+                    return Some(DownReason::Fault(fault));
+                }
+            }
+        }
+    }
+}

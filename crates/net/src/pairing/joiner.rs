@@ -1,0 +1,271 @@
+//! The joining side: finds the inviting device, proves that it knows the secret,
+//! and waits for the answer.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ccpeer_core::id::DeviceId;
+use ccpeer_core::limits;
+use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::exchange::{Card, Channel, EXPORTER_LABEL, ExchangeError, Joiner, PairMessage, Refusal};
+use super::{Join, JoinEvent, JoinFailure, JoinOptions, JoinSecret, PeerCard, step_max};
+use crate::address::{self, Loopback};
+use crate::discovery::Discovery;
+use crate::endpoint::PAIR_ALPN;
+use crate::error::{NetError, code};
+use crate::link::path_of;
+use crate::supervisor::{ConnectFault, connect};
+use crate::{Shared, frame};
+
+const EVENTS_MAX: usize = 8;
+/// After the first inviting device is found, others may show up for this long.
+const GATHER: Duration = Duration::from_millis(700);
+
+type Candidate = (DeviceId, Vec<SocketAddr>);
+
+/// Starts an attempt to join.
+pub(crate) async fn join(
+    shared: &Arc<Shared>,
+    secret: JoinSecret,
+    options: JoinOptions,
+) -> Result<Join, NetError> {
+    if shared.endpoint.is_closed() {
+        return Err(NetError::Closed);
+    }
+    let (events, receiver) = mpsc::channel(EVENTS_MAX);
+    let task = {
+        let shared = Arc::clone(shared);
+        async move {
+            let run = run(&shared, &secret, options, &events);
+            let last = tokio::select! {
+                last = run => last,
+                () = events.closed() => return,
+            };
+            let _ = events.send(last).await;
+        }
+    };
+    shared.tasks.spawn(task);
+    Ok(Join { events: receiver })
+}
+
+async fn run(
+    shared: &Shared,
+    secret: &JoinSecret,
+    options: JoinOptions,
+    events: &mpsc::Sender<JoinEvent>,
+) -> JoinEvent {
+    let _ = events.send(JoinEvent::Searching).await;
+    let card = Card::new(&options.name, &options.os);
+    let candidates = match secret {
+        JoinSecret::Ticket(ticket) => vec![(ticket.device, ticket.addrs.clone())],
+        JoinSecret::Code(_) => find(shared, options.candidates).await,
+    };
+    let _ = events
+        .send(JoinEvent::Found {
+            n: candidates.len(),
+        })
+        .await;
+    let mut failure = JoinFailure::NotFound;
+    for candidate in candidates {
+        match attempt(shared, secret, card.clone(), candidate, events).await {
+            Ok((card, addrs)) => return JoinEvent::Accepted { card, addrs },
+            // A person has spoken.
+            Err(JoinFailure::Refused) => return JoinEvent::Failed(JoinFailure::Refused),
+            Err(worse) => failure = failure.max(worse),
+        }
+    }
+    JoinEvent::Failed(failure)
+}
+
+/// Inviting devices: those that are named first, then those that discovery finds.
+async fn find(shared: &Shared, named: Vec<Candidate>) -> Vec<Candidate> {
+    let deadline = Instant::now() + shared.timing.pair_find;
+    let mut found = named;
+    if let Some(discovery) = &shared.discovery {
+        // With names at hand, discovery only adds what it knows already.
+        if found.is_empty() && wait_for_one(discovery, deadline).await {
+            tokio::time::sleep_until(deadline.min(Instant::now() + GATHER)).await;
+        }
+        found.extend(discovery.inviting());
+    }
+    let mut seen = BTreeSet::from([shared.me]);
+    found.retain(|(device, addrs)| seen.insert(*device) && !addrs.is_empty());
+    found.truncate(limits::PAIR_CANDIDATES_MAX);
+    found
+}
+
+async fn wait_for_one(discovery: &Discovery, deadline: Instant) -> bool {
+    loop {
+        let sighted = discovery.sighted();
+        tokio::pin!(sighted);
+        sighted.as_mut().enable();
+        if !discovery.inviting().is_empty() {
+            return true;
+        }
+        if timeout_at(deadline, sighted).await.is_err() {
+            return false;
+        }
+    }
+}
+
+async fn attempt(
+    shared: &Shared,
+    secret: &JoinSecret,
+    card: Card,
+    (device, addrs): Candidate,
+    events: &mpsc::Sender<JoinEvent>,
+) -> Result<(PeerCard, Vec<SocketAddr>), JoinFailure> {
+    let conn = connect(shared, device, &addrs, PAIR_ALPN)
+        .await
+        .map_err(|fault| match fault {
+            ConnectFault::Unreachable => JoinFailure::Unreachable,
+            ConnectFault::NoProtocol => JoinFailure::NotOpen,
+            ConnectFault::Closed(code) => of_code(code),
+        })?;
+    let mut exporter = [0u8; 32];
+    let exported = conn.export_keying_material(&mut exporter, EXPORTER_LABEL, b"");
+    exported.map_err(|_| JoinFailure::Protocol)?;
+    let channel = Channel {
+        inviter: device,
+        joiner: shared.me,
+        exporter,
+    };
+    let mut talk = Talk::open(&conn, step_max(shared)).await?;
+
+    let (joiner, start) = Joiner::start(channel, secret.kind(), &secret.password(), card);
+    talk.say(&PairMessage::Start(start)).await?;
+    let reply = match talk.hear().await? {
+        PairMessage::Reply(reply) => reply,
+        other => return Err(talk.unexpected(&other)),
+    };
+    let keyed = joiner.reply(&reply).map_err(|error| match error {
+        ExchangeError::Version => JoinFailure::Version,
+        ExchangeError::Malformed => JoinFailure::Protocol,
+    })?;
+    talk.say(&PairMessage::Proof(keyed.joiner_proof())).await?;
+    match talk.hear().await? {
+        PairMessage::Proof(proof) if keyed.accepts_inviter(&proof) => {}
+        // Somebody who does not know the secret pretends to have accepted ours.
+        PairMessage::Proof(_) => return Err(JoinFailure::WrongCode),
+        other => return Err(talk.unexpected(&other)),
+    }
+    let inviter = reply.card.of(device);
+    let _ = events.send(JoinEvent::WaitingForYes(inviter.clone())).await;
+    talk.step = shared.timing.pair_answer + step_max(shared);
+    let addrs = match talk.hear().await? {
+        PairMessage::Accepted(addrs) => addrs,
+        other => return Err(talk.unexpected(&other)),
+    };
+    let addrs = reachable(&conn, addrs.into_iter().map(SocketAddr::from).collect());
+    for addr in addrs.iter().rev() {
+        shared.board.learn(device, *addr);
+    }
+    let _ = talk.say(&PairMessage::Bye).await;
+    let _ = talk.send.finish();
+    let _ = timeout(step_max(shared), talk.send.stopped()).await;
+    conn.close(code::BYE.into(), b"bye");
+    Ok((inviter, addrs))
+}
+
+/// Where the inviting device can be reached: first where it was just now.
+fn reachable(conn: &Connection, told: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let here = path_of(conn).addr;
+    let same_machine = here.is_some_and(|a| a.ip().is_loopback());
+    let loopback = if same_machine {
+        Loopback::Allowed
+    } else {
+        Loopback::Refused
+    };
+    let mut addrs: Vec<_> = here.into_iter().filter(address::is_dialable).collect();
+    for addr in told.into_iter().filter(|a| loopback.admits(a)) {
+        if !addrs.contains(&addr) {
+            addrs.push(addr);
+        }
+    }
+    addrs.truncate(limits::ADDRESSES_PER_PEER_MAX);
+    addrs
+}
+
+struct Talk<'a> {
+    conn: &'a Connection,
+    send: SendStream,
+    recv: RecvStream,
+    step: Duration,
+}
+
+impl<'a> Talk<'a> {
+    async fn open(conn: &'a Connection, step: Duration) -> Result<Self, JoinFailure> {
+        match timeout(step, conn.open_bi()).await {
+            Ok(Ok((send, recv))) => Ok(Self {
+                conn,
+                send,
+                recv,
+                step,
+            }),
+            Ok(Err(_)) => Err(closed(conn)),
+            Err(_) => Err(JoinFailure::Timeout),
+        }
+    }
+
+    async fn say(&mut self, message: &PairMessage) -> Result<(), JoinFailure> {
+        let mut bytes = Vec::new();
+        frame::put_frame(&mut bytes, &message.to_bytes(), limits::PAIR_BYTES_MAX.1);
+        let written = frame::write_all(&mut self.send, &bytes, self.step).await;
+        written.map_err(|_| closed(self.conn))
+    }
+
+    async fn hear(&mut self) -> Result<PairMessage, JoinFailure> {
+        let limit = limits::PAIR_BYTES_MAX.1;
+        let frame = frame::read_frame(&mut self.recv, limit, Some(self.step), self.step);
+        match timeout(self.step, frame).await {
+            Ok(Ok(bytes)) => PairMessage::from_bytes(&bytes).map_err(|_| JoinFailure::Protocol),
+            Ok(Err(frame::FrameEnd::Over)) => Err(closed(self.conn)),
+            Ok(Err(frame::FrameEnd::Fault(_))) => Err(JoinFailure::Protocol),
+            Err(_) => Err(JoinFailure::Timeout),
+        }
+    }
+
+    /// Another message than the one that was due.
+    fn unexpected(&self, message: &PairMessage) -> JoinFailure {
+        self.conn.close(code::BYE.into(), b"bye");
+        match message {
+            PairMessage::Refused(Refusal::WrongSecret) => JoinFailure::WrongCode,
+            PairMessage::Refused(Refusal::Declined) => JoinFailure::Refused,
+            PairMessage::Refused(Refusal::Busy) => JoinFailure::Busy,
+            PairMessage::Refused(Refusal::NotOpen) => JoinFailure::NotOpen,
+            PairMessage::Refused(Refusal::Version) => JoinFailure::Version,
+            _ => JoinFailure::Protocol,
+        }
+    }
+}
+
+impl Drop for Talk<'_> {
+    fn drop(&mut self) {
+        // Nothing more is said on this connection, whatever happened.
+        self.conn.close(code::BYE.into(), b"bye");
+    }
+}
+
+/// Why the other side closed.
+fn closed(conn: &Connection) -> JoinFailure {
+    match conn.close_reason() {
+        Some(ConnectionError::ApplicationClosed(close)) => {
+            of_code(u32::try_from(close.error_code.into_inner()).unwrap_or(u32::MAX))
+        }
+        _ => JoinFailure::Timeout,
+    }
+}
+
+fn of_code(value: u32) -> JoinFailure {
+    match value {
+        code::NOT_OPEN | code::NOT_TRUSTED => JoinFailure::NotOpen,
+        code::FULL => JoinFailure::Busy,
+        code::FAULT | code::UNSUPPORTED => JoinFailure::Protocol,
+        _ => JoinFailure::Timeout,
+    }
+}

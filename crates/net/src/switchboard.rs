@@ -1,0 +1,366 @@
+//! Who is trusted, who is linked, and where everybody may be reached: one small
+//! table behind one lock that is never held across a wait. All decisions about
+//! links are taken here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ccpeer_core::id::DeviceId;
+use ccpeer_core::limits;
+use tokio::sync::Notify;
+
+use crate::address::{self, Loopback};
+use crate::book::Book;
+use crate::error::DownReason;
+use crate::link::{Dialler, Greeted, Link, LinkEnds};
+use crate::timing::Timing;
+
+/// The table.
+#[derive(Debug)]
+pub(crate) struct Switchboard {
+    me: DeviceId,
+    loopback: Loopback,
+    /// Peers can be dialled without an address, over a relay.
+    relayed: bool,
+    timing: Timing,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    trusted: BTreeSet<DeviceId>,
+    peers: BTreeMap<DeviceId, Peer>,
+    links_made: u64,
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Peer {
+    link: Option<Arc<Link>>,
+    book: Book,
+    /// Tells the peer's supervisor that something changed.
+    wake: Arc<Notify>,
+    supervised: bool,
+}
+
+/// What becomes of a new connection.
+pub(crate) enum Verdict {
+    /// It is the link now. The replaced one is closed already; the driver must
+    /// hear of its end first.
+    Admitted {
+        link: Arc<Link>,
+        ends: LinkEnds,
+        replaced: Option<Arc<Link>>,
+    },
+    /// Another one is kept.
+    Duplicate,
+    NotTrusted,
+    Full,
+}
+
+/// What a supervisor does next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The peer is no longer trusted, or we shut down.
+    Stop,
+    /// Nothing until something changes.
+    Wait,
+    /// Dial, not before the given time.
+    Dial {
+        at: Option<Instant>,
+        addrs: Vec<SocketAddr>,
+    },
+}
+
+/// How a dial ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DialEnd {
+    Linked,
+    /// The other side keeps another connection; it is here or on its way.
+    Duplicate,
+    Refused,
+    Failed,
+}
+
+impl Switchboard {
+    pub(crate) fn new(me: DeviceId, loopback: Loopback, relayed: bool, timing: Timing) -> Self {
+        Self {
+            me,
+            loopback,
+            relayed,
+            timing,
+            state: Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_trusted(&self, device: &DeviceId) -> bool {
+        let state = self.state();
+        !state.closed && state.trusted.contains(device)
+    }
+
+    /// Replaces the set of trusted devices. Links to others end at once. Returns
+    /// the devices that need a supervisor.
+    pub(crate) fn set_trusted(&self, mut trusted: BTreeSet<DeviceId>) -> Vec<DeviceId> {
+        trusted.remove(&self.me);
+        let mut state = self.state();
+        if state.closed {
+            return Vec::new();
+        }
+        let mut unsupervised = Vec::new();
+        for device in trusted.iter().take(limits::TRUSTED_MAX) {
+            let peer = state.peers.entry(*device).or_default();
+            if !peer.supervised {
+                peer.supervised = true;
+                unsupervised.push(*device);
+            }
+        }
+        state.trusted = trusted.into_iter().take(limits::TRUSTED_MAX).collect();
+        let State { trusted, peers, .. } = &mut *state;
+        for (_, peer) in peers
+            .iter()
+            .filter(|(device, _)| !trusted.contains(*device))
+        {
+            peer.wake.notify_one();
+            if let Some(link) = &peer.link {
+                link.close(DownReason::NotTrustedHere);
+            }
+        }
+        unsupervised
+    }
+
+    /// Decides about a connection on which both have said hello, or are about to.
+    ///
+    /// A restarted peer, and one that dialled again, has no use for the old link:
+    /// the new one takes its place at once. Where two connections crossed, both
+    /// sides keep the one that was dialled by the device with the smaller id.
+    pub(crate) fn admit(&self, device: DeviceId, greeted: Greeted) -> Verdict {
+        let mut state = self.state();
+        if state.closed || !state.trusted.contains(&device) {
+            return Verdict::NotTrusted;
+        }
+        let links = state.peers.values().filter(|p| p.link.is_some()).count();
+        let peer = state.peers.entry(device).or_default();
+        match &peer.link {
+            None if links >= limits::PEERS_MAX => return Verdict::Full,
+            Some(old) if !self.replaces(device, old, &greeted) => return Verdict::Duplicate,
+            _ => {}
+        }
+        state.links_made += 1;
+        let number = state.links_made;
+        let (link, ends) = Link::new(number, device, greeted);
+        let peer = state.peers.entry(device).or_default();
+        let replaced = peer.link.replace(Arc::clone(&link));
+        if let Some(old) = &replaced {
+            old.close(DownReason::Replaced);
+        }
+        peer.book.linked();
+        peer.wake.notify_one();
+        Verdict::Admitted {
+            link,
+            ends,
+            replaced,
+        }
+    }
+
+    fn replaces(&self, device: DeviceId, old: &Link, new: &Greeted) -> bool {
+        if old.hello.incarnation != new.hello.incarnation
+            || old.dialler == new.dialler
+            || old.conn.close_reason().is_some()
+            // Nobody dials who believes to have a link: had the other side known
+            // of this one, it would not have dialled so long after its begin.
+            || old.since.elapsed() > self.timing.crossing()
+        {
+            return true;
+        }
+        let smaller = if self.me < device {
+            Dialler::Us
+        } else {
+            Dialler::Them
+        };
+        new.dialler == smaller
+    }
+
+    /// A link ended; when it was the current one, the supervisor goes to work.
+    pub(crate) fn ended(&self, link: &Link, reason: DownReason, jitter: f64) {
+        let mut state = self.state();
+        let Some(peer) = state.peers.get_mut(&link.device) else {
+            return;
+        };
+        if peer
+            .link
+            .as_ref()
+            .is_some_and(|current| current.number == link.number)
+        {
+            peer.link = None;
+            let now = Instant::now();
+            let first = (self.timing.redial.0, self.timing.redial.0);
+            let stayed = link.since.elapsed() > self.timing.heartbeat;
+            match reason {
+                DownReason::NotTrustedThere => {
+                    peer.book.refused(now, self.timing.redial_refused, jitter);
+                }
+                // A link that stood for a while says that dialling is worth it.
+                DownReason::Bye | DownReason::Lost | DownReason::Silent if stayed => {
+                    peer.book.failed(now, first, jitter);
+                }
+                _ => peer.book.failed(now, self.timing.redial, jitter),
+            }
+        }
+        peer.wake.notify_one();
+    }
+
+    /// What the supervisor of a device does next. After [`Step::Stop`] it must
+    /// end: a later trust starts another one.
+    pub(crate) fn step(&self, device: &DeviceId) -> (Step, Arc<Notify>) {
+        let mut state = self.state();
+        let trusted = !state.closed && state.trusted.contains(device);
+        let peer = state.peers.entry(*device).or_default();
+        let wake = Arc::clone(&peer.wake);
+        if !trusted {
+            peer.supervised = false;
+            return (Step::Stop, wake);
+        }
+        let addrs = peer.book.candidates();
+        if peer.link.is_some() || (addrs.is_empty() && !self.relayed) {
+            return (Step::Wait, wake);
+        }
+        (
+            Step::Dial {
+                at: peer.book.next(),
+                addrs,
+            },
+            wake,
+        )
+    }
+
+    /// A dial ended.
+    pub(crate) fn dialled(&self, device: &DeviceId, end: DialEnd, jitter: f64) {
+        let now = Instant::now();
+        let mut state = self.state();
+        let Some(peer) = state.peers.get_mut(device) else {
+            return;
+        };
+        match end {
+            DialEnd::Linked => {}
+            DialEnd::Refused => peer.book.refused(now, self.timing.redial_refused, jitter),
+            DialEnd::Duplicate | DialEnd::Failed => {
+                peer.book.failed(now, self.timing.redial, jitter);
+            }
+        }
+    }
+
+    /// Remembers an address that was typed, saved or seen. True if it is news.
+    pub(crate) fn learn(&self, device: DeviceId, addr: SocketAddr) -> bool {
+        if device == self.me || !address::is_dialable(&addr) {
+            return false;
+        }
+        let stagger = self.staggered(&device);
+        let mut state = self.state();
+        // Whoever is remembered without being trusted is being paired with.
+        if !state.peers.contains_key(&device) && state.peers.len() >= 2 * limits::TRUSTED_MAX {
+            return false;
+        }
+        let peer = state.peers.entry(device).or_default();
+        let news = peer.book.learn(addr);
+        if peer.link.is_none() {
+            peer.book.encourage(stagger);
+            peer.wake.notify_one();
+        }
+        news
+    }
+
+    /// What discovery says of a device, if we trust it. Returns the addresses if
+    /// any is new.
+    pub(crate) fn found(&self, device: &DeviceId, addrs: &[SocketAddr]) -> Option<Vec<SocketAddr>> {
+        let addrs: Vec<_> = addrs
+            .iter()
+            .filter(|a| self.loopback.admits(a))
+            .copied()
+            .collect();
+        let stagger = self.staggered(device);
+        let mut state = self.state();
+        if !state.trusted.contains(device) || addrs.is_empty() {
+            return None;
+        }
+        let peer = state.peers.get_mut(device)?;
+        let news = peer.book.found(addrs.clone());
+        match &peer.link {
+            // Discovery is unauthenticated: it may make us ask, never close.
+            Some(link) if news => link.probe(),
+            Some(_) => {}
+            None => {
+                if news {
+                    peer.book.encourage(stagger);
+                }
+                peer.wake.notify_one();
+            }
+        }
+        news.then_some(addrs)
+    }
+
+    fn staggered(&self, device: &DeviceId) -> Option<Instant> {
+        (*device < self.me).then(|| Instant::now() + self.timing.stagger)
+    }
+
+    /// Dials everybody who is not linked, now, and asks the others for a sign of
+    /// life.
+    pub(crate) fn encourage_all(&self) {
+        for peer in self.state().peers.values_mut() {
+            match &peer.link {
+                Some(link) => link.probe(),
+                None => peer.book.encourage(None),
+            }
+            peer.wake.notify_one();
+        }
+    }
+
+    pub(crate) fn link(&self, device: &DeviceId) -> Option<Arc<Link>> {
+        self.state().peers.get(device)?.link.clone()
+    }
+
+    /// Every trusted device, its link, and whether it refuses us.
+    pub(crate) fn peers(&self) -> Vec<(DeviceId, Option<Arc<Link>>, bool)> {
+        let state = self.state();
+        let of = |device: &DeviceId| {
+            let peer = state.peers.get(device);
+            let link = peer.and_then(|p| p.link.clone());
+            (*device, link, peer.is_some_and(|p| p.book.is_refused()))
+        };
+        state.trusted.iter().map(of).collect()
+    }
+
+    /// Nobody is trusted and nothing is admitted from now on.
+    pub(crate) fn close(&self) -> Vec<Arc<Link>> {
+        let mut state = self.state();
+        state.closed = true;
+        for peer in state.peers.values() {
+            peer.wake.notify_one();
+            if let Some(link) = &peer.link {
+                link.close(DownReason::Shutdown);
+            }
+        }
+        state
+            .peers
+            .values()
+            .filter_map(|p| p.link.clone())
+            .collect()
+    }
+}
+
+/// A factor for pauses, so that devices which lost each other at the same moment
+/// do not meet again and again.
+pub(crate) fn jitter() -> f64 {
+    let mut byte = [0u8; 1];
+    // Without randomness the pause is merely regular.
+    let _ = getrandom::fill(&mut byte);
+    0.75 + f64::from(byte[0]) / 512.0
+}
+
+/// At least this long between two dials of one peer, whatever happens.
+pub(crate) const DIAL_GAP_MIN: Duration = Duration::from_millis(50);

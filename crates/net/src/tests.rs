@@ -1,0 +1,1 @@
+//! Two and more real endpoints on the loopback interface.
