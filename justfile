@@ -46,7 +46,7 @@ lab *ARGS:
 # Two agents in two network namespaces: mDNS, and not a packet to the outside
 netns:
     cargo build --release
-    scripts/netns.sh target/release/ccpeer
+    scripts/netns.py target/release/ccpeer
 
 # Write expectations and generated documents anew
 bless:
