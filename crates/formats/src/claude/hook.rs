@@ -135,7 +135,10 @@ pub fn parse(event_arg: &str, bytes: &[u8], env: &HookEnv) -> Option<HookEvent> 
             last_assistant_message: json::text(message)
                 .map(|m| text::strip(front_of(&m, limits::HOOK_TEXT_BYTES_MAX), text::Lines::Keep))
                 .filter(|m| !m.trim().is_empty()),
-            background: json::items(background).into_iter().filter(|t| is_running(*t)).count(),
+            background: json::objects(background, &["status"])
+                .into_iter()
+                .filter(|[status]| is_running(*status))
+                .count(),
         },
         "SubagentStop" => HookKind::SubagentStop,
         "PreCompact" => HookKind::PreCompact,
@@ -189,9 +192,8 @@ fn end_reason(raw: Raw<'_>) -> EndReason {
     }
 }
 
-fn is_running(task: Raw<'_>) -> bool {
-    let status = json::pick_in(task, &["status"]).and_then(|[status]| json::text(status));
-    !matches!(status.as_deref(), Some("completed" | "failed" | "killed" | "stopped"))
+fn is_running(status: Raw<'_>) -> bool {
+    !matches!(json::text(status).as_deref(), Some("completed" | "failed" | "killed" | "stopped"))
 }
 
 /// The first bytes of a text, never a part of a character.

@@ -79,17 +79,23 @@ pub(crate) fn number(raw: Raw<'_>) -> Option<u64> {
     json.trim_matches('"').parse().ok()
 }
 
-/// The elements of a list, at most [`limits::JSON_ITEMS_MAX`]; of anything else
-/// none.
-pub(crate) fn items(raw: Raw<'_>) -> Vec<Raw<'_>> {
-    raw.and_then(|r| List.deserialize(&mut serde_json::Deserializer::from_str(r.get())).ok())
-        .unwrap_or_default()
+/// The values of these keys of each object in a list, in one pass; what is no
+/// object in it has none of them. At most [`limits::JSON_ITEMS_MAX`] are given.
+pub(crate) fn objects<'a, const N: usize>(
+    raw: Raw<'a>,
+    names: &'static [&'static str; N],
+) -> Vec<[Raw<'a>; N]> {
+    raw.and_then(|r| {
+        Objects { names }.deserialize(&mut serde_json::Deserializer::from_str(r.get())).ok()
+    })
+    .unwrap_or_default()
 }
 
 /// Bytes as text; what is no UTF-8 is replaced by a mark.
 pub(crate) fn decoded(bytes: &[u8]) -> Cow<'_, str> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    String::from_utf8_lossy(bytes)
+    // Checking alone is quicker than replacing, and nearly always enough.
+    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 struct Object<'o, 'a, const N: usize> {
@@ -146,17 +152,19 @@ impl Visitor<'_> for Key {
     }
 }
 
-struct List;
+struct Objects<const N: usize> {
+    names: &'static [&'static str; N],
+}
 
-impl<'a> DeserializeSeed<'a> for List {
-    type Value = Vec<Raw<'a>>;
+impl<'a, const N: usize> DeserializeSeed<'a> for Objects<N> {
+    type Value = Vec<[Raw<'a>; N]>;
     fn deserialize<D: Deserializer<'a>>(self, json: D) -> Result<Self::Value, D::Error> {
         json.deserialize_seq(self)
     }
 }
 
-impl<'a> Visitor<'a> for List {
-    type Value = Vec<Raw<'a>>;
+impl<'a, const N: usize> Visitor<'a> for Objects<N> {
+    type Value = Vec<[Raw<'a>; N]>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list")
@@ -164,12 +172,67 @@ impl<'a> Visitor<'a> for List {
 
     fn visit_seq<S: SeqAccess<'a>>(self, mut list: S) -> Result<Self::Value, S::Error> {
         let mut out = Vec::new();
-        while let Some(item) = list.next_element::<&'a RawValue>()? {
+        loop {
+            let mut found = [None; N];
+            let item = Object { names: self.names, found: &mut found };
+            if list.next_element_seed(Any(item))?.is_none() {
+                return Ok(out);
+            }
             if out.len() < limits::JSON_ITEMS_MAX {
-                out.push(Some(item));
+                out.push(found);
             }
         }
-        Ok(out)
+    }
+}
+
+/// An object, or a value that is passed over.
+struct Any<'o, 'a, const N: usize>(Object<'o, 'a, N>);
+
+impl<'a, const N: usize> DeserializeSeed<'a> for Any<'_, 'a, N> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'a>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'a, const N: usize> Visitor<'a> for Any<'_, 'a, N> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_map<M: MapAccess<'a>>(self, map: M) -> Result<(), M::Error> {
+        self.0.visit_map(map)
+    }
+
+    fn visit_seq<S: SeqAccess<'a>>(self, mut list: S) -> Result<(), S::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
 }
 
@@ -205,7 +268,7 @@ mod tests {
                 .unwrap();
         assert_eq!(text(a).as_deref(), Some("two"));
         assert!(text(b).unwrap().ends_with('x'));
-        assert_eq!(items(c).len(), 2);
+        assert_eq!(objects(c, &["x"]).len(), 2);
     }
 
     #[test]
@@ -217,6 +280,15 @@ mod tests {
         assert!(pick(&deep, &["a"]).is_none());
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(200_000), "]".repeat(200_000));
         assert!(pick(&deep, &["a"]).is_some());
+    }
+
+    #[test]
+    fn objects_of_a_list() {
+        let [list] = pick(r#"{"l":[{"a":1},"x",[[2]],null,-1,1.5,true,{"a":{}}]}"#, &["l"]).unwrap();
+        let found: Vec<_> = objects(list, &["a"]).iter().map(|[a]| a.map(RawValue::get)).collect();
+        assert_eq!(found.len(), 8);
+        assert_eq!((found[0], found[1], found[7]), (Some("1"), None, Some("{}")));
+        assert!(objects(None, &["a"]).is_empty());
     }
 
     #[test]

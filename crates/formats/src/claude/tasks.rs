@@ -68,12 +68,9 @@ impl Todo {
 
     /// The items of a list as TodoWrite and the `todos/` files have it.
     pub(crate) fn list(raw: Raw<'_>) -> Vec<Self> {
-        json::items(raw)
+        json::objects(raw, &["content", "status"])
             .into_iter()
-            .filter_map(|item| {
-                let [content, status] = json::pick_in(item, &["content", "status"])?;
-                Self::new(&json::text(content)?, status)
-            })
+            .filter_map(|[content, status]| Self::new(&json::text(content)?, status))
             .take(limits::DIGEST_ITEMS_MAX)
             .collect()
     }

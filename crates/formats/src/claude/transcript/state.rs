@@ -18,6 +18,9 @@ use crate::rfc3339;
 pub(super) struct State {
     /// The parts of the summary that follow the order of the file.
     facts: Summary,
+    /// The session as the last record spells it, to see quickly that it is the
+    /// same again.
+    session_text: String,
     chain: Chain,
     turns: Vec<Turn>,
     tools: Tools,
@@ -148,8 +151,12 @@ impl State {
     /// What every record says about where and when.
     fn circumstances(&mut self, record: &Record<'_>) {
         let facts = &mut self.facts;
-        if let Some(session) = json::text(record.session).and_then(|id| id.parse().ok()) {
+        if let Some(text) = json::text(record.session)
+            && text != self.session_text
+            && let Ok(session) = text.parse()
+        {
             facts.session = Some(session);
+            self.session_text = text.into_owned();
         }
         if facts.first_cwd.is_none() {
             set(&mut facts.first_cwd, record.cwd);
@@ -179,13 +186,12 @@ impl State {
             return;
         }
         let mut has_result = false;
-        for block in json::items(content) {
-            let Some([kind, id, is_error, inner]) =
-                json::pick_in(block, &["type", "tool_use_id", "is_error", "content"])
-            else {
-                continue;
-            };
-            if json::text(kind).as_deref() == Some("tool_result") {
+        let mut text = json::text(content).unwrap_or_default();
+        for [kind, part, id, is_error, inner] in
+            json::objects(content, &["type", "text", "tool_use_id", "is_error", "content"])
+        {
+            let kind = json::text(kind).unwrap_or_default();
+            if kind == "tool_result" {
                 has_result = true;
                 let outcome = Outcome {
                     is_error: json::flag(is_error),
@@ -194,9 +200,10 @@ impl State {
                     turn: self.facts.turns,
                 };
                 self.tools.result(id, &outcome);
+            } else {
+                add_part(text.to_mut(), &kind, part);
             }
         }
-        let text = said(content).unwrap_or_default();
         match prompt::classify(&text) {
             Spoken::Interrupted => self.facts.turn = TurnState::Interrupted,
             _ if has_result => self.facts.turn = TurnState::Open,
@@ -229,7 +236,7 @@ impl State {
         };
         if record.is_api_error {
             let why = said(content).unwrap_or_default();
-            self.facts.turn = TurnState::Failed(text::one_line(&why, 200));
+            self.facts.turn = TurnState::Failed(line(&why, 200));
             return;
         }
         if json::text(model).as_deref() == Some("<synthetic>") {
@@ -238,12 +245,9 @@ impl State {
         set_line(&mut self.facts.model, model);
         let mut is_last_text = false;
         let mut spoken = Vec::new();
-        for block in json::items(content) {
-            let Some([kind, text, id, name, input, signature]) =
-                json::pick_in(block, &["type", "text", "id", "name", "input", "signature"])
-            else {
-                continue;
-            };
+        for [kind, text, id, name, input, signature] in
+            json::objects(content, &["type", "text", "id", "name", "input", "signature"])
+        {
             let kind = json::text(kind);
             is_last_text = kind.as_deref() == Some("text");
             match kind.as_deref() {
@@ -292,9 +296,7 @@ impl State {
         // Attachments may be long and only this kind is looked for; it says so
         // at its beginning.
         let is_queued = record.attachment.is_some_and(|raw| {
-            let json = raw.get();
-            let front = json.get(..json.floor_char_boundary(256)).unwrap_or("");
-            front.contains("queued_command")
+            front(raw.get(), 256).contains("queued_command")
         });
         if !is_queued {
             return;
@@ -340,23 +342,27 @@ fn said(content: Raw<'_>) -> Option<Cow<'_, str>> {
         return Some(text);
     }
     let mut out = String::new();
-    for block in json::items(content) {
-        let Some([kind, text]) = json::pick_in(block, &["type", "text"]) else { continue };
-        let part = match json::text(kind).as_deref() {
-            Some("text") => json::text(text),
-            Some("image") => Some(Cow::Borrowed("[image]")),
-            Some("document") => Some(Cow::Borrowed("[document]")),
-            _ => None,
-        };
-        // What Claude Code puts beside a prompt is no part of it.
-        if let Some(part) = part.filter(|p| !matches!(prompt::classify(p), Spoken::Machine)) {
-            if !out.is_empty() {
-                out.push('\n');
-            }
-            out.push_str(&part);
-        }
+    for [kind, text] in json::objects(content, &["type", "text"]) {
+        add_part(&mut out, &json::text(kind).unwrap_or_default(), text);
     }
     (!out.is_empty()).then_some(Cow::Owned(out))
+}
+
+/// Adds what a block of a message says.
+fn add_part(said: &mut String, kind: &str, text: Raw<'_>) {
+    let part = match kind {
+        "text" => json::text(text),
+        "image" => Some(Cow::Borrowed("[image]")),
+        "document" => Some(Cow::Borrowed("[document]")),
+        _ => None,
+    };
+    // What Claude Code puts beside a prompt is no part of it.
+    if let Some(part) = part.filter(|p| !matches!(prompt::classify(p), Spoken::Machine)) {
+        if !said.is_empty() {
+            said.push('\n');
+        }
+        said.push_str(&part);
+    }
 }
 
 /// Keeps a path or id as it is, without allocating where nothing changed.
@@ -374,7 +380,7 @@ fn set_line(place: &mut Option<String>, raw: Raw<'_>) {
     if let Some(text) = json::text(raw)
         && place.as_deref() != Some(&*text)
     {
-        let line = text::one_line(&text, 256);
+        let line = line(&text, 256);
         if !line.is_empty() {
             *place = Some(line);
         }
@@ -386,13 +392,23 @@ fn keep(text: &str) -> String {
     cut(text, limits::DIGEST_TEXT_CHARS_MAX)
 }
 
+/// The beginning of a text as one visible line.
+pub(super) fn line(text: &str, chars_max: usize) -> String {
+    // White space may be folded: look at some more than is kept, but not at all.
+    text::one_line(front(text, chars_max.saturating_mul(4) + 256), chars_max)
+}
+
+/// The first bytes of a text, never a part of a character.
+fn front(text: &str, bytes_max: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or(text)
+}
+
 /// The visible part of a text, at most so many characters; what is cut off is
 /// marked.
 pub(super) fn cut(text: &str, chars_max: usize) -> String {
     // Four bytes a character at most: nothing beyond can matter, so nothing
     // beyond is looked at.
-    let front = text.get(..text.floor_char_boundary(chars_max.saturating_mul(4) + 4));
-    let clean = text::strip(front.unwrap_or(text), text::Lines::Keep);
+    let clean = text::strip(front(text, chars_max.saturating_mul(4) + 4), text::Lines::Keep);
     if clean.chars().count() <= chars_max {
         return clean;
     }

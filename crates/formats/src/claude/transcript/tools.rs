@@ -4,7 +4,7 @@ use ccpeer_core::{limits, text};
 use serde::{Deserialize, Serialize};
 
 use super::json::{self, Raw};
-use super::state::{cut, push_bounded};
+use super::state::{cut, line, push_bounded};
 use super::summary::{CommandRun, Commit, EditedFile, PendingTool};
 use crate::claude::tasks::{Todo, TodoStatus};
 
@@ -21,7 +21,8 @@ enum CallKind {
     /// A file is written or edited.
     File(String),
     Command {
-        line: String,
+        /// As one line.
+        command: String,
         /// Whether it makes a commit; the whole command knows, its line may not.
         commits: bool,
         /// Whether it tests, builds or checks something.
@@ -76,7 +77,7 @@ impl Tools {
     pub(super) fn call(&mut self, id: Raw<'_>, name: Raw<'_>, input: Raw<'_>) {
         let (Some(id), Some(name)) = (json::text(id), json::text(name)) else { return };
         let kind = CallKind::of(&name, input);
-        let call = Call { id: cut(&id, 128), name: text::one_line(&name, 128), kind };
+        let call = Call { id: cut(&id, 128), name: line(&name, 128), kind };
         push_bounded(&mut self.calls, call, limits::DIGEST_ITEMS_MAX);
     }
 
@@ -86,8 +87,8 @@ impl Tools {
         let Some(place) = self.calls.iter().rposition(|c| c.id == id) else { return };
         let call = self.calls.remove(place);
         match call.kind {
-            CallKind::Command { line, commits, checks } => {
-                self.command_ended(line, commits, checks, outcome);
+            CallKind::Command { command, commits, checks } => {
+                self.command_ended(command, commits, checks, outcome);
             }
             _ if outcome.is_error => {}
             CallKind::File(path) => self.file_edited(path, outcome.turn),
@@ -107,7 +108,7 @@ impl Tools {
             CallKind::Question => {
                 let said = content_text(outcome.content);
                 let said = said.trim_start_matches("User has answered your questions:");
-                push_bounded(&mut self.answers, text::one_line(said, 500), limits::DIGEST_ITEMS_MAX);
+                push_bounded(&mut self.answers, line(said, 500), limits::DIGEST_ITEMS_MAX);
             }
             CallKind::Other => {}
         }
@@ -132,7 +133,7 @@ impl Tools {
     pub(super) fn pending(&self) -> Vec<PendingTool> {
         let about = |call: &Call| match &call.kind {
             CallKind::File(text)
-            | CallKind::Command { line: text, .. }
+            | CallKind::Command { command: text, .. }
             | CallKind::TaskCreate(text)
             | CallKind::Agent(text) => text.clone(),
             CallKind::Todos(_)
@@ -159,16 +160,22 @@ impl Tools {
         push_bounded(&mut self.edited, file, limits::DIGEST_FILES_MAX);
     }
 
-    fn command_ended(&mut self, line: String, commits: bool, checks: bool, outcome: &Outcome<'_>) {
-        let before = self.commands.iter().position(|run| run.command == line);
+    fn command_ended(
+        &mut self,
+        command: String,
+        commits: bool,
+        checks: bool,
+        outcome: &Outcome<'_>,
+    ) {
+        let before = self.commands.iter().position(|run| run.command == command);
         let failed_before = before.is_some_and(|place| !self.commands.remove(place).ok);
         if !outcome.is_error {
             if commits {
                 self.committed(&content_text(outcome.content));
             }
             if checks || failed_before {
-                let run =
-                    CommandRun { command: line, ok: true, output: String::new(), turn: outcome.turn };
+                let (output, turn) = (String::new(), outcome.turn);
+                let run = CommandRun { command, ok: true, output, turn };
                 push_bounded(&mut self.commands, run, limits::DIGEST_ITEMS_MAX);
             }
             return;
@@ -179,21 +186,20 @@ impl Tools {
         if not_run.iter().any(|start| said.starts_with(start)) {
             return;
         }
-        let run =
-            CommandRun { command: line, ok: false, output: end_of(&said), turn: outcome.turn };
+        let run = CommandRun { command, ok: false, output: end_of(&said), turn: outcome.turn };
         push_bounded(&mut self.commands, run, limits::DIGEST_ITEMS_MAX);
     }
 
     /// Finds `[main 1a2b3c4] subject` in what git printed.
     fn committed(&mut self, output: &str) {
-        for line in output.lines() {
-            let Some((head, subject)) = line.strip_prefix('[').and_then(|l| l.split_once("] ")) else {
+        for printed in output.lines() {
+            let Some((head, subject)) = printed.strip_prefix('[').and_then(|l| l.split_once("] ")) else {
                 continue;
             };
             let hash = head.rsplit(' ').next().unwrap_or("");
             let is_hash = (7..=40).contains(&hash.len()) && hash.bytes().all(|c| c.is_ascii_hexdigit());
             if is_hash && head.contains(' ') {
-                let commit = Commit { hash: hash.to_owned(), subject: text::one_line(subject, 120) };
+                let commit = Commit { hash: hash.to_owned(), subject: line(subject, 120) };
                 push_bounded(&mut self.commits, commit, limits::DIGEST_ITEMS_MAX);
             }
         }
@@ -261,22 +267,22 @@ impl CallKind {
             "Bash" | "PowerShell" => one(&["command"]).map_or(Self::Other, |command| Self::Command {
                 commits: command.contains("git") && command.contains("commit"),
                 checks: is_check(&command),
-                line: text::one_line(&command, COMMAND_CHARS_MAX),
+                command: line(&command, COMMAND_CHARS_MAX),
             }),
             "TodoWrite" => json::pick_in(input, &["todos"])
                 .map_or(Self::Other, |[todos]| Self::Todos(Todo::list(todos))),
             "TaskCreate" => one(&["subject"])
-                .map_or(Self::Other, |subject| Self::TaskCreate(text::one_line(&subject, 200))),
+                .map_or(Self::Other, |subject| Self::TaskCreate(line(&subject, 200))),
             "TaskUpdate" => json::pick_in(input, &["taskId", "status", "subject"]).map_or(
                 Self::Other,
                 |[id, status, subject]| Self::TaskUpdate {
                     id: json::text(id).map(|id| cut(&id, 32)).unwrap_or_default(),
                     status: json::text(status).map(|s| cut(&s, 32)),
-                    subject: json::text(subject).map(|s| text::one_line(&s, 200)),
+                    subject: json::text(subject).map(|s| line(&s, 200)),
                 },
             ),
             "Agent" | "Task" => Self::Agent(
-                one(&["description"]).map(|d| text::one_line(&d, 200)).unwrap_or_default(),
+                one(&["description"]).map(|d| line(&d, 200)).unwrap_or_default(),
             ),
             "ExitPlanMode" => Self::Plan(one(&["plan"]).map(|plan| keep(&plan))),
             "AskUserQuestion" => Self::Question,
@@ -302,11 +308,9 @@ fn content_text(content: Raw<'_>) -> String {
         return text.into_owned();
     }
     let mut out = String::new();
-    for block in json::items(content) {
-        if let Some(text) = json::pick_in(block, &["text"]).and_then(|[text]| json::text(text)) {
-            out.push_str(&text);
-            out.push('\n');
-        }
+    for [text] in json::objects(content, &["text"]) {
+        out.push_str(&json::text(text).unwrap_or_default());
+        out.push('\n');
     }
     out
 }
@@ -314,7 +318,8 @@ fn content_text(content: Raw<'_>) -> String {
 /// The last lines of an output that say something.
 fn end_of(output: &str) -> String {
     let (lines_max, chars_max) = OUTPUT_MAX;
-    let clean = text::strip(output, text::Lines::Keep);
+    let start = output.ceil_char_boundary(output.len().saturating_sub(chars_max * 8));
+    let clean = text::strip(output.get(start..).unwrap_or(output), text::Lines::Keep);
     let mut lines: Vec<&str> =
         clean.lines().rev().filter(|line| !line.trim().is_empty()).take(lines_max).collect();
     lines.reverse();
