@@ -204,3 +204,6 @@ pub const STORE_COMMIT_JOBS_MAX: usize = 1024;
 pub const NOTE_KEY_BYTES_MAX: usize = 256;
 /// Value of a note, bytes.
 pub const NOTE_VALUE_BYTES_MAX: usize = 1024 * 1024;
+/// A line of a transcript that is looked at as a whole when its paths are
+/// rewritten; a longer one is read through a window.
+pub const REWRITE_LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
