@@ -36,6 +36,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 const OWNED: &[(&str, &[&str])] = &[
     ("blake3", ANY),
     ("clap", &["ccpeer"]),
+    ("clap_complete", &["ccpeer"]),
+    ("clap_mangen", &["ccpeer"]),
     (
         "ed25519-dalek",
         &["ccpeer-core", "ccpeer-agent", "ccpeer-sim"],
@@ -44,6 +46,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("getrandom", &["ccpeer-net", "ccpeer-agent"]),
     ("iroh", &["ccpeer-net"]),
     ("mdns-sd", &["ccpeer-net"]),
+    ("memchr", &["ccpeer-formats"]),
     ("nix", &["ccpeer-agent", "ccpeer"]),
     ("postcard", &["ccpeer-core", "ccpeer-net"]),
     ("qrcode", &["ccpeer"]),
@@ -388,9 +391,14 @@ fn forgotten_modules(tree: &Tree) -> Vec<String> {
         }
     }
     let roots = ["lib", "main", "tidy", "mod"];
+    // Directly below `crates/NAME/tests` and `examples` each file is a root.
+    let is_root = |path: &str| {
+        let parts: Vec<_> = path.split('/').collect();
+        parts.len() == 4 && parts[0] == "crates" && ["tests", "examples"].contains(&parts[2])
+    };
     tree.files
         .iter()
-        .filter(|f| f.is_rust() && !f.path.contains("/src/bin/") && !f.path.contains("/examples/"))
+        .filter(|f| f.is_rust() && !f.path.contains("/src/bin/") && !is_root(&f.path))
         .filter(|f| !roots.contains(&stem(&f.path)))
         .filter(|f| !declared.contains(&(package_dir(&f.path), stem(&f.path).to_owned())))
         .map(|f| format!("{} is declared nowhere: it is never compiled", f.path))
@@ -416,7 +424,9 @@ fn forgotten_fixtures(tree: &Tree) -> Vec<String> {
     }
     fixtures
         .iter()
-        .filter(|(_, name)| !name.eq_ignore_ascii_case("readme.md"))
+        .filter(|(_, name)| {
+            !["README.md", "manifest.json"].contains(&name.as_str()) && !name.starts_with('.')
+        })
         .filter(|(_, name)| !readers.iter().any(|f| f.text.contains(name.as_str())))
         .map(|(group, name)| format!("testdata/{group}/{name} is used by no test"))
         .collect()
