@@ -150,6 +150,13 @@ impl Home {
     pub fn backups(&self) -> PathBuf {
         self.root.join("backups")
     }
+
+    /// Claude Code's settings as they were before each edit, and what is known
+    /// about the last edit.
+    #[must_use]
+    pub fn settings_backups(&self) -> PathBuf {
+        self.backups().join("settings")
+    }
 }
 
 fn absolute(path: PathBuf) -> PathBuf {

@@ -1,1 +1,29 @@
-fn main(){}
+//! The program: commands, views, and the hook client. It talks to the agent
+//! through `ccpeer_agent::client` and starts it through `ccpeer_agent::start`; it
+//! must not know how anything is stored or sent.
+
+mod bug;
+mod cli;
+mod commands;
+mod context;
+mod demo;
+mod environment;
+mod error;
+mod hook;
+mod json;
+mod prompt;
+#[cfg(test)]
+mod reference;
+mod starting;
+mod table;
+mod terminal;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Claude Code waits for hooks: nothing else runs before this one.
+    match hook::event_on(std::env::args_os()) {
+        Some(event) => hook::run(&event),
+        None => cli::run(),
+    }
+}

@@ -1,0 +1,393 @@
+//! `hooks install`, `remove` and `status`: our entries in Claude Code's settings,
+//! and the skill beside them.
+//!
+//! The settings are another program's file. Where in its bytes our entries go is
+//! known to `ccpeer_formats::claude::settings`; here the bytes are exchanged so
+//! that no edit of anybody else is lost: see [`replace`]. What cannot be edited
+//! safely (invalid JSON, read-only, not a file) is refused untouched.
+//!
+//! A record of the last edit is kept beside the backups. As long as the file is
+//! exactly as we left it, `remove` puts back exactly what was there before;
+//! otherwise our entries are cut out of what it has become.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use ccpeer_core::limits;
+use ccpeer_formats::claude::settings::{self, Removal};
+use serde::{Deserialize, Serialize};
+
+use crate::api::{ApiError, ErrorCode};
+use crate::home::Home;
+
+mod file;
+mod skill;
+
+use file::{Current, Swap};
+pub use skill::SkillChange;
+
+/// What `install` and `remove` did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HooksChange {
+    /// The settings were changed.
+    pub changed: bool,
+    /// The settings file; if it is a link, the file it leads to.
+    pub settings: String,
+    /// A copy of the settings as they were.
+    pub backup: Option<String>,
+    /// What was done about the skill.
+    pub skill: SkillChange,
+}
+
+/// Whether our entries are there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HooksStatus {
+    /// `installed`, `missing` or `partial`.
+    pub hooks: Installed,
+    /// The settings file; if it is a link, the file it leads to.
+    pub settings: String,
+    /// Whether the skill is there.
+    pub skill: Installed,
+}
+
+impl HooksStatus {
+    /// The one word of `status`.
+    #[must_use]
+    pub fn word(&self) -> String {
+        self.hooks.as_str().to_owned()
+    }
+}
+
+/// How much of what is ours is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Installed {
+    /// All of it.
+    Installed,
+    /// Nothing.
+    Missing,
+    /// Some of it, or not as we would write it.
+    Partial,
+}
+
+impl Installed {
+    /// The word in JSON and in tables.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Installed => "installed",
+            Self::Missing => "missing",
+            Self::Partial => "partial",
+        }
+    }
+}
+
+/// Tries before another writer that never rests is given up on.
+const TRIES_MAX: u32 = 100;
+/// A file that is empty or broken may just be being written: it is believed
+/// only after this many looks, this far apart.
+const BELIEVE: (u32, Duration) = (5, Duration::from_millis(5));
+
+/// Adds our hooks, which run `program`, and the skill. Changes nothing that is
+/// as it should be.
+///
+/// # Errors
+/// [`ErrorCode::Refused`] when the settings cannot be edited without a risk to
+/// what is in them, [`ErrorCode::Disk`] when they cannot be read or written.
+pub fn install(home: &Home, program: &Path) -> Result<HooksChange, ApiError> {
+    let program = program.to_str().filter(|_| program.is_absolute());
+    let program = program.ok_or_else(|| {
+        let message = "the path of the ccpeer program cannot be written into settings";
+        refused(message, "install ccpeer at a path in UTF-8")
+    })?;
+    let path = home.claude_settings();
+    make_private_dir(home.claude()).map_err(|e| disk("create", home.claude(), &e))?;
+    let _lock = lock(home)?;
+    let edit = edit(home, &path, &mut |current| {
+        let new = settings::install(current, program)
+            .map_err(|e| refused(&format!("{}: {e}", path.display()), FIX_BY_HAND))?;
+        Ok(New::Bytes(new))
+    })?;
+    if let Some(before) = &edit.before {
+        remember(home, &edit, before)?;
+    }
+    let skill = skill::install(home).map_err(|e| disk("write the skill in", home.claude(), &e))?;
+    Ok(edit.told(skill))
+}
+
+/// Takes out what [`install`] added, and only that.
+///
+/// # Errors
+/// As [`install`].
+pub fn remove(home: &Home) -> Result<HooksChange, ApiError> {
+    let path = home.claude_settings();
+    let _lock = lock(home)?;
+    let record = Record::read(home);
+    let edit = edit(home, &path, &mut |current| {
+        let Some(current) = current else {
+            return Ok(New::Unchanged);
+        };
+        if let Some(before) = record.as_ref().and_then(|r| r.before(home, current)) {
+            return Ok(before);
+        }
+        match settings::remove(current) {
+            Ok(Removal::Unchanged) => Ok(New::Unchanged),
+            Ok(Removal::Empty) => Ok(New::Absent),
+            Ok(Removal::Bytes(bytes)) => Ok(New::Bytes(bytes)),
+            Err(e) => Err(refused(&format!("{}: {e}", path.display()), FIX_BY_HAND)),
+        }
+    })?;
+    let skill = skill::remove(home).map_err(|e| disk("remove the skill in", home.claude(), &e))?;
+    Record::forget(home);
+    Ok(edit.told(skill))
+}
+
+/// Whether hooks and skill are there.
+///
+/// # Errors
+/// As [`install`].
+pub fn status(home: &Home) -> Result<HooksStatus, ApiError> {
+    let path = home.claude_settings();
+    let current = read(&path)?;
+    let found = settings::status(current.bytes.as_deref())
+        .map_err(|e| refused(&format!("{}: {e}", path.display()), FIX_BY_HAND))?;
+    Ok(HooksStatus {
+        hooks: match found {
+            settings::Status::Installed => Installed::Installed,
+            settings::Status::Missing => Installed::Missing,
+            settings::Status::Partial => Installed::Partial,
+        },
+        settings: current.target.display().to_string(),
+        skill: skill::status(home),
+    })
+}
+
+const FIX_BY_HAND: &str = "correct the file by hand; nothing was changed";
+
+/// What the file becomes.
+enum New {
+    Unchanged,
+    Absent,
+    Bytes(Vec<u8>),
+}
+
+/// What an edit did.
+struct Edit {
+    target: PathBuf,
+    backup: Option<PathBuf>,
+    /// What was there, if something was changed.
+    before: Option<Option<Vec<u8>>>,
+    after: Vec<u8>,
+}
+
+impl Edit {
+    fn told(self, skill: SkillChange) -> HooksChange {
+        HooksChange {
+            changed: self.before.is_some(),
+            settings: self.target.display().to_string(),
+            backup: self.backup.map(|path| path.display().to_string()),
+            skill,
+        }
+    }
+}
+
+/// Reads, changes and exchanges until nobody else wrote in between.
+fn edit(
+    home: &Home,
+    path: &Path,
+    change: &mut dyn FnMut(Option<&[u8]>) -> Result<New, ApiError>,
+) -> Result<Edit, ApiError> {
+    let mut doubts = 0;
+    for _ in 0..TRIES_MAX {
+        let current = read(path)?;
+        let new = change(current.bytes.as_deref());
+        let doubtful = new.is_err() || current.bytes.as_ref().is_some_and(Vec::is_empty);
+        if doubtful && doubts < BELIEVE.0 {
+            doubts += 1;
+            std::thread::sleep(BELIEVE.1);
+            continue;
+        }
+        let new = match new? {
+            New::Bytes(new) if Some(&new) != current.bytes.as_ref() => Some(new),
+            New::Absent if current.bytes.is_some() => None,
+            _ => {
+                return Ok(Edit {
+                    target: current.target,
+                    backup: None,
+                    before: None,
+                    after: Vec::new(),
+                });
+            }
+        };
+        if current.read_only {
+            let message = format!("{} is read-only", current.target.display());
+            return Err(refused(
+                &message,
+                "make it writable, or add the hooks where it is made",
+            ));
+        }
+        let backup = match &current.bytes {
+            Some(bytes) => Some(back_up(home, bytes)?),
+            None => None,
+        };
+        let swapped = file::replace(&current, new.as_deref())
+            .map_err(|e| disk("write", &current.target, &e))?;
+        if swapped == Swap::Done {
+            return Ok(Edit {
+                target: current.target,
+                backup,
+                before: Some(current.bytes),
+                after: new.unwrap_or_default(),
+            });
+        }
+    }
+    let message = format!("{} is being changed all the time", path.display());
+    Err(refused(&message, "try again when nothing else writes it"))
+}
+
+fn read(path: &Path) -> Result<Current, ApiError> {
+    file::read(path, limits::SETTINGS_BYTES_MAX).map_err(|e| match e.kind() {
+        io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge => {
+            refused(&format!("{}: {e}", path.display()), FIX_BY_HAND)
+        }
+        _ => disk("read", path, &e),
+    })
+}
+
+/// What is known about the last installation.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    /// Hash of the settings as we left them.
+    after: String,
+    /// Hash of them before, and so the name of their backup; none if there was
+    /// no file.
+    before: Option<String>,
+}
+
+impl Record {
+    fn path(home: &Home) -> PathBuf {
+        home.settings_backups().join("installed.json")
+    }
+
+    fn read(home: &Home) -> Option<Self> {
+        serde_json::from_slice(&fs::read(Self::path(home)).ok()?).ok()
+    }
+
+    fn forget(home: &Home) {
+        let _ = fs::remove_file(Self::path(home));
+    }
+
+    /// What was there before our edit, if nothing has happened since.
+    fn before(&self, home: &Home, current: &[u8]) -> Option<New> {
+        if hash(current) != self.after {
+            return None;
+        }
+        let Some(before) = &self.before else {
+            return Some(New::Absent);
+        };
+        let bytes = fs::read(backup_path(home, before)).ok()?;
+        (hash(&bytes) == *before).then_some(New::Bytes(bytes))
+    }
+}
+
+/// Writes down what an installation replaced. Where our entries were there
+/// already, what was before them is what was noted then, or is not known.
+fn remember(home: &Home, edit: &Edit, before: &Option<Vec<u8>>) -> Result<(), ApiError> {
+    let untouched = before
+        .as_deref()
+        .is_none_or(|b| matches!(settings::status(Some(b)), Ok(settings::Status::Missing)));
+    let earlier = Record::read(home)
+        .filter(|r| before.as_deref().is_some_and(|b| hash(b) == r.after))
+        .map(|r| r.before);
+    let before = if untouched {
+        before.as_deref().map(hash)
+    } else if let Some(earlier) = earlier {
+        earlier
+    } else {
+        Record::forget(home);
+        return Ok(());
+    };
+    let record = Record {
+        after: hash(&edit.after),
+        before,
+    };
+    let path = Record::path(home);
+    let bytes = serde_json::to_vec(&record).unwrap_or_default();
+    make_private_dir(&home.settings_backups())
+        .and_then(|()| file::write_private(&path, &bytes))
+        .map_err(|e| disk("write", &path, &e))
+}
+
+fn backup_path(home: &Home, hash: &str) -> PathBuf {
+    home.settings_backups()
+        .join(format!("settings-{hash}.json"))
+}
+
+/// Keeps a copy under the name of its hash; only the newest ones stay.
+fn back_up(home: &Home, bytes: &[u8]) -> Result<PathBuf, ApiError> {
+    let dir = home.settings_backups();
+    let path = backup_path(home, &hash(bytes));
+    make_private_dir(&dir)
+        .and_then(|()| file::write_private(&path, bytes))
+        .map_err(|e| disk("write", &path, &e))?;
+    let kept_by_record = Record::read(home).and_then(|r| r.before);
+    let mut backups: Vec<(SystemTime, PathBuf)> = fs::read_dir(&dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("settings-"))
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    backups.sort();
+    let surplus = backups.len().saturating_sub(limits::SETTINGS_BACKUPS_MAX);
+    for (_, old) in backups.into_iter().take(surplus) {
+        let needed = kept_by_record
+            .as_ref()
+            .is_some_and(|h| backup_path(home, h) == old);
+        if !needed && old != path {
+            let _ = fs::remove_file(old);
+        }
+    }
+    Ok(path)
+}
+
+/// Held while settings are edited: two of us never edit at once. Others do not
+/// know this lock; for them there is the exchange.
+fn lock(home: &Home) -> Result<fs::File, ApiError> {
+    let dir = home.settings_backups();
+    let path = dir.join("lock");
+    let mut options = fs::OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    make_private_dir(&dir)
+        .and_then(|()| options.open(&path))
+        .and_then(|file| file.lock().map(|()| file))
+        .map_err(|e| disk("lock", &path, &e))
+}
+
+fn hash(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().chars().take(32).collect()
+}
+
+fn make_private_dir(dir: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir)
+}
+
+fn refused(message: &str, hint: &str) -> ApiError {
+    ApiError::new(ErrorCode::Refused, message).hint(hint)
+}
+
+fn disk(verb: &str, path: &Path, e: &io::Error) -> ApiError {
+    let message = format!("cannot {verb} {}: {e}", path.display());
+    ApiError::new(ErrorCode::Disk, message).hint("check who owns it and whether the disk is full")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! The command line: what is typed, read by clap, and handed to one function a
+//! command. The doc comments are the help text.
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use crate::bug;
+use crate::commands::{
+    agent, completions, continue_task, demo, devices, done, down, hook, hooks, join, man, pair,
+    projects, pull, push, rename, reopen, revoke, sessions, show, snapshot, status, tasks, undo,
+    up, verify, why,
+};
+use crate::context::Context;
+use crate::environment;
+use crate::error::CommandError;
+
+/// Continue a Claude Code session on any of your machines, without a server.
+///
+/// Every machine runs a small agent that keeps the sessions of all of them.
+/// Without a command, the unfinished tasks of all machines are listed.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ccpeer",
+    version,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    max_term_width = 80,
+    after_long_help = environment::help()
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    tasks: tasks::TasksArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(up::UpArgs),
+    Agent(agent::AgentArgs),
+    Down(down::DownArgs),
+    Status(status::StatusArgs),
+    Pair(pair::PairArgs),
+    Join(join::JoinArgs),
+    Devices(devices::DevicesArgs),
+    Rename(rename::RenameArgs),
+    Revoke(revoke::RevokeArgs),
+    Tasks(tasks::TasksArgs),
+    Show(show::ShowArgs),
+    Continue(continue_task::ContinueArgs),
+    Sessions(sessions::SessionsArgs),
+    Push(push::PushArgs),
+    Pull(pull::PullArgs),
+    Snapshot(snapshot::SnapshotArgs),
+    Done(done::DoneArgs),
+    Reopen(reopen::ReopenArgs),
+    Hook(hook::HookArgs),
+    Hooks(hooks::HooksArgs),
+    Projects(projects::ProjectsArgs),
+    Undo(undo::UndoArgs),
+    Verify(verify::VerifyArgs),
+    Why(why::WhyArgs),
+    Demo(demo::DemoArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+}
+
+/// Reads the command line and runs the command.
+pub(crate) fn run() -> ExitCode {
+    bug::end_on_panic();
+    // Asked of the raw arguments, because a wrong command line has no parsed ones.
+    let as_json = std::env::args_os().any(|arg| arg == "--json");
+    let result = match Cli::try_parse() {
+        Ok(cli) => Context::new().and_then(|context| dispatch(cli, &context)),
+        Err(e) => refuse(&e, as_json),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => e.report(as_json),
+    }
+}
+
+fn dispatch(cli: Cli, context: &Context) -> Result<(), CommandError> {
+    match cli.command {
+        None => tasks::run(&cli.tasks, context),
+        Some(Command::Up(args)) => up::run(&args, context),
+        Some(Command::Agent(args)) => agent::run(&args, context),
+        Some(Command::Down(args)) => down::run(&args, context),
+        Some(Command::Status(args)) => status::run(&args, context),
+        Some(Command::Pair(args)) => pair::run(&args, context),
+        Some(Command::Join(args)) => join::run(&args, context),
+        Some(Command::Devices(args)) => devices::run(&args, context),
+        Some(Command::Rename(args)) => rename::run(&args, context),
+        Some(Command::Revoke(args)) => revoke::run(&args, context),
+        Some(Command::Tasks(args)) => tasks::run(&args, context),
+        Some(Command::Show(args)) => show::run(&args, context),
+        Some(Command::Continue(args)) => continue_task::run(&args, context),
+        Some(Command::Sessions(args)) => sessions::run(&args, context),
+        Some(Command::Push(args)) => push::run(&args, context),
+        Some(Command::Pull(args)) => pull::run(&args, context),
+        Some(Command::Snapshot(args)) => snapshot::run(&args, context),
+        Some(Command::Done(args)) => done::run(&args, context),
+        Some(Command::Reopen(args)) => reopen::run(&args, context),
+        Some(Command::Hook(args)) => hook::run(&args, context),
+        Some(Command::Hooks(args)) => hooks::run(&args, context),
+        Some(Command::Projects(args)) => projects::run(&args, context),
+        Some(Command::Undo(args)) => undo::run(&args, context),
+        Some(Command::Verify(args)) => verify::run(&args, context),
+        Some(Command::Why(args)) => why::run(&args, context),
+        Some(Command::Demo(args)) => demo::run(&args, context),
+        Some(Command::Completions(args)) => completions::run(&args, context),
+        Some(Command::Man(args)) => man::run(&args, context),
+    }
+}
+
+/// Help and version go to standard output and succeed; everything else is wrong
+/// usage, in clap's words.
+fn refuse(e: &clap::Error, as_json: bool) -> Result<(), CommandError> {
+    if matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return Ok(e.print()?);
+    }
+    if as_json {
+        let words = e.to_string();
+        let message = words.lines().next().unwrap_or("wrong usage");
+        let message = message.strip_prefix("error: ").unwrap_or(message);
+        return Err(CommandError::usage(message, "see `ccpeer --help`"));
+    }
+    let _ = e.print();
+    Err(CommandError::Exit(2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

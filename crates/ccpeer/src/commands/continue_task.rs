@@ -1,0 +1,218 @@
+//! `ccpeer continue`
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ccpeer_agent::api::{ErrorCode, Placed, PlacedHow, Request};
+use ccpeer_core::text;
+
+use crate::context::{Context, say, say_json, talk};
+use crate::error::CommandError;
+
+/// Bring a session here and go on with it
+///
+/// Fetches what is missing, places the session into Claude Code's directory with
+/// its paths changed to those of this machine, and runs `claude --resume` in the
+/// project's directory. A local session is never overwritten: where both sides
+/// have gone on, the other one is placed beside it.
+#[derive(Debug, clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are the flags of the command line"
+)]
+pub(crate) struct ContinueArgs {
+    /// Number in the last list, or unique beginning of a session id
+    task: String,
+    /// Into this directory instead of the one that matches the project
+    #[arg(long, value_name = "DIR")]
+    into: Option<PathBuf>,
+    /// Start a new session from the hand-off prompt instead
+    #[arg(long, conflicts_with = "fork")]
+    handoff: bool,
+    /// As a new session, even if the local one could simply go on
+    #[arg(long)]
+    fork: bool,
+    /// Place it and print what to run, but do not run it
+    #[arg(long)]
+    no_exec: bool,
+    /// Print one JSON document; implies --no-exec
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &ContinueArgs, context: &Context) -> Result<(), CommandError> {
+    let into = args.into.as_deref().map(absolute).transpose()?;
+    let placed: Placed = context.stream(
+        &Request::Continue {
+            task: args.task.clone(),
+            into,
+            from_dir: std::env::current_dir().ok().as_deref().and_then(utf8),
+            fork: args.fork,
+            handoff: args.handoff,
+        },
+        &mut |_| Ok(()),
+    )?;
+    if args.json {
+        say_json(&placed)?;
+    }
+    if placed.placed == PlacedHow::Refused {
+        let why = placed.reason.as_deref().unwrap_or("it breaks a rule");
+        let why = format!("session {} was not placed: {why}", placed.session_id);
+        return Err(match args.json {
+            true => CommandError::Exit(ErrorCode::Refused.exit()),
+            false => CommandError::new(ErrorCode::Refused, why, ""),
+        });
+    }
+    if args.json {
+        return Ok(());
+    }
+    if !args.handoff {
+        describe(&placed);
+    }
+    if args.no_exec {
+        return say(by_hand(&placed));
+    }
+    execute(&placed)
+}
+
+/// What was done, in a sentence or two.
+pub(crate) fn describe(placed: &Placed) {
+    let what = match placed.placed {
+        PlacedHow::New => "placed",
+        PlacedHow::FastForward => "brought up to date",
+        PlacedHow::UpToDate => "is here already",
+        PlacedHow::Fork => "placed beside the local one, as a new session",
+        PlacedHow::Refused => "refused",
+    };
+    talk(format!("session {} {what}", placed.session_id));
+    if let Some(id) = &placed.new_session_id {
+        talk(format!("  its id here is {id}"));
+    }
+    if let Some(backup) = &placed.backup {
+        talk(format!(
+            "  what was there before is in {backup}; `ccpeer undo` puts it back"
+        ));
+    }
+    for line in &placed.dropped {
+        talk(format!("  left out: {}", text::one_line(line, 200)));
+    }
+}
+
+/// Becomes the program that goes on with the session.
+fn execute(placed: &Placed) -> Result<(), CommandError> {
+    let Some((name, args)) = placed.command.split_first() else {
+        return Ok(());
+    };
+    let Some(program) = find_program(name) else {
+        return Err(CommandError::new(
+            ErrorCode::NotFound,
+            format!("the session is here, but `{name}` is not in PATH"),
+            &format!("run it by hand: {}", by_hand(placed)),
+        ));
+    };
+    let mut command = Command::new(program);
+    command.args(args);
+    if let Some(dir) = &placed.project_dir {
+        command.current_dir(dir);
+    }
+    let failed = |e: std::io::Error| {
+        CommandError::new(
+            ErrorCode::NotFound,
+            format!("the session is here, but `{name}` cannot be run: {e}"),
+            &format!("run it by hand: {}", by_hand(placed)),
+        )
+    };
+    #[cfg(unix)]
+    {
+        use std::os::unix::process::CommandExt;
+        Err(failed(command.exec()))
+    }
+    #[cfg(not(unix))]
+    {
+        let status = command.status().map_err(failed)?;
+        match status.code().and_then(|code| u8::try_from(code).ok()) {
+            Some(0) => Ok(()),
+            code => Err(CommandError::Exit(code.unwrap_or(1))),
+        }
+    }
+}
+
+/// The command as it is typed into a shell.
+fn by_hand(placed: &Placed) -> String {
+    let words: Vec<String> = placed.command.iter().map(|word| quoted(word)).collect();
+    let command = words.join(" ");
+    match &placed.project_dir {
+        Some(dir) => format!("cd {} && {command}", quoted(dir)),
+        None => command,
+    }
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    if cfg!(windows) {
+        return format!("\"{}\"", word.replace('"', "\"\""));
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+fn find_program(name: &str) -> Option<PathBuf> {
+    let endings: &[&str] = if cfg!(windows) {
+        &["exe", "cmd", "bat"]
+    } else {
+        &[""]
+    };
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .filter(|dir| dir.is_absolute())
+        .flat_map(|dir| {
+            endings
+                .iter()
+                .map(move |ending| dir.join(name).with_extension(ending))
+        })
+        .find(|candidate| is_program(candidate))
+}
+
+fn is_program(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        path.metadata()
+            .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    }
+    #[cfg(not(unix))]
+    path.is_file()
+}
+
+fn absolute(dir: &Path) -> Result<String, CommandError> {
+    let shown = dir.display();
+    let absolute = std::path::absolute(dir)
+        .map_err(|e| CommandError::usage(format!("{shown} is not a directory: {e}"), ""))?;
+    if !absolute.is_dir() {
+        return Err(CommandError::usage(
+            format!("{shown} is not a directory"),
+            "make it first, or clone the project there",
+        ));
+    }
+    utf8(&absolute)
+        .ok_or_else(|| CommandError::usage(format!("{shown} is not a name in UTF-8"), ""))
+}
+
+fn utf8(path: &Path) -> Option<String> {
+    path.to_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[cfg(unix)]
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        assert_eq!(quoted("/home/ann/proj-1"), "/home/ann/proj-1");
+        assert_eq!(quoted("it's $HOME"), r"'it'\''s $HOME'");
+        assert_eq!(quoted(""), "''");
+    }
+}

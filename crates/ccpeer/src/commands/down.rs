@@ -1,0 +1,45 @@
+//! `ccpeer down`
+
+use std::time::{Duration, Instant};
+
+use ccpeer_agent::api::{Done, ErrorCode, Request};
+use ccpeer_agent::client::Client;
+use ccpeer_agent::ipc::{self, ConnectError};
+
+use crate::context::{Context, talk};
+use crate::error::CommandError;
+
+/// How long an agent may take to end.
+const END_MAX: Duration = Duration::from_secs(15);
+/// How often it is asked whether it is still there.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Stop the agent
+///
+/// Sessions and hooks stay as they are; events of Claude Code wait in the spool
+/// until the agent runs again.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DownArgs {}
+
+pub(crate) fn run(_: &DownArgs, context: &Context) -> Result<(), CommandError> {
+    let connected = ipc::connect(&context.home, Duration::from_secs(1));
+    if matches!(connected, Err(ConnectError::Absent)) {
+        talk("No agent was running.");
+        return Ok(());
+    }
+    drop(connected);
+    let _: Done = Client::connect(&context.home)?.get(&Request::Down)?;
+    let until = Instant::now() + END_MAX;
+    while Instant::now() < until {
+        if let Err(ConnectError::Absent) = ipc::connect(&context.home, Duration::from_secs(1)) {
+            talk("The agent has ended.");
+            return Ok(());
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    Err(CommandError::new(
+        ErrorCode::Agent,
+        format!("the agent has not ended after {} s", END_MAX.as_secs()),
+        "see the log in CCPEER_HOME",
+    ))
+}

@@ -1,0 +1,16 @@
+//! `ccpeer reopen`
+
+use crate::commands::done::mark;
+use crate::context::Context;
+use crate::error::CommandError;
+
+/// Mark a finished task as unfinished again
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReopenArgs {
+    /// Number in the last list (see `tasks --all`), or unique beginning of a session id
+    task: String,
+}
+
+pub(crate) fn run(args: &ReopenArgs, context: &Context) -> Result<(), CommandError> {
+    mark(&args.task, false, context)
+}

@@ -1,0 +1,88 @@
+//! `ccpeer sessions`
+
+use std::collections::BTreeMap;
+
+use ccpeer_agent::api::{Request, Scope, Session};
+use ccpeer_core::text;
+
+use crate::context::{Context, say, say_json, talk};
+use crate::error::CommandError;
+use crate::table::{self, Column};
+
+/// List sessions by project
+///
+/// Those in Claude Code's directory here and those held from other devices.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SessionsArgs {
+    /// Only those in Claude Code's directory here
+    #[arg(long, conflicts_with = "remote")]
+    local: bool,
+    /// Only those held from other devices
+    #[arg(long)]
+    remote: bool,
+    /// Only those of this project: its name or its directory
+    #[arg(long, value_name = "PROJECT")]
+    project: Option<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &SessionsArgs, context: &Context) -> Result<(), CommandError> {
+    let scope = match (args.local, args.remote) {
+        (true, _) => Scope::Local,
+        (_, true) => Scope::Remote,
+        _ => Scope::All,
+    };
+    let sessions: Vec<Session> = context.get(&Request::Sessions {
+        scope,
+        project: args.project.clone(),
+    })?;
+    if args.json {
+        return say_json(&sessions);
+    }
+    if sessions.is_empty() {
+        talk("No sessions.");
+    }
+    let mut projects: BTreeMap<String, Vec<&Session>> = BTreeMap::new();
+    for session in &sessions {
+        let project = text::one_line(&session.project, 60);
+        projects.entry(project).or_default().push(session);
+    }
+    let columns = [
+        Column("  ID", 10),
+        Column("DEVICE", 12),
+        Column("WHERE", 5),
+        Column("AGE", 6),
+        Column("SIZE", 10),
+        Column("TITLE", 0),
+    ];
+    for (i, (project, sessions)) in projects.iter().enumerate() {
+        if i > 0 {
+            say("")?;
+        }
+        say(project)?;
+        let rows: Vec<Vec<String>> = sessions.iter().map(|session| row(session)).collect();
+        // Cells lose their leading space: the indent is put back here.
+        for line in table::render(&columns, &rows) {
+            say(format!("  {}", line.trim_start()))?;
+        }
+    }
+    Ok(())
+}
+
+fn row(session: &Session) -> Vec<String> {
+    let place = match (session.local, session.remote) {
+        (true, true) => "both",
+        (true, false) => "here",
+        (false, _) => "held",
+    };
+    vec![
+        table::short(&session.session_id),
+        session.device.name.clone(),
+        place.to_owned(),
+        table::age(&session.updated),
+        table::size(session.bytes),
+        session.title.clone(),
+    ]
+}

@@ -1,0 +1,45 @@
+//! `ccpeer snapshot`
+
+use ccpeer_agent::api::{Request, SnapshotTaken};
+use ccpeer_core::text;
+
+use crate::context::{Context, say, talk};
+use crate::error::CommandError;
+
+/// Take a snapshot of a session now
+///
+/// Of the session that changed last, unless one is named.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SnapshotArgs {
+    /// Take it even if one was just taken, and wait until another device holds it
+    #[arg(long)]
+    force: bool,
+    /// Of this session: unique beginning of its id
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+}
+
+pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<(), CommandError> {
+    let taken: SnapshotTaken = context.stream(
+        &Request::Snapshot {
+            session: args.session.clone(),
+            force: args.force,
+        },
+        &mut |_| Ok(()),
+    )?;
+    say(format!(
+        "{}  {}",
+        taken.session_id,
+        text::one_line(&taken.title, 80)
+    ))?;
+    if taken.held_by.is_empty() {
+        talk("No other device holds it yet.");
+    } else {
+        let names: Vec<&str> = taken.held_by.iter().map(|d| d.name.as_str()).collect();
+        talk(format!(
+            "Held by {}.",
+            text::one_line(&names.join(", "), 200)
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! `ccpeer status`
+
+use ccpeer_agent::api::{ErrorCode, Request, Status, StoreStatus};
+use ccpeer_agent::{hooks, spool};
+
+use crate::context::{Context, say, say_json, talk};
+use crate::error::CommandError;
+use crate::table::{self, Column};
+
+/// Show the health of the agent, the other devices and the store
+///
+/// A stopped agent is an answer, not a failure: the exit code is 0.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StatusArgs {
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &StatusArgs, context: &Context) -> Result<(), CommandError> {
+    let status = match context.get(&Request::Status) {
+        Ok(status) => status,
+        Err(CommandError::Told(e)) if e.code == ErrorCode::Agent => {
+            let mut stopped = stopped(context);
+            // Absent is the normal way of being stopped; all else is a finding.
+            if e.message != "no agent is running" {
+                stopped.last_error = Some(e.message);
+            }
+            stopped
+        }
+        Err(e) => return Err(e),
+    };
+    if args.json {
+        return say_json(&status);
+    }
+    print(&status)
+}
+
+/// What can be told without an agent.
+fn stopped(context: &Context) -> Status {
+    let home = &context.home;
+    let hooks = hooks::status(home).map_or("missing", |status| status.hooks.as_str());
+    Status {
+        agent: "stopped".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: None,
+        device: None,
+        listen: Vec::new(),
+        peers: Vec::new(),
+        store: StoreStatus {
+            bytes: std::fs::metadata(home.store()).map_or(0, |m| m.len()),
+            ..StoreStatus::default()
+        },
+        spool: spool::count(home),
+        hooks_received: 0,
+        hooks: hooks.to_owned(),
+        claude_dir: home.claude().display().to_string(),
+        home: home.root().display().to_string(),
+        last_error: None,
+    }
+}
+
+fn print(status: &Status) -> Result<(), CommandError> {
+    let pid = status.pid.map(|pid| format!(", process {pid}"));
+    say(format!(
+        "agent   {}, version {}{}",
+        status.agent,
+        status.version,
+        pid.unwrap_or_default()
+    ))?;
+    if let Some(device) = &status.device {
+        say(format!("device  {}  {}", device.name, device.id))?;
+    }
+    for addr in &status.listen {
+        say(format!("listen  {addr}"))?;
+    }
+    say(format!(
+        "store   {}, {} sessions, {} chunks",
+        table::size(status.store.bytes),
+        status.store.sessions,
+        status.store.chunks
+    ))?;
+    say(format!(
+        "hooks   {}, {} received, {} waiting",
+        status.hooks, status.hooks_received, status.spool
+    ))?;
+    say(format!("claude  {}", status.claude_dir))?;
+    say(format!("home    {}", status.home))?;
+    if let Some(e) = &status.last_error {
+        say(format!("error   {}", ccpeer_core::text::one_line(e, 200)))?;
+    }
+    if !status.peers.is_empty() {
+        say("")?;
+        let columns = [
+            Column("PEER", 24),
+            Column("STATE", 9),
+            Column("PATH", 7),
+            Column("BEHIND", 8),
+            Column("RTT", 8),
+            Column("ID", 8),
+        ];
+        let rows: Vec<Vec<String>> = status
+            .peers
+            .iter()
+            .map(|peer| {
+                vec![
+                    peer.name.clone(),
+                    peer.state.clone(),
+                    peer.path.clone().unwrap_or_default(),
+                    peer.behind.to_string(),
+                    peer.rtt_ms.map(|ms| format!("{ms} ms")).unwrap_or_default(),
+                    table::short(&peer.id),
+                ]
+            })
+            .collect();
+        for line in table::render(&columns, &rows) {
+            say(line)?;
+        }
+    }
+    if status.agent == "stopped" {
+        talk("\nStart the agent with `ccpeer up`.");
+    }
+    Ok(())
+}

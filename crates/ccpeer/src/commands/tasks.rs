@@ -1,0 +1,92 @@
+//! `ccpeer tasks`, and `ccpeer` alone
+
+use ccpeer_agent::api::{ErrorCode, Request, Status, Task};
+
+use crate::context::{Context, say, say_json, talk};
+use crate::error::CommandError;
+use crate::table::{self, Column};
+
+/// List the unfinished tasks of all machines, newest first
+///
+/// The numbers are the `<TASK>` of `show`, `continue`, `done` and `reopen` until
+/// the next list.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TasksArgs {
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    /// Also tasks that have ended, are done or were archived
+    #[arg(long)]
+    all: bool,
+}
+
+pub(crate) fn run(args: &TasksArgs, context: &Context) -> Result<(), CommandError> {
+    let mut agent = match context.agent() {
+        Err(CommandError::Told(e))
+            if e.code == ErrorCode::Agent && !context.home.root().exists() =>
+        {
+            return Err(CommandError::new(
+                ErrorCode::Agent,
+                "ccpeer is not set up on this machine yet",
+                "run `ccpeer up`",
+            ));
+        }
+        other => other?,
+    };
+    let tasks: Vec<Task> = agent.get(&Request::Tasks { all: args.all })?;
+    if args.json {
+        return say_json(&tasks);
+    }
+    if tasks.is_empty() {
+        drop(agent);
+        return nothing_yet(context);
+    }
+    let columns = [
+        Column("N", 3),
+        Column("DEVICE", 12),
+        Column("STATE", 11),
+        Column("AGE", 6),
+        Column("TITLE", 0),
+        Column("PROJECT", 16),
+    ];
+    for line in table::render(&columns, &tasks.iter().map(row).collect::<Vec<_>>()) {
+        say(line)?;
+    }
+    if tasks.iter().any(|task| task.heads > 1) {
+        talk("* was continued on two machines; each line is one of the versions.");
+    }
+    if tasks.iter().any(|task| !task.complete) {
+        talk("~ is still being fetched.");
+    }
+    Ok(())
+}
+
+fn row(task: &Task) -> Vec<String> {
+    let mut state = task.state.clone();
+    if task.heads > 1 {
+        state.push('*');
+    }
+    if !task.complete {
+        state.push('~');
+    }
+    vec![
+        task.n.to_string(),
+        task.device.name.clone(),
+        state,
+        table::age(&task.updated),
+        task.title.clone(),
+        task.project.clone(),
+    ]
+}
+
+fn nothing_yet(context: &Context) -> Result<(), CommandError> {
+    let status: Status = context.get(&Request::Status)?;
+    talk("No unfinished tasks.");
+    if status.hooks != "installed" {
+        talk("Claude Code does not tell the agent about sessions yet: `ccpeer hooks install`.");
+    }
+    if status.peers.is_empty() {
+        talk("No other machine is paired: run `ccpeer pair` here and `ccpeer join` there.");
+    }
+    Ok(())
+}

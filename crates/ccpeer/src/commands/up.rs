@@ -1,0 +1,132 @@
+//! `ccpeer up`
+
+use ccpeer_agent::api::{Request, Status};
+use ccpeer_agent::home::Home;
+use ccpeer_agent::hooks::{self, Installed};
+
+use crate::commands::agent;
+use crate::commands::hooks::{this_program, told_change};
+use crate::context::{Context, can_ask, say, talk};
+use crate::error::CommandError;
+use crate::prompt;
+use crate::starting::{self, Network};
+
+/// Set up this machine and start the agent
+///
+/// Makes the device key and the store, installs the hooks into Claude Code's
+/// settings after asking, starts the agent in the background, and says how to
+/// pair another machine. It can be run again at any time.
+#[derive(Debug, clap::Args)]
+pub(crate) struct UpArgs {
+    /// Install the hooks without asking
+    #[arg(long)]
+    yes: bool,
+    /// Leave Claude Code's settings alone
+    #[arg(long, conflicts_with = "yes")]
+    no_hooks: bool,
+    /// Run the agent here instead of in the background
+    #[arg(long)]
+    foreground: bool,
+    #[command(flatten)]
+    network: Network,
+}
+
+pub(crate) fn run(args: &UpArgs, context: &Context) -> Result<(), CommandError> {
+    if args.foreground {
+        set_up_hooks(args, context)?;
+        return agent::run_with(&args.network, false, context);
+    }
+    // Whoever answers is asked, not a file: a left-over lock means nothing.
+    let running = context.agent().is_ok();
+    if !running {
+        starting::start_in_background(&context.home, &args.network)?;
+    }
+    set_up_hooks(args, context)?;
+    let status: Status = context.get(&Request::Status)?;
+    if running && status.version != env!("CARGO_PKG_VERSION") {
+        talk(format!(
+            "The running agent is version {}, this program {}: restart it with\n`ccpeer down` and `ccpeer up`.",
+            status.version,
+            env!("CARGO_PKG_VERSION")
+        ));
+    }
+    describe(&status, running)
+}
+
+fn describe(status: &Status, running: bool) -> Result<(), CommandError> {
+    if let Some(device) = &status.device {
+        say(format!("device  {}  {}", device.name, device.id))?;
+    }
+    let state = if running { "was running" } else { "started" };
+    let pid = status.pid.map(|pid| format!(" (process {pid})"));
+    say(format!("agent   {state}{}", pid.unwrap_or_default()))?;
+    for addr in &status.listen {
+        say(format!("listen  {addr}"))?;
+    }
+    say(format!("hooks   {}", status.hooks))?;
+    say(format!("claude  {}", status.claude_dir))?;
+    match status.peers.len() {
+        0 => talk("\nTo pair another machine: run `ccpeer pair` here and `ccpeer join` there."),
+        n => talk(format!(
+            "\n{n} paired device{}. `ccpeer` lists the unfinished tasks of all machines.",
+            if n == 1 { "" } else { "s" }
+        )),
+    }
+    Ok(())
+}
+
+/// Installs the hooks where they are missing and the user agrees. That this was
+/// not possible does not keep the agent from running.
+fn set_up_hooks(args: &UpArgs, context: &Context) -> Result<(), CommandError> {
+    let home = &context.home;
+    if args.no_hooks {
+        return Ok(());
+    }
+    if !home.claude().is_dir() {
+        talk(format!(
+            "Claude Code's directory {} does not exist, so no hooks were installed.\n\
+             Sessions of other machines are kept here all the same. Once Claude Code\n\
+             has run on this machine, run `ccpeer up` again.",
+            home.claude().display()
+        ));
+        return Ok(());
+    }
+    // Whoever has agreed once need not be asked because the program has moved.
+    let agreed = hooks::status(home).is_ok_and(|status| status.hooks == Installed::Installed);
+    if agreed {
+        return install(home);
+    }
+    if !args.yes && !can_ask() {
+        talk(
+            "The hooks are not installed; Claude Code's settings were not touched.\n\
+             Install them with `ccpeer up --yes` or `ccpeer hooks install`.",
+        );
+        return Ok(());
+    }
+    let question = format!(
+        "Install ccpeer's hooks and skill into {}?\n\
+         They tell the agent when a session has changed. Only own entries are added.",
+        home.claude().display()
+    );
+    if !args.yes && !prompt::yes(&question) {
+        talk("Left alone. `ccpeer hooks install` does it later.");
+        return Ok(());
+    }
+    install(home)
+}
+
+/// What keeps the settings from being edited does not keep the agent from
+/// running.
+fn install(home: &Home) -> Result<(), CommandError> {
+    match hooks::install(home, &this_program()?) {
+        Ok(change) if change.changed => told_change(&change),
+        Ok(_) => {}
+        Err(e) => {
+            talk(format!("The hooks were not installed: {}", e.message));
+            if let Some(hint) = e.hint {
+                talk(format!("hint: {hint}"));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! JSON on standard output: the promised keys, in text that is fit for a terminal.
+//!
+//! Two things are done to every document. Text that came from a peer loses its
+//! control characters; local paths and commands stay as they are, for a program
+//! has to use them. And whatever is left that a terminal would act on is written
+//! as an escape, so that the bytes are harmless and the value is unchanged.
+
+use std::io;
+
+use ccpeer_agent::api::{ApiError, ErrorCode};
+use ccpeer_core::text::{self, Lines};
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::ser::Formatter;
+
+/// Keys whose values are of this machine: paths and commands.
+const VERBATIM: [&str; 9] = [
+    "path",
+    "project_dir",
+    "backup",
+    "command",
+    "claude_dir",
+    "home",
+    "dir",
+    "settings",
+    "program",
+];
+
+/// One document in one line.
+///
+/// # Errors
+/// [`ErrorCode::Bug`]: our types can be written.
+pub(crate) fn line(value: &impl Serialize) -> Result<String, ApiError> {
+    let bug = |_| ApiError {
+        code: ErrorCode::Bug,
+        message: "cannot write the answer as JSON".to_owned(),
+        hint: None,
+        choices: Vec::new(),
+    };
+    let value = clean(serde_json::to_value(value).map_err(bug)?);
+    let mut out = Vec::new();
+    let mut writer = serde_json::Serializer::with_formatter(&mut out, Harmless);
+    value.serialize(&mut writer).map_err(bug)?;
+    Ok(String::from_utf8_lossy(&out).into_owned())
+}
+
+fn clean(value: Value) -> Value {
+    match value {
+        Value::String(s) => Value::String(text::strip(&s, Lines::Keep)),
+        Value::Array(items) => Value::Array(items.into_iter().map(clean).collect()),
+        Value::Object(fields) => Value::Object(
+            fields
+                .into_iter()
+                .map(|(key, value)| {
+                    let value = if VERBATIM.contains(&key.as_str()) {
+                        value
+                    } else {
+                        clean(value)
+                    };
+                    (key, value)
+                })
+                .collect(),
+        ),
+        other => other,
+    }
+}
+
+/// Compact JSON in which every character that is not plainly visible is escaped.
+struct Harmless;
+
+impl Formatter for Harmless {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        if text::strip(fragment, Lines::Keep) == fragment {
+            return writer.write_all(fragment.as_bytes());
+        }
+        let mut buffer = [0u8; 4];
+        for c in fragment.chars() {
+            let utf8: &str = c.encode_utf8(&mut buffer);
+            if text::strip(utf8, Lines::Keep) == utf8 {
+                writer.write_all(utf8.as_bytes())?;
+            } else {
+                for unit in c.encode_utf16(&mut [0u16; 2]) {
+                    write!(writer, "\\u{unit:04x}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line;
+    use serde_json::json;
+
+    #[test]
+    fn k_l12_no_escape_byte_reaches_the_terminal() {
+        let hostile = "a\u{1b}]52;c;x\u{7}b\u{9b}31mc\u{202e}d";
+        let written = line(&json!({"title": hostile, "path": hostile})).unwrap();
+        assert!(!written.contains(['\u{1b}', '\u{9b}', '\u{7}', '\u{202e}']));
+        let read: serde_json::Value = serde_json::from_str(&written).unwrap();
+        assert_eq!(read["title"], "abcd");
+        assert_eq!(read["path"], hostile);
+    }
+}
