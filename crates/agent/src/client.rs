@@ -45,6 +45,8 @@ impl Client {
         loop {
             match self.reply()? {
                 Reply::Item { item: value } => item(self, value)?,
+                // One without words only says that the agent is still there.
+                Reply::Progress(p) if p.what.is_empty() => {}
                 Reply::Progress(p) => progress(p),
                 Reply::Error(e) => return Err(e),
                 Reply::Ok { value } => {

@@ -2,7 +2,7 @@
 //! placement connect it with Claude Code's directory; a local socket connects it
 //! with commands and hooks.
 //!
-//! Entry points: `start::run` is the agent; [`client::Client`] is how every
+//! Entry points: [`start::run`] is the agent; [`client::Client`] is how every
 //! other process talks to it, in the words of [`api`]. [`home::Home`] knows every
 //! path that ccpeer owns.
 #![warn(clippy::indexing_slicing)]
@@ -10,4 +10,32 @@
 pub mod api;
 pub mod client;
 pub mod home;
+pub mod hooks;
 pub mod ipc;
+pub mod spool;
+pub mod start;
+
+mod capture;
+mod confined;
+mod driver;
+mod frames;
+mod git;
+mod inbox;
+mod jobs;
+mod keys;
+mod listen;
+mod lists;
+mod live;
+mod local;
+mod logging;
+mod peers;
+mod place;
+mod pool;
+mod problem;
+mod projects;
+mod random;
+mod scan;
+mod server;
+#[cfg(test)]
+mod testing;
+mod view;

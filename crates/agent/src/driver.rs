@@ -1,0 +1,371 @@
+//! The one task that owns the sync machine.
+//!
+//! Everything that can happen is a variant of [`Input`]; there is one loop and
+//! one `match`. The task itself never blocks: disk work runs on the blocking
+//! pool, the network answers through its own queue, and long requests run as
+//! jobs that come back with an [`Input`].
+
+mod captures;
+mod effects;
+mod hooks;
+mod questions;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ccpeer_core::entry::{Payload, SignedEntry};
+use ccpeer_core::id::{DeviceId, EntryHash, SessionId};
+use ccpeer_core::presence::SessionState;
+use ccpeer_core::sync::effect::Notice;
+use ccpeer_core::sync::event::Event;
+use ccpeer_core::sync::machine::Machine;
+use ccpeer_core::time::{Instant, Timestamp};
+use ccpeer_core::{limits, text};
+use ccpeer_net::{Net, NetEvent};
+use ccpeer_store::{Store, StoreError};
+use ed25519_dalek::SigningKey;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::api::{ApiError, DeviceName, ErrorCode};
+use crate::home::Home;
+use crate::inbox::{Inbox, Pending};
+use crate::peers::PeerBook;
+
+pub(crate) use captures::{CaptureDone, Cause};
+pub(crate) use questions::{Ask, Head, Target};
+
+/// How often the whole of Claude's directory is looked through for sessions
+/// whose hooks never fired.
+const SWEEP_EVERY: Duration = Duration::from_secs(300);
+/// How often open sessions are checked for a process that went away. Only
+/// while there are any.
+const LIVENESS_EVERY: Duration = Duration::from_secs(5);
+/// How often the spool is looked at: a hook that found us busy leaves its event
+/// there.
+const SPOOL_EVERY: Duration = Duration::from_secs(2);
+/// Notices that a slow listener may lag behind before it has to look again.
+const NOTICES_MAX: usize = 1024;
+
+/// Everything that can happen to the agent.
+pub(crate) enum Input {
+    /// From the network.
+    Net(NetEvent),
+    /// An effect of the machine was carried out.
+    Machine(Event),
+    /// A hook event is durable in the inbox.
+    Hook(Pending),
+    /// State something in our log; answered when it is durable.
+    Append(Payload, oneshot::Sender<Result<EntryHash, ApiError>>),
+    /// Capture a session.
+    Capture(SessionId, Cause, Option<oneshot::Sender<CaptureDone>>),
+    /// A capture ended.
+    Captured(SessionId, captures::Outcome),
+    /// A look through Claude's directory ended.
+    Swept(Vec<captures::Swept>),
+    /// These open sessions have a process, busy or not.
+    Seen(BTreeMap<SessionId, bool>),
+    /// Say again in the new epoch what we stand by.
+    Restate,
+    /// A question for the read models.
+    Ask(Ask),
+    /// End.
+    Shutdown,
+}
+
+/// What is shared with jobs; nothing in here is the machine's.
+pub(crate) struct Shared {
+    pub(crate) home: Home,
+    pub(crate) store: Arc<Store>,
+    pub(crate) net: Net,
+    pub(crate) inbox: Inbox,
+    pub(crate) me: DeviceId,
+    pub(crate) notices: broadcast::Sender<Notice>,
+}
+
+/// How jobs and the server reach the driver.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    pub(crate) tx: mpsc::Sender<Input>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Handle {
+    /// States something; durable and on its way to peers when this returns.
+    pub(crate) async fn append(&self, payload: Payload) -> Result<EntryHash, ApiError> {
+        let (tx, rx) = oneshot::channel();
+        self.send(Input::Append(payload, tx)).await?;
+        rx.await.map_err(|_| stopping())?
+    }
+
+    /// Captures a session and waits for the outcome.
+    pub(crate) async fn capture(&self, session: SessionId) -> Result<CaptureDone, ApiError> {
+        let (tx, rx) = oneshot::channel();
+        self.send(Input::Capture(session, Cause::Asked, Some(tx))).await?;
+        rx.await.map_err(|_| stopping())
+    }
+
+    /// Asks the read models.
+    pub(crate) async fn ask<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> Ask,
+    ) -> Result<T, ApiError> {
+        let (tx, rx) = oneshot::channel();
+        self.send(Input::Ask(question(tx))).await?;
+        rx.await.map_err(|_| stopping())
+    }
+
+    /// What happens from now on.
+    pub(crate) fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.shared.notices.subscribe()
+    }
+
+    pub(crate) async fn send(&self, input: Input) -> Result<(), ApiError> {
+        self.tx.send(input).await.map_err(|_| stopping())
+    }
+}
+
+fn stopping() -> ApiError {
+    ApiError::new(ErrorCode::Agent, "the agent is stopping").hint("start it with `ccpeer up`")
+}
+
+/// The state of the task.
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    machine: Machine,
+    key: SigningKey,
+    seed: u64,
+    started: std::time::Instant,
+    tx: mpsc::Sender<Input>,
+    wake: Option<Instant>,
+    /// Links that are up, so that a rebuilt machine can be told.
+    links: BTreeSet<DeviceId>,
+    peers: PeerBook,
+    captures: captures::Captures,
+    /// Sessions that a process here holds open.
+    open: BTreeMap<SessionId, hooks::Open>,
+    /// What our state of a session is to be; stated in the log when it differs.
+    states: BTreeMap<SessionId, SessionState>,
+    /// The order of the last list shown, for `<task>` arguments.
+    last_list: Vec<(SessionId, EntryHash)>,
+    last_error: Option<String>,
+}
+
+/// What the driver is made of.
+pub(crate) struct Parts {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) machine: Machine,
+    pub(crate) key: SigningKey,
+    pub(crate) seed: u64,
+    pub(crate) peers: PeerBook,
+    pub(crate) last_list: Vec<(SessionId, EntryHash)>,
+}
+
+impl Shared {
+    /// A sender of notices for a new agent.
+    pub(crate) fn notices() -> broadcast::Sender<Notice> {
+        broadcast::channel(NOTICES_MAX).0
+    }
+}
+
+impl Driver {
+    pub(crate) fn new(parts: Parts, tx: mpsc::Sender<Input>) -> Self {
+        Self {
+            shared: parts.shared,
+            machine: parts.machine,
+            key: parts.key,
+            seed: parts.seed,
+            started: std::time::Instant::now(),
+            tx,
+            wake: None,
+            links: BTreeSet::new(),
+            peers: parts.peers,
+            captures: captures::Captures::default(),
+            open: BTreeMap::new(),
+            states: BTreeMap::new(),
+            last_list: parts.last_list,
+            last_error: None,
+        }
+    }
+
+    /// Runs until told to end. `hostname` and `os` describe this device if it
+    /// has not described itself yet.
+    pub(crate) async fn run(
+        mut self,
+        mut rx: mpsc::Receiver<Input>,
+        mut net: mpsc::Receiver<NetEvent>,
+        hostname: &str,
+    ) {
+        let now = self.now();
+        let effects = self.machine.start(now);
+        self.carry_out(effects).await;
+        self.restate().await;
+        self.introduce(hostname).await;
+        self.adopt_states();
+        self.resume_inbox().await;
+        self.sweep();
+        let mut sweep = interval(SWEEP_EVERY);
+        let mut liveness = interval(LIVENESS_EVERY);
+        let mut spool = interval(SPOOL_EVERY);
+        loop {
+            let wake = self.wake_in();
+            let input = tokio::select! {
+                Some(input) = rx.recv() => input,
+                Some(event) = net.recv() => Input::Net(event),
+                () = tokio::time::sleep(wake), if self.wake.is_some() => {
+                    self.wake = None;
+                    Input::Machine(Event::Tick)
+                }
+                _ = sweep.tick() => { self.sweep(); continue }
+                _ = liveness.tick() => { self.check_liveness(); continue }
+                _ = spool.tick() => { self.drain_spool(); continue }
+                else => break,
+            };
+            if matches!(input, Input::Shutdown) {
+                break;
+            }
+            self.handle(input).await;
+        }
+        tracing::info!("driver ended");
+    }
+
+    async fn handle(&mut self, input: Input) {
+        match input {
+            Input::Net(event) => self.on_net(event).await,
+            Input::Machine(event) => {
+                let _logged = self.apply(event).await;
+            }
+            Input::Hook(pending) => self.on_hook(pending).await,
+            Input::Append(payload, done) => {
+                let result = self.append(&payload).await;
+                let _gone = done.send(result.map_err(|e| crate::problem::store(&e)));
+            }
+            Input::Capture(session, cause, done) => self.want_capture(session, cause, done),
+            Input::Captured(session, outcome) => self.on_captured(session, outcome).await,
+            Input::Swept(found) => self.on_swept(found),
+            Input::Seen(alive) => self.on_seen(&alive).await,
+            Input::Restate => self.restate().await,
+            Input::Ask(ask) => self.answer(ask),
+            Input::Shutdown => {}
+        }
+    }
+
+    async fn on_net(&mut self, event: NetEvent) {
+        let event = match event {
+            NetEvent::Up { device, hello, addr, .. } => {
+                tracing::info!(peer = %device.short(), "link up");
+                self.links.insert(device);
+                let seen = self.wall();
+                self.peers.up(&device, &hello, addr, seen);
+                self.save_peer(device);
+                Event::PeerUp(device)
+            }
+            NetEvent::Down { device, reason } => {
+                tracing::info!(peer = %device.short(), ?reason, "link down");
+                self.links.remove(&device);
+                let seen = self.wall();
+                self.peers.down(&device, seen);
+                self.save_peer(device);
+                Event::PeerDown(device)
+            }
+            NetEvent::Received { device, received } => Event::Received(device, received),
+            NetEvent::Found { device, addrs } => {
+                if self.peers.found(&device, &addrs) {
+                    self.save_peer(device);
+                }
+                return;
+            }
+            NetEvent::OwnAddrs(_) => return,
+        };
+        let _logged = self.apply(event).await;
+    }
+
+    /// Signs a statement and gives it to the machine; durable when this returns.
+    async fn append(&mut self, payload: &Payload) -> Result<EntryHash, StoreError> {
+        self.append_as_of(payload, self.wall()).await
+    }
+
+    async fn append_as_of(&mut self, payload: &Payload, at: Timestamp) -> Result<EntryHash, StoreError> {
+        let (header, bytes) = self.machine.draft(payload, at);
+        let signed = SignedEntry::sign(&header, bytes, &self.key);
+        let hash = signed.hash();
+        match signed.verified_by_store() {
+            Ok(entry) => self.apply(Event::Append(entry)).await.map(|()| hash),
+            Err(e) => unreachable!("an entry of our own does not verify: {e}"),
+        }
+    }
+
+    /// After a restored backup or a clone: see [`Machine::restatements`].
+    async fn restate(&mut self) {
+        for (payload, at) in self.machine.restatements() {
+            if let Err(e) = self.append_as_of(&payload, at).await {
+                self.failed("cannot say again what this device stands by", &e);
+                return;
+            }
+        }
+    }
+
+    async fn introduce(&mut self, hostname: &str) {
+        if self.machine.device_info(&self.shared.me).is_some() {
+            return;
+        }
+        let info = ccpeer_core::entry::DeviceInfo {
+            name: text::one_line(hostname, limits::DEVICE_NAME_CHARS_MAX),
+            os: std::env::consts::OS.to_owned(),
+        };
+        if let Err(e) = self.append(&Payload::Device(info)).await {
+            tracing::error!(error = %e, "cannot describe this device");
+        }
+    }
+
+    /// The name under which a device is shown here.
+    fn name_of(&self, device: &DeviceId) -> DeviceName {
+        let own = self.machine.device_info(device).map(|i| i.name.clone());
+        let name = own.or_else(|| self.peers.name(device)).unwrap_or_default();
+        let name = text::one_line(&name, limits::DEVICE_NAME_CHARS_MAX);
+        let name = if name.is_empty() { device.short() } else { name };
+        let twin = self
+            .machine
+            .trusted()
+            .chain(std::iter::once(&self.shared.me))
+            .any(|d| d != device && self.machine.device_info(d).is_some_and(|i| i.name == name));
+        let name = if twin {
+            format!("{name} ({})", device.short().get(..4).unwrap_or_default())
+        } else {
+            name
+        };
+        DeviceName { id: device.to_string(), name }
+    }
+
+    fn failed(&mut self, what: &str, error: &dyn std::fmt::Display) {
+        tracing::error!(%error, "{what}");
+        self.last_error = Some(format!("{what}: {error}"));
+    }
+
+    fn now(&self) -> Instant {
+        let ms = self.started.elapsed().as_millis();
+        Instant(u64::try_from(ms).unwrap_or(u64::MAX))
+    }
+
+    fn wall(&self) -> Timestamp {
+        wall()
+    }
+
+    fn wake_in(&self) -> Duration {
+        self.wake.map_or(Duration::MAX, |at| Duration::from_millis(at.since_ms(self.now())))
+    }
+}
+
+/// The wall clock: a label.
+pub(crate) fn wall() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let ms = since.map_or(0, |d| d.as_millis());
+    Timestamp(u64::try_from(ms).unwrap_or(u64::MAX))
+}
+
+fn interval(every: Duration) -> tokio::time::Interval {
+    let mut timer = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+    // After a sleep of the machine one look is enough.
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    timer
+}

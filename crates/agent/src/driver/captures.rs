@@ -1,0 +1,313 @@
+//! Captures: many triggers, one at a time for a session, few at once, hooks
+//! before sweeps.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ccpeer_core::entry::{Payload, Presence, Version};
+use ccpeer_core::id::{EntryHash, SessionId};
+use ccpeer_core::presence::{EndReason, SessionState};
+use ccpeer_core::time::Timestamp;
+use tokio::sync::oneshot;
+
+use crate::pool::blocking;
+use super::{Driver, Input};
+use crate::api::ApiError;
+use crate::capture::{self, CaptureError, CaptureRequest, Captured};
+use crate::scan;
+
+/// Captures that run at once. They read and hash; two keep both cores busy.
+const RUNNING_MAX: usize = 2;
+/// Claude Code still writes to the transcript after a Stop hook; then it is
+/// looked at once more. Measured: the last reply up to 90 ms late, the hook's
+/// own record right after the hook.
+const SETTLE: Duration = Duration::from_millis(700);
+/// A session found by a sweep whose end nobody saw counts as interrupted if it
+/// changed within this long; older ones are history, not tasks.
+const INTERRUPTED_MS_MAX: u64 = 72 * 3600 * 1000;
+
+/// Why a session is captured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// A Stop hook, with the last reply, which may not be in the file yet.
+    Stop(Option<String>),
+    /// Another hook that says that the files changed.
+    Hook,
+    /// Once more after a hook, when the files have settled.
+    Settled,
+    /// The user or a job asked.
+    Asked,
+    /// Found by a sweep; when it last changed.
+    Sweep(Timestamp),
+}
+
+/// What a capture came to, for those who wait for it.
+#[derive(Debug, Clone)]
+pub(crate) enum CaptureDone {
+    /// A new version is durable.
+    New(EntryHash),
+    /// Nothing changed since this version.
+    Unchanged(Option<EntryHash>),
+    /// The session is not in Claude's directory.
+    Absent,
+    /// It did not work.
+    Failed(ApiError),
+}
+
+/// As it comes back from the blocking pool.
+pub(crate) type Outcome = Result<Captured, CaptureError>;
+
+/// One session that a sweep saw.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Swept {
+    pub(crate) session: SessionId,
+    pub(crate) modified: Timestamp,
+}
+
+/// Waiting and running captures.
+#[derive(Default)]
+pub(super) struct Captures {
+    urgent: VecDeque<SessionId>,
+    patient: VecDeque<SessionId>,
+    jobs: BTreeMap<SessionId, Job>,
+    running: BTreeSet<SessionId>,
+    sweeping: bool,
+}
+
+#[derive(Default)]
+struct Job {
+    last_reply: Option<String>,
+    waiters: Vec<oneshot::Sender<CaptureDone>>,
+    /// Those whose trigger came while it ran: they need another run.
+    again: Vec<oneshot::Sender<CaptureDone>>,
+    again_wanted: bool,
+}
+
+impl Driver {
+    pub(super) fn want_capture(
+        &mut self,
+        session: SessionId,
+        cause: Cause,
+        done: Option<oneshot::Sender<CaptureDone>>,
+    ) {
+        if let Cause::Sweep(modified) = cause {
+            self.assume_state(session, modified);
+        }
+        let running = self.captures.running.contains(&session);
+        let known = self.captures.jobs.contains_key(&session);
+        let job = self.captures.jobs.entry(session).or_default();
+        if running {
+            job.again_wanted = true;
+            job.again.extend(done);
+        } else {
+            job.waiters.extend(done);
+        }
+        let patient = matches!(cause, Cause::Sweep(_));
+        let settles = matches!(cause, Cause::Stop(_) | Cause::Hook);
+        if let Cause::Stop(reply @ Some(_)) = cause {
+            job.last_reply = reply;
+        }
+        if !running && !known {
+            let queue =
+                if patient { &mut self.captures.patient } else { &mut self.captures.urgent };
+            queue.push_back(session);
+        } else if !running && !patient {
+            // It may wait behind a long sweep; now somebody wants it.
+            self.captures.patient.retain(|s| *s != session);
+            if !self.captures.urgent.contains(&session) {
+                self.captures.urgent.push_back(session);
+            }
+        }
+        if settles {
+            let tx = self.tx.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(SETTLE).await;
+                let _ending = tx.send(Input::Capture(session, Cause::Settled, None)).await;
+            });
+        }
+        self.start_captures();
+    }
+
+    fn start_captures(&mut self) {
+        while self.captures.running.len() < RUNNING_MAX {
+            let next = self.captures.urgent.pop_front();
+            let Some(session) = next.or_else(|| self.captures.patient.pop_front()) else { return };
+            self.captures.running.insert(session);
+            let reply = self.captures.jobs.get(&session).and_then(|j| j.last_reply.clone());
+            let request = CaptureRequest {
+                session,
+                last_assistant_message: reply,
+                state: self.state_here(&session),
+                device_name: self.name_of(&self.shared.me).name,
+                now: self.wall(),
+            };
+            let (shared, tx) = (Arc::clone(&self.shared), self.tx.clone());
+            tokio::spawn(async move {
+                let outcome =
+                    blocking(move || capture::capture(&shared.store, &shared.home, &request)).await;
+                let _ending = tx.send(Input::Captured(session, outcome)).await;
+            });
+        }
+    }
+
+    pub(super) async fn on_captured(&mut self, session: SessionId, outcome: Outcome) {
+        let done = match outcome {
+            Ok(captured) => self.conclude(session, captured).await,
+            Err(e) => {
+                self.failed("cannot capture a session", &e);
+                CaptureDone::Failed(e.into())
+            }
+        };
+        self.captures.running.remove(&session);
+        if let Some(job) = self.captures.jobs.remove(&session) {
+            for waiter in job.waiters {
+                let _gone = waiter.send(done.clone());
+            }
+            if job.again_wanted {
+                let next = Job { waiters: job.again, ..Job::default() };
+                self.captures.jobs.insert(session, next);
+                self.captures.urgent.push_back(session);
+            }
+        }
+        self.start_captures();
+    }
+
+    async fn conclude(&mut self, session: SessionId, captured: Captured) -> CaptureDone {
+        let new = match captured {
+            Captured::Unchanged { base } => {
+                let tip = base.map(|b| self.own_tip(&session, b));
+                self.state_presence(session).await;
+                return CaptureDone::Unchanged(tip);
+            }
+            Captured::Vanished => {
+                self.state_presence(session).await;
+                return CaptureDone::Absent;
+            }
+            Captured::New(new) => new,
+        };
+        let tip = match new.base {
+            Some(base) => Some(self.own_tip(&session, base)),
+            // Our notes were lost, or a crash came between entry and note.
+            None => self.newest_own(&session),
+        };
+        let known = tip.and_then(|t| self.machine.session(&session)?.node(&t).cloned());
+        let same = known.as_ref().is_some_and(|n| n.version.manifest == Some(new.manifest));
+        let hash = if let (true, Some(tip)) = (same, tip) {
+            self.state_presence(session).await;
+            tip
+        } else {
+            let version = Version {
+                session,
+                parents: tip.into_iter().collect(),
+                derived_from: new.derived_from,
+                manifest: Some(new.manifest),
+                snapshot: Some(new.snapshot),
+                state: self.state_here(&session),
+                meta: new.meta.clone(),
+            };
+            match self.append(&Payload::Version(version)).await {
+                Ok(hash) => hash,
+                Err(e) => return CaptureDone::Failed(crate::problem::store(&e)),
+            }
+        };
+        let notes = new.notes(hash);
+        let store = Arc::clone(&self.shared.store);
+        if let Err(e) = blocking(move || store.put_notes(&notes)).await {
+            // The next capture takes longer; nothing else follows.
+            self.failed("cannot keep what was captured", &e);
+        }
+        if same { CaptureDone::Unchanged(Some(hash)) } else { CaptureDone::New(hash) }
+    }
+
+    /// The newest version of our own that grew from `base`: `base` itself
+    /// unless a crash came between an entry and its note.
+    pub(super) fn own_tip(&self, session: &SessionId, base: EntryHash) -> EntryHash {
+        let Some(record) = self.machine.session(session) else { return base };
+        let mut own: Vec<_> =
+            record.nodes().filter(|n| n.log.device == self.shared.me).collect();
+        own.sort_by_key(|n| n.lamport);
+        own.iter()
+            .rev()
+            .find(|n| n.id == base || record.is_ancestor(&base, &n.id))
+            .map_or(base, |n| n.id)
+    }
+
+    fn newest_own(&self, session: &SessionId) -> Option<EntryHash> {
+        let record = self.machine.session(session)?;
+        record
+            .nodes()
+            .filter(|n| n.log.device == self.shared.me)
+            .max_by_key(|n| n.lamport)
+            .map(|n| n.id)
+    }
+
+    /// Our state of a session, as it is to be stated.
+    pub(super) fn state_here(&self, session: &SessionId) -> SessionState {
+        let stated = || {
+            let record = self.machine.session(session)?;
+            record.state_on(&self.shared.me).map(|(state, _)| state)
+        };
+        self.states
+            .get(session)
+            .copied()
+            .or_else(stated)
+            .unwrap_or(SessionState::Ended(EndReason::Unseen))
+    }
+
+    /// States our state of a session if the log says another one, or none. A
+    /// session without a version is of no interest to anybody yet.
+    pub(super) async fn state_presence(&mut self, session: SessionId) {
+        let Some(state) = self.states.get(&session).copied() else { return };
+        let Some(record) = self.machine.session(&session) else { return };
+        let stated = record.state_on(&self.shared.me).map(|(s, _)| s);
+        if stated == Some(state) || record.latest().is_none() {
+            return;
+        }
+        let presence = Payload::Presence(Presence { session, state });
+        if let Err(e) = self.append(&presence).await {
+            self.failed("cannot state where a session stands", &e);
+        }
+    }
+
+    /// For a session whose hooks never spoke.
+    fn assume_state(&mut self, session: SessionId, modified: Timestamp) {
+        let spoken = self.states.contains_key(&session)
+            || self
+                .machine
+                .session(&session)
+                .is_some_and(|r| r.state_on(&self.shared.me).is_some());
+        if !spoken {
+            let recent = self.wall().0.saturating_sub(modified.0) <= INTERRUPTED_MS_MAX;
+            let state = if recent {
+                SessionState::Interrupted
+            } else {
+                SessionState::Ended(EndReason::Unseen)
+            };
+            self.states.insert(session, state);
+        }
+    }
+
+    /// Looks through Claude's directory, off this task.
+    pub(super) fn sweep(&mut self) {
+        if std::mem::replace(&mut self.captures.sweeping, true) {
+            return;
+        }
+        let (shared, tx) = (Arc::clone(&self.shared), self.tx.clone());
+        tokio::spawn(async move {
+            let found = blocking(move || scan::all_sessions(&shared.home)).await;
+            let swept = found
+                .into_iter()
+                .map(|s| Swept { session: s.session, modified: s.modified })
+                .collect();
+            let _ending = tx.send(Input::Swept(swept)).await;
+        });
+    }
+
+    pub(super) fn on_swept(&mut self, found: Vec<Swept>) {
+        self.captures.sweeping = false;
+        for s in found {
+            self.want_capture(s.session, Cause::Sweep(s.modified), None);
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! Questions that the driver answers from the machine, without side effects
+//! worth waiting for.
+
+use std::net::SocketAddr;
+
+use ccpeer_core::entry::Version;
+use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, SessionId};
+use ccpeer_core::lineage::{SessionRecord, VersionNode};
+use ccpeer_core::presence::SessionState;
+use ccpeer_net::PathKind;
+use ccpeer_store::NoteWrite;
+use tokio::sync::oneshot;
+
+use super::Driver;
+use crate::api::{self, ApiError, DeviceName, ErrorCode};
+use crate::view;
+
+/// A question, with where the answer goes.
+pub(crate) enum Ask {
+    /// Everything of `status` that the driver knows.
+    Status(oneshot::Sender<api::Status>),
+    /// `devices`
+    Devices(oneshot::Sender<Vec<api::Device>>),
+    /// `tasks`; remembers the order.
+    Tasks {
+        /// Also finished ones.
+        all: bool,
+        /// Where to.
+        to: oneshot::Sender<Vec<api::Task>>,
+    },
+    /// All sessions: newest head and number of heads.
+    Sessions(oneshot::Sender<Vec<(Head, usize)>>),
+    /// What a `<task>` argument means.
+    Resolve(String, oneshot::Sender<Result<Target, ApiError>>),
+    /// What a `<device>` argument means.
+    Device(String, oneshot::Sender<Result<DeviceName, ApiError>>),
+    /// Whether a manifest is complete here, and how many chunks are missing of
+    /// how many known.
+    Progress(ChunkId, oneshot::Sender<(bool, u64, u64)>),
+    /// Connected devices that hold all of a manifest.
+    Holders(ChunkId, oneshot::Sender<Vec<DeviceName>>),
+    /// Any link at all?
+    Connected(oneshot::Sender<usize>),
+    /// What a device said of itself while pairing, and where it is.
+    Learn {
+        /// Which.
+        device: DeviceId,
+        /// Its name for itself.
+        name: String,
+        /// Its system.
+        os: String,
+        /// Where it can be reached.
+        addrs: Vec<SocketAddr>,
+    },
+    /// The fixed line for SessionStart, if there is something to say.
+    Line(oneshot::Sender<Option<String>>),
+    /// This device, under its name.
+    Me(oneshot::Sender<DeviceName>),
+    /// The newest version of a session on this device.
+    Latest(oneshot::Sender<Option<SessionId>>),
+}
+
+/// A head of a session, with what is to be known for showing or fetching it.
+#[derive(Debug, Clone)]
+pub(crate) struct Head {
+    pub(crate) id: EntryHash,
+    pub(crate) device: DeviceName,
+    pub(crate) hostname: String,
+    pub(crate) from_me: bool,
+    pub(crate) version: Version,
+    pub(crate) state: SessionState,
+    pub(crate) complete: bool,
+    /// The author has a link to us now.
+    pub(crate) author_up: bool,
+    lamport: u64,
+}
+
+/// What a `<task>` argument means.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) session: SessionId,
+    /// The one that was meant; `None` when there are several and none was named.
+    pub(crate) head: Option<Head>,
+    pub(crate) heads: Vec<Head>,
+}
+
+/// Digits up to this length are a number in the last list, not an id.
+const NUMBER_DIGITS_MAX: usize = 5;
+/// Shortest prefix of an id that is taken for one.
+const PREFIX_CHARS_MIN: usize = 4;
+
+impl Driver {
+    pub(super) fn answer(&mut self, ask: Ask) {
+        // A client that went away does not want its answer any more.
+        match ask {
+            Ask::Status(to) => drop(to.send(self.status())),
+            Ask::Devices(to) => drop(to.send(self.devices())),
+            Ask::Tasks { all, to } => {
+                let tasks = self.tasks(all);
+                drop(to.send(tasks));
+            }
+            Ask::Sessions(to) => drop(to.send(self.all_heads())),
+            Ask::Resolve(task, to) => drop(to.send(self.resolve(&task))),
+            Ask::Device(text, to) => drop(to.send(self.find_device(&text))),
+            Ask::Progress(manifest, to) => {
+                let complete = self.machine.is_complete(&manifest);
+                let (missing, known) =
+                    self.machine.progress(&manifest).map_or((0, 0), |p| (p.missing as u64, p.known as u64));
+                drop(to.send((complete, missing, known)));
+            }
+            Ask::Holders(manifest, to) => {
+                let names =
+                    self.machine.holders(&manifest).iter().map(|d| self.name_of(d)).collect();
+                drop(to.send(names));
+            }
+            Ask::Connected(to) => drop(to.send(self.links.len())),
+            Ask::Learn { device, name, os, addrs } => {
+                self.peers.describe(&device, &name, &os);
+                self.peers.found(&device, &addrs);
+                for addr in addrs {
+                    self.shared.net.add_address(device, addr);
+                }
+                self.save_peer(device);
+            }
+            Ask::Line(to) => drop(to.send(self.line())),
+            Ask::Me(to) => drop(to.send(self.name_of(&self.shared.me))),
+            Ask::Latest(to) => drop(to.send(self.latest_here())),
+        }
+    }
+
+    /// Keeps what is known of a device, off this task.
+    pub(super) fn save_peer(&self, device: DeviceId) {
+        if let Some(note) = self.peers.note(&device) {
+            self.save(note);
+        }
+    }
+
+    fn save(&self, note: NoteWrite) {
+        let store = std::sync::Arc::clone(&self.shared.store);
+        tokio::task::spawn_blocking(move || {
+            if let Err(e) = store.put_notes(&[note]) {
+                tracing::warn!(error = %e, "cannot keep a note");
+            }
+        });
+    }
+
+    fn head(&self, record: &SessionRecord, node: &VersionNode, only: bool) -> Head {
+        let author = node.log.device;
+        let stated = if only {
+            record.state().map(|(_, state, _)| state)
+        } else {
+            record.state_on(&author).map(|(state, _)| state)
+        };
+        let state =
+            if record.done() { SessionState::Done } else { stated.unwrap_or(node.version.state) };
+        let complete = node.version.manifest.is_none_or(|m| self.machine.is_complete(&m.id));
+        let hostname = self.machine.device_info(&author).map(|i| view::line(&i.name));
+        let device = self.name_of(&author);
+        Head {
+            id: node.id,
+            hostname: hostname.unwrap_or_else(|| device.name.clone()),
+            device,
+            from_me: author == self.shared.me,
+            version: node.version.clone(),
+            state,
+            complete,
+            author_up: self.links.contains(&author),
+            lamport: node.lamport,
+        }
+    }
+
+    fn heads(&self, record: &SessionRecord) -> Vec<Head> {
+        let nodes = record.heads();
+        let only = nodes.len() == 1;
+        nodes.iter().map(|n| self.head(record, n, only)).collect()
+    }
+
+    fn tasks(&mut self, all: bool) -> Vec<api::Task> {
+        let mut rows: Vec<(Head, usize)> = Vec::new();
+        for (_, record) in self.machine.sessions() {
+            let heads = self.heads(record);
+            let count = heads.len();
+            rows.extend(
+                heads
+                    .into_iter()
+                    .filter(|h| all || view::is_unfinished(h.state, &h.version.meta))
+                    .map(|h| (h, count)),
+            );
+        }
+        sort_newest_first(&mut rows);
+        let tasks: Vec<api::Task> =
+            rows.iter().zip(1..).map(|((head, heads), n)| view::task(n, head, *heads)).collect();
+        let list: Vec<(SessionId, EntryHash)> =
+            rows.iter().map(|(h, _)| (h.version.session, h.id)).collect();
+        if list != self.last_list {
+            self.last_list = list;
+            self.save(crate::lists::note(&self.last_list));
+        }
+        tasks
+    }
+
+    fn all_heads(&self) -> Vec<(Head, usize)> {
+        let mut rows: Vec<(Head, usize)> = self
+            .machine
+            .sessions()
+            .filter_map(|(_, record)| {
+                let heads = self.heads(record);
+                let count = heads.len();
+                heads.into_iter().next_back().map(|h| (h, count))
+            })
+            .collect();
+        sort_newest_first(&mut rows);
+        rows
+    }
+
+    fn resolve(&self, task: &str) -> Result<Target, ApiError> {
+        let task = task.trim();
+        let is_number = !task.is_empty()
+            && task.len() <= NUMBER_DIGITS_MAX
+            && task.bytes().all(|c| c.is_ascii_digit());
+        if is_number {
+            let n: usize = task.parse().unwrap_or(0);
+            let Some((session, version)) = n.checked_sub(1).and_then(|i| self.last_list.get(i))
+            else {
+                return Err(ApiError::new(ErrorCode::NotFound, format!("there is no task {n}"))
+                    .hint("run `ccpeer tasks` and take a number from its first column"));
+            };
+            return self.target(*session, Some(*version));
+        }
+        if task.len() < PREFIX_CHARS_MIN {
+            return Err(ApiError::new(
+                ErrorCode::NotFound,
+                format!("{:?} is neither a number of a task nor the beginning of an id", view::line(task)),
+            )
+            .hint(format!("give at least {PREFIX_CHARS_MIN} characters of the id")));
+        }
+        let wanted = task.to_ascii_lowercase();
+        let mut found: Vec<(SessionId, Option<EntryHash>)> = Vec::new();
+        for (id, record) in self.machine.sessions() {
+            if record.latest().is_none() {
+                continue;
+            }
+            if id.to_string().starts_with(&wanted) {
+                found.push((*id, None));
+            } else if let Some(n) =
+                record.nodes().find(|n| n.id.to_string().starts_with(&wanted))
+            {
+                found.push((*id, Some(n.id)));
+            }
+        }
+        match found.as_slice() {
+            [] => Err(ApiError::new(
+                ErrorCode::NotFound,
+                format!("no session begins with {:?}", view::line(task)),
+            )
+            .hint("run `ccpeer tasks --all` or `ccpeer sessions` to see what there is")),
+            [(session, version)] => self.target(*session, *version),
+            many => Err(ApiError::new(
+                ErrorCode::Ambiguous,
+                format!("{} sessions begin with {:?}", many.len(), view::line(task)),
+            )
+            .hint("give more characters of the id")
+            .choices(many.iter().map(|(s, _)| s.to_string()).collect())),
+        }
+    }
+
+    fn target(&self, session: SessionId, version: Option<EntryHash>) -> Result<Target, ApiError> {
+        let record = self
+            .machine
+            .session(&session)
+            .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "the session is not known here"))?;
+        let heads = self.heads(record);
+        let named = version.map(|v| {
+            // The list may be older than the last turn: its version's head is meant.
+            let exact = heads.iter().find(|h| h.id == v);
+            let grown = || heads.iter().find(|h| record.is_ancestor(&v, &h.id));
+            exact.or_else(grown).cloned()
+        });
+        let head = match (named, heads.as_slice()) {
+            (Some(named), _) => named,
+            (None, [only]) => Some(only.clone()),
+            (None, _) => None,
+        };
+        Ok(Target { session, head, heads })
+    }
+
+    fn find_device(&self, wanted: &str) -> Result<DeviceName, ApiError> {
+        let known: Vec<DeviceName> = self
+            .machine
+            .trusted()
+            .chain(self.machine.revoked())
+            .map(|d| self.name_of(d))
+            .collect();
+        let lower = wanted.trim().to_ascii_lowercase();
+        let exact: Vec<&DeviceName> =
+            known.iter().filter(|d| d.name.to_ascii_lowercase() == lower || d.id == lower).collect();
+        let by_prefix = || {
+            known.iter().filter(|d| lower.len() >= PREFIX_CHARS_MIN && d.id.starts_with(&lower))
+        };
+        let found: Vec<&DeviceName> =
+            if exact.is_empty() { by_prefix().collect() } else { exact };
+        match found.as_slice() {
+            [one] => Ok((*one).clone()),
+            [] => Err(ApiError::new(ErrorCode::NotFound, "no such device")
+                .hint("run `ccpeer devices` and give a name or the beginning of an id")),
+            many => Err(ApiError::new(ErrorCode::Ambiguous, "more than one device fits")
+                .hint("give the beginning of its id")
+                .choices(many.iter().map(|d| format!("{}  {}", d.id, d.name)).collect())),
+        }
+    }
+
+    fn devices(&self) -> Vec<api::Device> {
+        let row = |device: DeviceId, trust: &str| {
+            let name = self.name_of(&device);
+            let said = self.machine.device_info(&device).map(|i| i.os.clone());
+            let os = said.or_else(|| self.peers.get(&device).map(|p| p.os.clone()));
+            let state = if device == self.shared.me {
+                "this"
+            } else if self.links.contains(&device) {
+                "connected"
+            } else {
+                "offline"
+            };
+            api::Device {
+                id: name.id,
+                name: name.name,
+                os: view::line(&os.unwrap_or_default()),
+                state: state.to_owned(),
+                trust: trust.to_owned(),
+                last_seen: self.peers.last_seen(&device).map(view::time),
+            }
+        };
+        self.machine
+            .trusted()
+            .map(|d| row(*d, "paired"))
+            .chain(self.machine.revoked().map(|d| row(*d, "revoked")))
+            .collect()
+    }
+
+    fn status(&self) -> api::Status {
+        let paths = self.shared.net.peers();
+        let behind = self.machine.peers();
+        let peers = self
+            .machine
+            .trusted()
+            .map(|&device| {
+                let name = self.name_of(&device);
+                let up = self.links.contains(&device);
+                let path = paths.iter().find(|p| p.device == device);
+                api::PeerStatus {
+                    id: name.id,
+                    name: name.name,
+                    state: if up { "connected" } else { "offline" }.to_owned(),
+                    path: path.and_then(|p| p.path).map(path_word),
+                    behind: behind.iter().find(|p| p.device == device).map_or(0, |p| p.behind),
+                    rtt_ms: path.filter(|_| up).and_then(|p| p.rtt_ms),
+                }
+            })
+            .collect();
+        api::Status {
+            agent: "running".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: Some(std::process::id()),
+            device: Some(self.name_of(&self.shared.me)),
+            listen: self.shared.net.listen_addrs().iter().map(ToString::to_string).collect(),
+            peers,
+            store: api::StoreStatus {
+                sessions: self.machine.sessions().filter(|(_, r)| r.latest().is_some()).count()
+                    as u64,
+                ..api::StoreStatus::default()
+            },
+            spool: 0,
+            hooks_received: self.shared.inbox.received(),
+            hooks: String::new(),
+            claude_dir: self.shared.home.claude().display().to_string(),
+            home: self.shared.home.root().display().to_string(),
+            last_error: self.last_error.clone(),
+        }
+    }
+
+    /// Counts and our own names only: nothing that a peer wrote may enter a
+    /// model's context by itself.
+    fn line(&self) -> Option<String> {
+        let mut count = 0u64;
+        for (_, record) in self.machine.sessions() {
+            count += self
+                .heads(record)
+                .iter()
+                .filter(|h| !h.from_me && view::is_unfinished(h.state, &h.version.meta))
+                .count() as u64;
+        }
+        let sessions = if count == 1 { "session" } else { "sessions" };
+        (count > 0).then(|| {
+            format!(
+                "ccpeer: {count} unfinished {sessions} on other machines. \
+                 Run `ccpeer tasks` if the user asks."
+            )
+        })
+    }
+
+    fn latest_here(&self) -> Option<SessionId> {
+        let me = self.shared.me;
+        self.machine
+            .sessions()
+            .flat_map(|(id, r)| r.nodes().filter(|n| n.log.device == me).map(|n| (n.lamport, *id)))
+            .max()
+            .map(|(_, id)| id)
+    }
+}
+
+fn path_word(path: PathKind) -> String {
+    match path {
+        PathKind::Direct => "direct".to_owned(),
+        PathKind::Relay => "relay".to_owned(),
+    }
+}
+
+/// By the label that is shown; ties by what is really newer.
+fn sort_newest_first(rows: &mut [(Head, usize)]) {
+    rows.sort_by(|(a, _), (b, _)| {
+        (b.version.meta.updated, b.lamport, b.id).cmp(&(a.version.meta.updated, a.lamport, a.id))
+    });
+}

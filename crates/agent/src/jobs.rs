@@ -1,0 +1,111 @@
+//! Requests that take longer than a question: each runs in the task of its
+//! client and speaks to the driver through its handle.
+
+mod bring;
+mod pair;
+mod send;
+mod upkeep;
+
+use ccpeer_core::entry::{DeviceInfo, Mark, Payload, TrustChange};
+use ccpeer_core::limits;
+use ccpeer_core::text;
+use serde_json::Value;
+
+use crate::api::{ApiError, Done, ErrorCode, Request};
+use crate::driver::{Ask, Handle, Head, Input, Target};
+use crate::server::{Out, to_value};
+use crate::view;
+
+/// Runs one request to its end.
+pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<Value, ApiError> {
+    match request {
+        Request::Status => to_value(&upkeep::status(handle).await?),
+        Request::Down => {
+            handle.send(Input::Shutdown).await?;
+            done("the agent stops")
+        }
+        Request::Devices => to_value(&handle.ask(Ask::Devices).await?),
+        Request::Rename { name } => rename(handle, &name).await,
+        Request::Revoke { device } => revoke(handle, device).await,
+        Request::Pair { ticket, yes } => pair::invite(handle, out, ticket, yes).await,
+        Request::Answer { .. } => {
+            Err(ApiError::new(ErrorCode::Usage, "there is nothing to answer"))
+        }
+        Request::Join { secret } => pair::join(handle, out, secret).await,
+        Request::Address { device, addr } => pair::address(handle, device, &addr).await,
+        Request::Tasks { all } => to_value(&handle.ask(|to| Ask::Tasks { all, to }).await?),
+        Request::Show { task } => to_value(&upkeep::show(handle, task).await?),
+        Request::Sessions { scope, project } => {
+            to_value(&upkeep::sessions(handle, scope, project.as_deref()).await?)
+        }
+        Request::Continue { task, into, from_dir, fork, handoff } => {
+            let wish = bring::Wish { into, from_dir, fork, handoff };
+            to_value(&bring::continue_task(handle, &out, task, &wish).await?)
+        }
+        Request::Push(selection) => to_value(&send::push(handle, &out, &selection).await?),
+        Request::Pull(selection) => to_value(&bring::pull(handle, &out, &selection).await?),
+        Request::Snapshot { session, force } => {
+            to_value(&send::snapshot(handle, &out, session, force).await?)
+        }
+        Request::Mark { task, done } => mark(handle, task, done).await,
+        Request::Undo => to_value(&upkeep::undo(handle).await?),
+        Request::Verify { read_data } => to_value(&upkeep::verify(handle, &out, read_data).await?),
+        Request::Why { session } => to_value(&upkeep::why(handle, session).await?),
+        Request::Projects => to_value(&upkeep::projects(handle).await?),
+    }
+}
+
+fn done(message: impl Into<String>) -> Result<Value, ApiError> {
+    to_value(&Done { message: message.into() })
+}
+
+async fn rename(handle: &Handle, name: &str) -> Result<Value, ApiError> {
+    let name = text::one_line(name, limits::DEVICE_NAME_CHARS_MAX);
+    if name.is_empty() {
+        return Err(ApiError::new(ErrorCode::Usage, "a device needs a name that can be seen"));
+    }
+    let os = std::env::consts::OS.to_owned();
+    handle.append(Payload::Device(DeviceInfo { name: name.clone(), os })).await?;
+    done(format!("this device is called {name} now"))
+}
+
+async fn revoke(handle: &Handle, device: String) -> Result<Value, ApiError> {
+    let device = handle.ask(|to| Ask::Device(device, to)).await??;
+    let id = device
+        .id
+        .parse()
+        .map_err(|_| ApiError::new(ErrorCode::Bug, "a device id does not parse"))?;
+    handle.append(Payload::Trust(TrustChange::Revoke(id))).await?;
+    done(format!(
+        "{} is out for good; what it already has cannot be called back",
+        device.name
+    ))
+}
+
+async fn mark(handle: &Handle, task: String, finished: bool) -> Result<Value, ApiError> {
+    let target = resolve(handle, task).await?;
+    let session = target.session;
+    handle.append(Payload::Mark(Mark { session, done: finished })).await?;
+    let short = session.short();
+    done(if finished { format!("{short} is done") } else { format!("{short} is open again") })
+}
+
+/// What a `<task>` argument means.
+async fn resolve(handle: &Handle, task: String) -> Result<Target, ApiError> {
+    handle.ask(|to| Ask::Resolve(task, to)).await?
+}
+
+/// The one head that is meant, or the choice.
+fn one_head(target: &Target) -> Result<Head, ApiError> {
+    target.head.clone().ok_or_else(|| {
+        if target.heads.is_empty() {
+            return ApiError::new(ErrorCode::NotFound, "no version of this session is known");
+        }
+        ApiError::new(
+            ErrorCode::Ambiguous,
+            format!("the session went on in {} places", target.heads.len()),
+        )
+        .hint("name one by its number in `ccpeer tasks` or by the id at the start of its line")
+        .choices(target.heads.iter().map(view::choice).collect())
+    })
+}

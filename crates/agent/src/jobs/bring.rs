@@ -1,0 +1,273 @@
+//! Bringing sessions here: `continue` and `pull`.
+//!
+//! Order: capture what lies here (so that nothing of it can get lost) → have all
+//! of the version → know the project's directory → place.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ccpeer_core::id::SessionId;
+use ccpeer_core::presence::SessionState;
+use ccpeer_core::sync::effect::Notice;
+
+use super::{one_head, resolve, upkeep};
+use crate::api::{ApiError, ErrorCode, Placed, PlacedHow, Selection, Summary};
+use crate::driver::{Ask, CaptureDone, Handle, Head, wall};
+use crate::pool::blocking;
+use crate::place::{self, Mode, PlaceRequest};
+use crate::projects::{self, Located};
+use crate::server::Out;
+use crate::{live, random, view};
+
+/// A fetch that makes no progress for this long is given up; what arrived stays.
+const STALL_MAX: Duration = Duration::from_secs(30);
+
+/// How the user wants it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wish {
+    pub(super) into: Option<String>,
+    pub(super) from_dir: Option<String>,
+    pub(super) fork: bool,
+    pub(super) handoff: bool,
+}
+
+/// Brings one task here and says how to go on with it.
+pub(super) async fn continue_task(
+    handle: &Handle,
+    out: &Out,
+    task: String,
+    wish: &Wish,
+) -> Result<Placed, ApiError> {
+    let target = resolve(handle, task).await?;
+    let head = one_head(&target)?;
+    if wish.handoff {
+        return hand_off(handle, &head, wish).await;
+    }
+    bring(handle, out, &head, wish).await
+}
+
+/// Brings everything here that a selection means, one failure stopping nothing.
+pub(super) async fn pull(
+    handle: &Handle,
+    out: &Out,
+    selection: &Selection,
+) -> Result<Summary, ApiError> {
+    let heads = selected(handle, selection).await?;
+    let total = heads.len() as u64;
+    let mut summary = Summary::default();
+    for (head, n) in heads.into_iter().zip(1u64..) {
+        let placed = match bring(handle, out, &head, &Wish::default()).await {
+            Ok(placed) => placed,
+            Err(e) => refused(&head, e),
+        };
+        match placed.placed {
+            PlacedHow::UpToDate => summary.skipped += 1,
+            PlacedHow::Refused => summary.failed += 1,
+            PlacedHow::New | PlacedHow::FastForward | PlacedHow::Fork => summary.done += 1,
+        }
+        out.item(&placed).await?;
+        out.progress("placing", n, total);
+    }
+    Ok(summary)
+}
+
+async fn selected(handle: &Handle, selection: &Selection) -> Result<Vec<Head>, ApiError> {
+    if let Selection::Session { session } = selection {
+        return Ok(vec![one_head(&resolve(handle, session.clone()).await?)?]);
+    }
+    let heads = handle.ask(Ask::Sessions).await?;
+    let chosen: Vec<Head> = heads
+        .into_iter()
+        .map(|(h, _)| h)
+        .filter(|h| !h.from_me)
+        .filter(|h| match selection {
+            Selection::Project { project } => upkeep::is_of_project(h, project),
+            Selection::All | Selection::Session { .. } => true,
+        })
+        .collect();
+    match selection {
+        Selection::Project { .. } if chosen.is_empty() => Err(ApiError::new(
+            ErrorCode::NotFound,
+            "no session of another device belongs to this project",
+        )
+        .hint("`ccpeer sessions --remote` lists them with their projects")),
+        _ => Ok(chosen),
+    }
+}
+
+async fn bring(
+    handle: &Handle,
+    out: &Out,
+    head: &Head,
+    wish: &Wish,
+) -> Result<Placed, ApiError> {
+    let session = head.version.session;
+    let Some(manifest) = head.version.manifest else {
+        return Err(ApiError::new(ErrorCode::Refused, "only the snapshot of this task is shared")
+            .hint("use `--handoff` to start a new session from it"));
+    };
+    if !head.from_me && head.state == SessionState::Live && head.author_up && !wish.fork {
+        let (code, message) = view::placed_nowhere(&head.device);
+        return Err(ApiError::new(code, message)
+            .hint("wait for its turn to end, or use `--fork` to go on beside it"));
+    }
+    out.progress("capturing", 0, 0);
+    let here = handle.capture(session).await?;
+    if let CaptureDone::Failed(e) = here {
+        return Err(e);
+    }
+    fetch(handle, out, head).await?;
+    let shared = Arc::clone(&handle.shared);
+    let open_here =
+        blocking(move || live::live_sessions(&shared.home).contains_key(&session)).await;
+    let dir = locate(handle, head, wish).await?;
+    let request = PlaceRequest {
+        version: head.id,
+        manifest,
+        session,
+        project_dir: dir,
+        mode: if wish.fork { Mode::ForceFork } else { Mode::Auto },
+        device_name: head.device.name.clone(),
+        from_me: head.from_me,
+        live: open_here,
+        now: wall(),
+        new_id: new_session_id()?,
+    };
+    let shared = Arc::clone(&handle.shared);
+    let mut meter = out.meter("placing");
+    let placed =
+        blocking(move || place::place(&shared.store, &shared.home, &request, &mut meter)).await?;
+    Ok(placed)
+}
+
+/// Waits until all of a head is in the store.
+async fn fetch(handle: &Handle, out: &Out, head: &Head) -> Result<(), ApiError> {
+    let Some(manifest) = head.version.manifest else { return Ok(()) };
+    let mut notices = handle.notices();
+    let mut last = None;
+    let mut deadline = tokio::time::Instant::now() + STALL_MAX;
+    loop {
+        let (complete, missing, known) =
+            handle.ask(|to| Ask::Progress(manifest.id, to)).await?;
+        if complete {
+            return Ok(());
+        }
+        out.progress("fetching", known.saturating_sub(missing), known);
+        if last != Some(missing) {
+            last = Some(missing);
+            deadline = tokio::time::Instant::now() + STALL_MAX;
+        }
+        if handle.ask(Ask::Connected).await? == 0 {
+            return Err(incomplete(head, "no device is connected that has it"));
+        }
+        let news = async {
+            let step = tokio::time::Instant::now() + Duration::from_millis(200);
+            while let Ok(Ok(notice)) = tokio::time::timeout_at(step, notices.recv()).await {
+                if matches!(notice, Notice::Complete(_, version) if version == head.id) {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout_at(deadline, news).await.is_err()
+            || tokio::time::Instant::now() >= deadline
+        {
+            return Err(incomplete(head, "the devices that have it do not send it"));
+        }
+    }
+}
+
+fn incomplete(head: &Head, why: &str) -> ApiError {
+    ApiError::new(ErrorCode::Incomplete, format!("not all of the session is here yet: {why}"))
+        .hint(format!(
+            "start ccpeer on {} or any device that holds it; `--handoff` works from the snapshot",
+            head.device.name
+        ))
+}
+
+/// The directory of the head's project here. Asked for rather than guessed.
+async fn locate(handle: &Handle, head: &Head, wish: &Wish) -> Result<PathBuf, ApiError> {
+    let shared = Arc::clone(&handle.shared);
+    let (session, manifest) = (head.version.session, head.version.manifest);
+    let (into, from_dir) = (wish.into.clone(), wish.from_dir.clone());
+    let located = blocking(move || {
+        let (store, home) = (&*shared.store, &shared.home);
+        if let Some(dir) = into {
+            return projects::use_dir(&PathBuf::from(dir)).map(Located::Dir);
+        }
+        let identity = place::identity_of(store, manifest)?;
+        if let Some(dir) = place::placed_dir(store, home, &session)? {
+            return Ok(Located::Dir(dir));
+        }
+        projects::locate(store, home, &identity, from_dir.as_deref().map(std::path::Path::new))
+    })
+    .await?;
+    let project = view::line(&head.version.meta.project);
+    match located {
+        Located::Dir(dir) => Ok(dir),
+        Located::Ambiguous(dirs) => Err(ApiError::new(
+            ErrorCode::Ambiguous,
+            format!("{} directories here may be the project {project:?}", dirs.len()),
+        )
+        .hint("say which with `--into DIR`")
+        .choices(dirs.iter().map(|d| d.display().to_string()).collect())),
+        Located::Unknown => Err(ApiError::new(
+            ErrorCode::ProjectUnknown,
+            format!("no directory here is known to be the project {project:?}"),
+        )
+        .hint("say where it is with `--into DIR`, or run the command inside its checkout")),
+    }
+}
+
+/// A new session from the hand-off prompt: nothing is placed.
+async fn hand_off(handle: &Handle, head: &Head, wish: &Wish) -> Result<Placed, ApiError> {
+    let snapshot = upkeep::snapshot(handle, head).await?;
+    let dir = match locate(handle, head, wish).await {
+        Ok(dir) => Some(dir),
+        // The prompt helps in any directory; the user is standing in one.
+        Err(e) if e.code == ErrorCode::ProjectUnknown => wish.from_dir.clone().map(PathBuf::from),
+        Err(e) => return Err(e),
+    };
+    let prompt = ccpeer_core::text::strip(
+        &snapshot.sections.handoff_prompt,
+        ccpeer_core::text::Lines::Keep,
+    );
+    Ok(Placed {
+        session_id: head.version.session.to_string(),
+        placed: PlacedHow::UpToDate,
+        path: None,
+        project_dir: dir.map(|d| d.display().to_string()),
+        new_session_id: None,
+        backup: None,
+        dropped: Vec::new(),
+        command: vec!["claude".to_owned(), prompt],
+        reason: None,
+    })
+}
+
+fn refused(head: &Head, e: ApiError) -> Placed {
+    Placed {
+        session_id: head.version.session.to_string(),
+        placed: PlacedHow::Refused,
+        path: None,
+        project_dir: None,
+        new_session_id: None,
+        backup: None,
+        dropped: Vec::new(),
+        command: Vec::new(),
+        reason: Some(match e.hint {
+            Some(hint) => format!("{} ({hint})", e.message),
+            None => e.message,
+        }),
+    }
+}
+
+/// A random UUID, version 4.
+fn new_session_id() -> Result<SessionId, ApiError> {
+    let mut bytes: [u8; 16] =
+        random::bytes().map_err(|e| ApiError::new(ErrorCode::Bug, e.to_string()))?;
+    let [_, _, _, _, _, _, version, _, variant, ..] = &mut bytes;
+    *version = *version & 0x0f | 0x40;
+    *variant = *variant & 0x3f | 0x80;
+    Ok(SessionId(bytes))
+}

@@ -1,0 +1,222 @@
+//! Looking at and after what is there: `status`, `show`, `sessions`, `undo`,
+//! `verify`, `why`, `projects`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ccpeer_core::id::SessionId;
+use ccpeer_formats::snapshot::Snapshot;
+
+use super::{one_head, resolve};
+use crate::api::{
+    self, ApiError, BasedOn, Checked, ErrorCode, Problem, Scope, Sections, Undone, Verified, Why,
+};
+use crate::driver::{Ask, Handle, Head};
+use crate::pool::blocking;
+use crate::server::Out;
+use crate::{hooks, live, place, problem, scan, spool, view};
+
+pub(super) async fn status(handle: &Handle) -> Result<api::Status, ApiError> {
+    let mut status = handle.ask(Ask::Status).await?;
+    let shared = Arc::clone(&handle.shared);
+    let (stats, waiting, word) = blocking(move || {
+        let word = hooks::status(&shared.home).map_or_else(|_| "missing".to_owned(), |s| s.word());
+        (shared.store.stats(), spool::count(&shared.home), word)
+    })
+    .await;
+    match stats {
+        Ok(stats) => {
+            status.store.bytes = stats.file_bytes;
+            status.store.chunks = stats.chunks;
+        }
+        Err(e) => status.last_error = Some(e.to_string()),
+    }
+    status.spool = waiting;
+    status.hooks = word;
+    Ok(status)
+}
+
+pub(super) async fn show(handle: &Handle, task: String) -> Result<api::Show, ApiError> {
+    let target = resolve(handle, task).await?;
+    let head = one_head(&target)?;
+    let snapshot = snapshot(handle, &head).await?;
+    let sections = snapshot.sections;
+    Ok(api::Show {
+        session_id: head.version.session.to_string(),
+        device: head.device.clone(),
+        title: view::title(&head.version.meta),
+        project: view::line(&head.version.meta.project),
+        state: view::state_word(head.state).to_owned(),
+        branch: view::line(&head.version.meta.branch),
+        updated: view::time(head.version.meta.updated),
+        sections: Sections {
+            task: visible(&sections.task),
+            done: visible(&sections.done),
+            in_progress: visible(&sections.in_progress),
+            next_steps: visible(&sections.next_steps),
+            files: visible(&sections.files),
+            handoff_prompt: visible(&sections.handoff_prompt),
+        },
+        based_on: BasedOn { bytes: snapshot.based_on.bytes, records: snapshot.based_on.records },
+        enriched: snapshot.enriched,
+    })
+}
+
+/// The hand-off document of a head.
+pub(super) async fn snapshot(handle: &Handle, head: &Head) -> Result<Snapshot, ApiError> {
+    let missing = || {
+        ApiError::new(ErrorCode::Incomplete, "the snapshot of this task is not here yet")
+            .hint(format!("start ccpeer on {} or wait for it", head.device.name))
+    };
+    let wanted = head.version.snapshot.ok_or_else(missing)?;
+    let store = Arc::clone(&handle.shared.store);
+    let content = blocking(move || store.get_chunk(&wanted.id)).await;
+    let content = content.map_err(|e| problem::store(&e))?.ok_or_else(missing)?;
+    Snapshot::from_bytes(&content).map_err(|e| {
+        ApiError::new(ErrorCode::Refused, format!("the snapshot cannot be read: {e}"))
+            .hint("`ccpeer continue` brings the session itself")
+    })
+}
+
+fn visible(text: &str) -> String {
+    ccpeer_core::text::strip(text, ccpeer_core::text::Lines::Keep)
+}
+
+pub(super) async fn sessions(
+    handle: &Handle,
+    scope: Scope,
+    project: Option<&str>,
+) -> Result<Vec<api::Session>, ApiError> {
+    let local = local_ids(handle).await;
+    let heads = handle.ask(Ask::Sessions).await?;
+    Ok(heads
+        .iter()
+        .filter(|(h, _)| project.is_none_or(|p| is_of_project(h, p)))
+        .filter(|(h, _)| match scope {
+            Scope::All => true,
+            Scope::Local => local.contains(&h.version.session),
+            Scope::Remote => !h.from_me,
+        })
+        .map(|(h, n)| view::session(h, *n, local.contains(&h.version.session)))
+        .collect())
+}
+
+/// Whether a head belongs to the project that was named, by its name or by a
+/// path that ends in it.
+pub(super) fn is_of_project(head: &Head, wanted: &str) -> bool {
+    let last = wanted.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default();
+    !last.is_empty() && head.version.meta.project == last
+}
+
+async fn local_ids(handle: &Handle) -> BTreeSet<SessionId> {
+    let shared = Arc::clone(&handle.shared);
+    blocking(move || scan::all_sessions(&shared.home).iter().map(|f| f.session).collect()).await
+}
+
+pub(super) async fn undo(handle: &Handle) -> Result<Undone, ApiError> {
+    let shared = Arc::clone(&handle.shared);
+    let undone = blocking(move || place::undo(&shared.store, &shared.home)).await?;
+    Ok(Undone {
+        session_id: undone.session.to_string(),
+        restored: undone.restored,
+        removed: undone.removed,
+    })
+}
+
+pub(super) async fn verify(
+    handle: &Handle,
+    out: &Out,
+    read_data: bool,
+) -> Result<Verified, ApiError> {
+    let store = Arc::clone(&handle.shared.store);
+    let mut meter = out.meter("checking");
+    let report = blocking(move || store.verify(read_data, &mut meter)).await;
+    let report = report.map_err(|e| problem::store(&e))?;
+    Ok(Verified {
+        ok: report.problems.is_empty(),
+        checked: Checked { entries: report.entries, chunks: report.chunks, bytes: report.bytes },
+        problems: report
+            .problems
+            .iter()
+            .map(|p| Problem {
+                kind: p.kind.as_str().to_owned(),
+                id: p.id.clone(),
+                repairable: p.repairable,
+            })
+            .collect(),
+    })
+}
+
+pub(super) async fn why(handle: &Handle, session: String) -> Result<Why, ApiError> {
+    let target = resolve(handle, session).await?;
+    let shared = Arc::clone(&handle.shared);
+    let session = target.session;
+    let (found, live) = blocking(move || {
+        let live = live::live_sessions(&shared.home).contains_key(&session);
+        (scan::find_session(&shared.home, &session), live)
+    })
+    .await;
+    let mut lines = Vec::new();
+    match found.first() {
+        Some(f) => lines.push(format!("It lies here: {}.", f.transcript.display())),
+        None => lines.push("It does not lie in Claude Code's directory here.".to_owned()),
+    }
+    if live {
+        lines.push("A process here has it open; ccpeer does not touch it.".to_owned());
+    }
+    for head in &target.heads {
+        let author = if head.from_me { "this device" } else { head.device.name.as_str() };
+        let state = view::state_word(head.state);
+        lines.push(format!(
+            "Version {} was written at {author}, {}; it is {state} there.",
+            view::short(&head.id),
+            view::time(head.version.meta.updated),
+        ));
+        match head.version.manifest {
+            None => lines.push("  Only its snapshot was shared.".to_owned()),
+            Some(_) if head.complete => lines.push("  All of it is in the store here.".to_owned()),
+            Some(manifest) => {
+                let (_, missing, known) =
+                    handle.ask(|to| Ask::Progress(manifest.id, to)).await?;
+                let holders = handle.ask(|to| Ask::Holders(manifest.id, to)).await?;
+                let from = match (head.author_up, holders.is_empty()) {
+                    (_, false) => "a connected device holds it",
+                    (true, true) => "its author is connected",
+                    (false, true) => "no connected device has it; it comes when one does",
+                };
+                lines.push(format!("  {missing} of {known} known pieces are missing; {from}."));
+            }
+        }
+    }
+    if target.heads.len() > 1 {
+        lines.push("It went on in more than one place; each line is kept.".to_owned());
+    }
+    Ok(Why { session_id: target.session.to_string(), lines })
+}
+
+pub(super) async fn projects(handle: &Handle) -> Result<Vec<api::Project>, ApiError> {
+    let heads = handle.ask(Ask::Sessions).await?;
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for (head, _) in &heads {
+        *counts.entry(view::line(&head.version.meta.project)).or_default() += 1;
+    }
+    let shared = Arc::clone(&handle.shared);
+    let known = blocking(move || crate::projects::known(&shared.store, &shared.home)).await;
+    let known = known.map_err(|e| problem::store(&e))?;
+    let mut rows: Vec<api::Project> = known
+        .into_iter()
+        .map(|p| api::Project {
+            sessions: counts.remove(&p.identity.name).unwrap_or(0),
+            name: p.identity.name,
+            dir: Some(p.dir.display().to_string()),
+            remotes: p.identity.remotes,
+        })
+        .collect();
+    rows.extend(counts.into_iter().map(|(name, sessions)| api::Project {
+        name,
+        dir: None,
+        remotes: Vec::new(),
+        sessions,
+    }));
+    Ok(rows)
+}

@@ -1,0 +1,136 @@
+//! The device's secret key: drawn once, kept in a file that only its owner can
+//! read, never logged.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use ccpeer_core::entry::device_of;
+use ccpeer_core::id::DeviceId;
+use ed25519_dalek::SigningKey;
+use zeroize::Zeroizing;
+
+/// What a key file starts with. The secret follows as 64 hex digits.
+const MAGIC: &str = "ccpeer-key-v1 ";
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyError {
+    /// The file is there and is not a key.
+    #[error("the device key is damaged")]
+    Damaged,
+    /// Others can read it.
+    #[error("the device key can be read by other users")]
+    Exposed,
+    /// The system has no randomness to give.
+    #[error("no randomness is to be had")]
+    Random,
+    /// Reading or writing failed.
+    #[error("cannot read or write the device key: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// The key and the id that follows from it.
+pub(crate) struct DeviceKey {
+    pub(crate) signing: SigningKey,
+    pub(crate) device: DeviceId,
+}
+
+impl DeviceKey {
+    /// The key in this file; a new one if there is none.
+    pub(crate) fn load_or_create(path: &Path) -> Result<Self, KeyError> {
+        match fs::read_to_string(path).map(Zeroizing::new) {
+            Ok(text) => {
+                refuse_exposed(path)?;
+                Self::parse(&text)
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Self::create(path),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// The secret, for the endpoint that proves to be this device.
+    pub(crate) fn secret(&self) -> [u8; 32] {
+        self.signing.to_bytes()
+    }
+
+    fn parse(text: &str) -> Result<Self, KeyError> {
+        let hex = text.trim_end().strip_prefix(MAGIC).ok_or(KeyError::Damaged)?;
+        // A device id has the same shape as a secret: 32 bytes in hex.
+        let bytes: DeviceId = hex.parse().map_err(|_| KeyError::Damaged)?;
+        Ok(Self::from_secret(&bytes.0))
+    }
+
+    fn from_secret(secret: &[u8; 32]) -> Self {
+        let signing = SigningKey::from_bytes(secret);
+        Self { device: device_of(&signing), signing }
+    }
+
+    fn create(path: &Path) -> Result<Self, KeyError> {
+        let mut secret = Zeroizing::new([0u8; 32]);
+        getrandom::fill(secret.as_mut_slice()).map_err(|_| KeyError::Random)?;
+        let text = Zeroizing::new(format!("{MAGIC}{}\n", DeviceId(*secret)));
+        write_private(path, text.as_bytes())?;
+        Ok(Self::from_secret(&secret))
+    }
+}
+
+/// Writes a file that only its owner can read, whatever the umask, so that it
+/// is there whole or not at all.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temp = path.with_extension("new");
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&temp)?;
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temp, path)?;
+    if let Some(dir) = path.parent() {
+        sync_dir(dir)?;
+    }
+    Ok(())
+}
+
+/// Makes a directory's entries durable, where the system knows how.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    if cfg!(unix) { fs::File::open(dir)?.sync_all() } else { Ok(()) }
+}
+
+#[cfg(unix)]
+fn refuse_exposed(path: &Path) -> Result<(), KeyError> {
+    use std::os::unix::fs::MetadataExt;
+    if fs::metadata(path)?.mode() & 0o077 == 0 { Ok(()) } else { Err(KeyError::Exposed) }
+}
+
+#[cfg(not(unix))]
+fn refuse_exposed(_: &Path) -> Result<(), KeyError> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_drawn_once_and_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("device.key");
+        let first = DeviceKey::load_or_create(&path).unwrap();
+        let again = DeviceKey::load_or_create(&path).unwrap();
+        assert_eq!(first.device, again.device);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::{MetadataExt, PermissionsExt};
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+            assert!(matches!(DeviceKey::load_or_create(&path), Err(KeyError::Exposed)));
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        fs::write(&path, "rubbish").unwrap();
+        assert!(matches!(DeviceKey::load_or_create(&path), Err(KeyError::Damaged)));
+    }
+}

@@ -1,0 +1,198 @@
+//! The local socket: one task a client, a bounded number of them, and no state
+//! of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ccpeer_core::limits;
+use ccpeer_formats::claude::hook::HookKind;
+use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::api::{ApiError, ErrorCode, FRAME_HOOK, FRAME_REQUEST, Progress, Reply, Request};
+use crate::driver::{Ask, Handle, Input};
+use crate::pool::blocking;
+use crate::inbox::{Accepted, InboxError};
+use crate::listen::{Listener, Stream};
+use crate::{frames, jobs};
+
+/// A client that connects and says nothing is dropped after this.
+const FIRST_FRAME: Duration = Duration::from_secs(5);
+/// While a job has nothing to say, the client is told this often that we live.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Replies that wait for a slow client before its job waits too.
+const REPLIES_MAX: usize = 64;
+/// What SessionStart may be kept waiting for its line.
+const LINE_DEADLINE: Duration = Duration::from_millis(50);
+
+/// Where a job's answers go.
+pub(crate) struct Out {
+    replies: mpsc::Sender<Reply>,
+    /// What the client says while the job runs: only `Answer`.
+    pub(crate) answers: mpsc::Receiver<Request>,
+}
+
+impl Out {
+    /// One step of a streamed answer.
+    pub(crate) async fn item(&self, item: &impl Serialize) -> Result<(), ApiError> {
+        let item = to_value(item)?;
+        self.replies.send(Reply::Item { item }).await.map_err(|_| client_gone())
+    }
+
+    /// How far it has come. Dropped if the client is slow.
+    pub(crate) fn progress(&self, what: &str, done: u64, total: u64) {
+        let progress = Progress { what: what.to_owned(), done, total };
+        let _dropped = self.replies.try_send(Reply::Progress(progress));
+    }
+
+    /// A sender of progress for the blocking pool.
+    pub(crate) fn meter(&self, what: &'static str) -> impl FnMut(u64, u64) + Send + 'static {
+        let replies = self.replies.clone();
+        move |done, total| {
+            let progress = Progress { what: what.to_owned(), done, total };
+            let _dropped = replies.try_send(Reply::Progress(progress));
+        }
+    }
+
+    /// Resolves when the client has gone.
+    pub(crate) async fn closed(&self) {
+        self.replies.closed().await;
+    }
+}
+
+pub(crate) fn to_value(value: &impl Serialize) -> Result<serde_json::Value, ApiError> {
+    serde_json::to_value(value)
+        .map_err(|_| ApiError::new(ErrorCode::Bug, "an answer cannot be encoded"))
+}
+
+fn client_gone() -> ApiError {
+    ApiError::new(ErrorCode::Agent, "the client went away")
+}
+
+/// Accepts clients until told to stop.
+pub(crate) async fn serve(mut listener: Listener, handle: Handle, mut stop: watch::Receiver<bool>) {
+    let places = Arc::new(Semaphore::new(limits::API_CLIENTS_MAX));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.changed() => return,
+        };
+        match accepted {
+            Ok(stream) => {
+                let handle = handle.clone();
+                tokio::spawn(async move {
+                    client(stream, handle).await;
+                    drop(place);
+                });
+            }
+            Err(e) => {
+                tracing::warn!(error = %e, "cannot accept a local client");
+                // Out of descriptors, mostly: give others a moment to end.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn client(stream: Stream, handle: Handle) {
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let Ok(Ok(Some((kind, body)))) =
+        tokio::time::timeout(FIRST_FRAME, frames::read(&mut reader)).await
+    else {
+        return;
+    };
+    match kind {
+        FRAME_HOOK => {
+            let reply = hook(body, &handle).await;
+            let _gone = frames::write(&mut writer, &reply).await;
+        }
+        FRAME_REQUEST => match serde_json::from_slice(&body) {
+            Ok(request) => job(request, handle, reader, writer).await,
+            Err(_) => {
+                let error = ApiError::new(ErrorCode::Usage, "the agent does not know this request")
+                    .hint("restart the agent: `ccpeer down`, then `ccpeer up`");
+                let _gone = frames::write(&mut writer, &Reply::Error(error)).await;
+            }
+        },
+        _ => {}
+    }
+}
+
+async fn hook(body: Vec<u8>, handle: &Handle) -> Reply {
+    let shared = Arc::clone(&handle.shared);
+    let accepted = blocking(move || shared.inbox.accept(&body)).await;
+    let mut line = None;
+    match accepted {
+        Ok(Accepted::New(pending)) => {
+            let starts = pending
+                .event
+                .as_ref()
+                .is_some_and(|e| matches!(e.kind, HookKind::SessionStart { .. }));
+            // The event is safe in the inbox whatever becomes of the driver.
+            let _ending = handle.send(Input::Hook(pending)).await;
+            if starts {
+                let asked = tokio::time::timeout(LINE_DEADLINE, handle.ask(Ask::Line)).await;
+                line = asked.ok().and_then(Result::ok).flatten();
+            }
+        }
+        Ok(Accepted::Known) => {}
+        Err(e @ (InboxError::Malformed | InboxError::InFlight)) => {
+            return Reply::Error(ApiError::new(ErrorCode::Usage, e.to_string()));
+        }
+        Err(InboxError::Store(e)) => {
+            tracing::error!(error = %e, "cannot keep a hook event");
+            return Reply::Error(crate::problem::store(&e));
+        }
+    }
+    Reply::Ok { value: serde_json::json!({ "line": line }) }
+}
+
+async fn job<R, W>(request: Request, handle: Handle, mut reader: R, mut writer: W)
+where
+    R: AsyncRead + Unpin + Send + 'static,
+    W: AsyncWrite + Unpin,
+{
+    let (replies, mut outgoing) = mpsc::channel(REPLIES_MAX);
+    let (answers_in, answers) = mpsc::channel(1);
+    let listening = tokio::spawn(async move {
+        while let Ok(Some((FRAME_REQUEST, body))) = frames::read(&mut reader).await {
+            let Ok(answer) = serde_json::from_slice::<Request>(&body) else { return };
+            if answers_in.send(answer).await.is_err() {
+                // The job has no ears: keep reading only to notice the end.
+            }
+        }
+    });
+    let last = replies.clone();
+    let working = tokio::spawn(async move {
+        let reply = match jobs::run(request, &handle, Out { replies, answers }).await {
+            Ok(value) => Reply::Ok { value },
+            Err(e) => Reply::Error(e),
+        };
+        let _gone = last.send(reply).await;
+    });
+    loop {
+        let reply = tokio::select! {
+            reply = outgoing.recv() => reply,
+            () = tokio::time::sleep(HEARTBEAT) => {
+                Some(Reply::Progress(Progress { what: String::new(), done: 0, total: 0 }))
+            }
+        };
+        let Some(reply) = reply else {
+            // The job ended without a word: it panicked.
+            let error = ApiError::new(ErrorCode::Bug, "the agent failed at this request")
+                .hint("the agent's log says more; please report it");
+            let _gone = frames::write(&mut writer, &Reply::Error(error)).await;
+            break;
+        };
+        let last = reply.is_last();
+        if frames::write(&mut writer, &reply).await.is_err() || last {
+            break;
+        }
+    }
+    // With nobody to answer, the job sees its replies closed and ends by itself.
+    drop(outgoing);
+    listening.abort();
+    let _panicked = working.await;
+}

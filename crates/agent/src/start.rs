@@ -1,0 +1,317 @@
+//! Starting and ending an agent.
+//!
+//! Order: lock → store → recovery of placements → machine → network → socket →
+//! "ready". It ends in reverse, within a bound; being killed anywhere is safe.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ccpeer_core::id::{ChunkId, DeviceId, Epoch};
+use ccpeer_core::limits;
+use ccpeer_core::sync::machine::Machine;
+use ccpeer_core::wire::Hello;
+use ccpeer_net::{ChunkAnswer, ChunkSource, Config, Listen, NetError};
+use ccpeer_store::{Namespace, NoteWrite, Options as StoreOptions, Store, StoreError};
+use tokio::sync::{mpsc, watch};
+
+use crate::api::{ApiError, DeviceName, ErrorCode};
+use crate::driver::{Driver, Handle, Input, Parts, Shared};
+use crate::home::Home;
+use crate::inbox::Inbox;
+use crate::keys::{DeviceKey, KeyError};
+use crate::listen::Listener;
+use crate::peers::PeerBook;
+use crate::{lists, logging, place, problem, random, server, spool};
+
+/// What an agent is started with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Its places.
+    pub home: Home,
+    /// Listen on this address only.
+    pub listen: Option<SocketAddr>,
+    /// Announce and look for devices in the local network.
+    pub mdns: bool,
+    /// A relay of one's own.
+    pub relay: Option<String>,
+    /// Leave the terminal's session: nobody waits for this process.
+    pub background: bool,
+}
+
+/// What is known when it accepts work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// This device.
+    pub device: DeviceName,
+    /// Addresses on which peers reach it.
+    pub listen: Vec<String>,
+    /// This process.
+    pub pid: u32,
+}
+
+/// Key of the UDP port in [`Namespace::Setting`]: the same after a restart, so
+/// that peers find us where they last did.
+const PORT: &[u8] = b"port";
+/// Work that is under way at the end gets this long.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(8);
+/// Threads for async work; disk work has its own pool.
+const WORKERS: usize = 2;
+
+/// Runs an agent until it is told to end. `ready` is called once.
+///
+/// # Errors
+/// [`ErrorCode::Agent`] when another one runs, [`ErrorCode::Damaged`] when the
+/// store is, [`ErrorCode::Disk`] when home cannot be written.
+pub fn run(options: Options, ready: &mut dyn FnMut(&Ready)) -> Result<(), ApiError> {
+    if options.background {
+        leave_terminal();
+    }
+    prepare_home(&options.home).map_err(|e| unwritable(&options.home, &e))?;
+    let _lock = lock(&options.home)?;
+    logging::start(&options.home).map_err(|e| unwritable(&options.home, &e))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
+        .map_err(|e| ApiError::new(ErrorCode::Bug, format!("cannot start threads: {e}")))?;
+    let result = runtime.block_on(agent(&options, ready));
+    runtime.shutdown_timeout(SHUTDOWN_MAX);
+    if let Err(e) = &result {
+        tracing::error!(error = %e.message, "agent ended");
+    }
+    result
+}
+
+async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<(), ApiError> {
+    let home = options.home.clone();
+    let key = DeviceKey::load_or_create(&home.key()).map_err(|e| bad_key(&home, &e))?;
+    let me = key.device;
+    let store = Arc::new(open_store(&home)?);
+    spool::clean(&home);
+    for line in place::recover(&store, &home).map_err(ApiError::from)? {
+        tracing::warn!("{line}");
+    }
+    let stored = store.recovered().map_err(|e| problem::store(&e))?;
+    let seed = u64::from_le_bytes(random::bytes().map_err(|e| no_randomness(&e))?);
+    let machine = Machine::recover(me, stored, seed);
+    let peers = PeerBook::load(&store).map_err(|e| problem::store(&e))?;
+    let hostname = hostname();
+    let named = machine.device_info(&me).map_or_else(|| hostname.clone(), |i| i.name.clone());
+    let config = Config {
+        secret: key.secret(),
+        listen: listen(options, &store)?,
+        mdns: options.mdns,
+        hello: Hello {
+            incarnation: random::bytes().map_err(|e| no_randomness(&e))?,
+            name: named.clone(),
+            os: std::env::consts::OS.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        },
+        trusted: machine.trusted().copied().collect(),
+        addresses: peers.addresses(),
+        relay: options.relay.clone(),
+    };
+    let chunks = Arc::new(Chunks(Arc::clone(&store)));
+    let (net, events) = ccpeer_net::start(config, chunks).await.map_err(|e| no_network(&e))?;
+    if options.listen.is_none() {
+        keep_port(&store, &net.listen_addrs())?;
+    }
+    let inbox = Inbox::open(Arc::clone(&store)).map_err(|e| problem::store(&e))?;
+    let last_list = lists::load(&store).map_err(|e| problem::store(&e))?;
+    let notices = Shared::notices();
+    let shared = Arc::new(Shared { home: home.clone(), store, net: net.clone(), inbox, me, notices });
+    let (tx, rx) = mpsc::channel(limits::DRIVER_QUEUE_MAX);
+    let handle = Handle { tx: tx.clone(), shared: Arc::clone(&shared) };
+    let parts = Parts { shared, machine, key: key.signing, seed, peers, last_list };
+    let driver = Driver::new(parts, tx.clone());
+    let driving = tokio::spawn(async move { driver.run(rx, events, &hostname).await });
+
+    let listener = Listener::bind(&home).map_err(|e| unwritable(&home, &e))?;
+    let (stop, stopped) = watch::channel(false);
+    let serving = tokio::spawn(server::serve(listener, handle, stopped));
+    ready(&Ready {
+        device: DeviceName { id: me.to_string(), name: named },
+        listen: net.listen_addrs().iter().map(ToString::to_string).collect(),
+        pid: std::process::id(),
+    });
+    tracing::info!(device = %me, "ready");
+
+    let mut driving = driving;
+    let ended = tokio::select! {
+        ended = &mut driving => ended,
+        () = told_to_end() => {
+            let _full_or_ended = tx.try_send(Input::Shutdown);
+            match tokio::time::timeout(SHUTDOWN_MAX, &mut driving).await {
+                Ok(ended) => ended,
+                Err(_) => { driving.abort(); Ok(()) }
+            }
+        }
+    };
+    let _nobody_listens = stop.send(true);
+    let _late = tokio::time::timeout(SHUTDOWN_MAX, net.shutdown()).await;
+    serving.abort();
+    let _gone = fs::remove_file(home.socket());
+    tracing::info!("ended");
+    ended.map_err(|_| {
+        ApiError::new(ErrorCode::Bug, "the agent's driver failed").hint("see the agent's log")
+    })
+}
+
+/// Serves chunks to devices that we have a link with. Who can name a chunk has
+/// been shown the manifest that names it: ids cannot be guessed.
+struct Chunks(Arc<Store>);
+
+impl ChunkSource for Chunks {
+    fn get(&self, peer: &DeviceId, id: &ChunkId) -> ChunkAnswer {
+        match self.0.get_chunk(id) {
+            Ok(Some(content)) => ChunkAnswer::Content(content),
+            Ok(None) => ChunkAnswer::NotHeld,
+            Err(e) => {
+                tracing::error!(peer = %peer.short(), error = %e, "cannot read a chunk");
+                ChunkAnswer::NotHeld
+            }
+        }
+    }
+}
+
+fn prepare_home(home: &Home) -> io::Result<()> {
+    for dir in [home.root().to_path_buf(), home.spool(), home.log_dir(), home.backups(), home.run()]
+    {
+        private_dir(&dir)?;
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn private_dir(dir: &std::path::Path) -> io::Result<()> {
+    crate::ipc::prepare_dir(dir)
+}
+
+#[cfg(not(unix))]
+fn private_dir(dir: &std::path::Path) -> io::Result<()> {
+    fs::create_dir_all(dir)
+}
+
+/// Held for life. The system lets go of it when the process ends, however.
+fn lock(home: &Home) -> Result<fs::File, ApiError> {
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(home.lock())
+        .map_err(|e| unwritable(home, &e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(ApiError::new(
+            ErrorCode::Agent,
+            format!("another agent already runs on {}", home.root().display()),
+        )
+        .hint("use it, stop it with `ccpeer down`, or set CCPEER_HOME to another directory")),
+        Err(fs::TryLockError::Error(e)) => Err(unwritable(home, &e)),
+    }
+}
+
+fn open_store(home: &Home) -> Result<Store, ApiError> {
+    let fresh_epoch = Epoch(random::bytes().map_err(|e| no_randomness(&e))?);
+    Store::open(&home.store(), &StoreOptions { fresh_epoch }).map_err(|e| match e {
+        StoreError::Corrupt { .. } => ApiError::new(
+            ErrorCode::Damaged,
+            format!("the store {} is damaged: {e}", home.store().display()),
+        )
+        .hint(
+            "move the file aside and start again: what peers hold comes back by itself, \
+             and sessions in Claude Code's directory are captured anew",
+        ),
+        other => problem::store(&other),
+    })
+}
+
+fn listen(options: &Options, store: &Store) -> Result<Listen, ApiError> {
+    if let Some(addr) = options.listen {
+        return Ok(Listen::Addr(addr));
+    }
+    let note = store.note(Namespace::Setting, PORT).map_err(|e| problem::store(&e))?;
+    let port = note.and_then(|b| b.try_into().ok()).map_or(0, u16::from_be_bytes);
+    Ok(Listen::Any { port })
+}
+
+fn keep_port(store: &Store, addrs: &[SocketAddr]) -> Result<(), ApiError> {
+    let Some(addr) = addrs.first() else { return Ok(()) };
+    let value = Some(addr.port().to_be_bytes().to_vec());
+    let note = NoteWrite { ns: Namespace::Setting, key: PORT.to_vec(), value };
+    store.put_notes(&[note]).map_err(|e| problem::store(&e))
+}
+
+#[cfg(unix)]
+fn leave_terminal() {
+    // Fails only for a process group's leader, which has left already.
+    let _already = nix::unistd::setsid();
+}
+
+#[cfg(not(unix))]
+fn leave_terminal() {}
+
+#[cfg(unix)]
+async fn told_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int), Ok(mut hup)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::hangup()),
+    ) else {
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::select! {
+            _ = term.recv() => return,
+            _ = int.recv() => return,
+            // A closing terminal is no reason to end.
+            _ = hup.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+async fn told_to_end() {
+    let _no_console = tokio::signal::ctrl_c().await;
+}
+
+#[cfg(unix)]
+fn hostname() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|n| n.into_string().ok());
+    // The part before the first dot is what people call the machine.
+    let name = name.unwrap_or_default();
+    name.split('.').next().filter(|n| !n.is_empty()).unwrap_or("device").to_owned()
+}
+
+#[cfg(not(unix))]
+fn hostname() -> String {
+    std::env::var("COMPUTERNAME").unwrap_or_else(|_| "device".to_owned())
+}
+
+fn unwritable(home: &Home, e: &io::Error) -> ApiError {
+    ApiError::new(ErrorCode::Disk, format!("cannot use {}: {e}", home.root().display()))
+        .hint("make it a directory of your own that can be written, or set CCPEER_HOME")
+}
+
+fn bad_key(home: &Home, e: &KeyError) -> ApiError {
+    let hint = match e {
+        KeyError::Damaged => "restore it from a backup, or move it aside and pair anew",
+        KeyError::Exposed => "take the permissions of others away: `chmod 600` on the file",
+        KeyError::Random | KeyError::Io(_) => "check the permissions of CCPEER_HOME",
+    };
+    let code = if matches!(e, KeyError::Damaged) { ErrorCode::Damaged } else { ErrorCode::Disk };
+    ApiError::new(code, format!("{e} ({})", home.key().display())).hint(hint)
+}
+
+fn no_network(e: &NetError) -> ApiError {
+    ApiError::new(ErrorCode::Disk, format!("cannot open the network endpoint: {e}"))
+        .hint("check `--listen`; another program may use the port")
+}
+
+fn no_randomness(e: &random::NoRandomness) -> ApiError {
+    ApiError::new(ErrorCode::Bug, e.to_string())
+}

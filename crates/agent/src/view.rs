@@ -1,0 +1,113 @@
+//! Read models: what lists show, made from what the machine holds. Pure.
+
+use ccpeer_core::entry::SessionMeta;
+use ccpeer_core::id::EntryHash;
+use ccpeer_core::limits;
+use ccpeer_core::presence::{EndReason, SessionState};
+use ccpeer_core::text;
+use ccpeer_core::time::Timestamp;
+use ccpeer_formats::rfc3339;
+
+use crate::api::{DeviceName, ErrorCode, Session, Task};
+use crate::driver::Head;
+
+/// The word for a state in every list.
+pub(crate) fn state_word(state: SessionState) -> &'static str {
+    match state {
+        SessionState::Live => "live",
+        SessionState::Idle => "idle",
+        SessionState::Interrupted => "interrupted",
+        SessionState::Ended(_) => "ended",
+        SessionState::Done => "done",
+    }
+}
+
+/// Whether a task is unfinished as a person means it. Closing the prompt ends a
+/// task unless its list has open items; a crash keeps it; an end of unknown
+/// meaning (a signal, print mode, `/clear`) keeps it too. What ended unseen long
+/// ago is history.
+pub(crate) fn is_unfinished(state: SessionState, meta: &SessionMeta) -> bool {
+    match state {
+        SessionState::Live | SessionState::Idle | SessionState::Interrupted => true,
+        SessionState::Ended(EndReason::PromptExit | EndReason::Logout) => meta.open_todos > 0,
+        SessionState::Ended(EndReason::Clear | EndReason::Switched | EndReason::Other) => true,
+        SessionState::Ended(EndReason::Unseen) | SessionState::Done => false,
+    }
+}
+
+/// RFC 3339 of a label.
+pub(crate) fn time(at: Timestamp) -> String {
+    rfc3339::from_ms(at.0)
+}
+
+/// One line of foreign text.
+pub(crate) fn line(value: &str) -> String {
+    text::one_line(value, limits::TITLE_CHARS_MAX)
+}
+
+/// A row of `tasks`.
+pub(crate) fn task(n: u64, head: &Head, heads: usize) -> Task {
+    let meta = &head.version.meta;
+    Task {
+        n,
+        session_id: head.version.session.to_string(),
+        device: head.device.clone(),
+        hostname: head.hostname.clone(),
+        title: title(meta),
+        project: line(&meta.project),
+        state: state_word(head.state).to_owned(),
+        updated: time(meta.updated),
+        branch: line(&meta.branch),
+        open_todos: u64::from(meta.open_todos),
+        heads: heads as u64,
+        version: head.id.to_string(),
+        complete: head.complete,
+    }
+}
+
+/// A row of `sessions`.
+pub(crate) fn session(head: &Head, heads: usize, local: bool) -> Session {
+    let meta = &head.version.meta;
+    Session {
+        session_id: head.version.session.to_string(),
+        project: line(&meta.project),
+        title: title(meta),
+        device: head.device.clone(),
+        bytes: meta.bytes,
+        records: meta.records,
+        updated: time(meta.updated),
+        local,
+        remote: !head.from_me,
+        state: state_word(head.state).to_owned(),
+        heads: heads as u64,
+    }
+}
+
+/// A title that is never empty.
+pub(crate) fn title(meta: &SessionMeta) -> String {
+    let title = line(&meta.title);
+    if title.is_empty() { "(no prompt yet)".to_owned() } else { title }
+}
+
+/// How a choice among heads is offered.
+pub(crate) fn choice(head: &Head) -> String {
+    format!(
+        "{}  {}  {}  {}",
+        short(&head.id),
+        head.device.name,
+        time(head.version.meta.updated),
+        title(&head.version.meta)
+    )
+}
+
+/// A version as people type it.
+pub(crate) fn short(version: &EntryHash) -> String {
+    let mut text = version.to_string();
+    text.truncate(12);
+    text
+}
+
+/// The code for a refusal to place.
+pub(crate) fn placed_nowhere(device: &DeviceName) -> (ErrorCode, String) {
+    (ErrorCode::Live, format!("the session is being worked on at {}", device.name))
+}

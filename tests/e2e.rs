@@ -1,0 +1,10 @@
+//! End to end: real agents, real connections on loopback, real files.
+
+mod bad_input;
+mod fork;
+mod hooks_live;
+mod kills;
+mod pairing;
+mod round_trip;
+mod third;
+mod world;

@@ -1,0 +1,66 @@
+//! Both machines continue the same session apart from each other.
+
+use std::fs;
+
+use super::world::{World, arrives, connected, continue_into, pair, until};
+
+const ID: &str = "5f0d7a52-6f0e-4d8e-9a41-0c6a8f6f1d11";
+
+#[test]
+fn both_lines_survive_and_each_can_be_resumed() {
+    let world = World::new();
+    let (mut a, mut b) = (world.running("desk"), world.running("laptop"));
+    pair(&a, &b);
+    let mut on_a = a.session(ID, &a.project("work/proj"));
+    a.turn(&mut on_a, "base");
+    arrives(&b, ID, on_a.bytes().len() as u64);
+    let there = b.project("proj");
+    let placed = continue_into(&b, ID, &there);
+    let mut on_b = on_a.at(placed["path"].as_str().unwrap().as_ref(), &there);
+
+    // Apart: each agent is off while the other's user works.
+    b.stop();
+    a.turn(&mut on_a, "the line of desk");
+    let a_bytes = on_a.bytes();
+    until("desk has its line", || {
+        a.json(&["sessions", "--json"])[0]["bytes"].as_u64() == Some(a_bytes.len() as u64)
+    });
+    a.stop();
+    b.start();
+    b.turn(&mut on_b, "the line of laptop");
+    let b_bytes = on_b.bytes();
+    a.start();
+    connected(&a, &b);
+
+    for device in [&a, &b] {
+        until("both heads are there", || {
+            let rows = device.rows(ID);
+            rows.len() == 2 && rows.iter().all(|r| r["heads"] == 2 && r["complete"] == true)
+        });
+    }
+    // Without a word which, it is a question and not a guess.
+    let asked = a.run(&["continue", ID, "--no-exec", "--json"]);
+    assert_eq!(asked.code, 1, "{}", asked.stderr);
+    assert!(asked.stderr.contains("ambiguous"), "{}", asked.stderr);
+
+    for (device, own, other, bytes) in
+        [(&a, "desk", "laptop", &a_bytes), (&b, "laptop", "desk", &b_bytes)]
+    {
+        let rows = device.rows(ID);
+        let number = |name: &str| {
+            rows.iter().find(|r| r["device"]["name"] == name).unwrap()["n"].to_string()
+        };
+        let mine = device.json(&["continue", &number(own), "--no-exec", "--json"]);
+        assert_eq!(mine["placed"], "up_to_date", "{mine}");
+        let theirs = device.json(&["continue", &number(other), "--no-exec", "--json"]);
+        assert_eq!(theirs["placed"], "fork", "{theirs}");
+        let new = theirs["new_session_id"].as_str().unwrap();
+        assert_ne!(new, ID);
+        let text = fs::read_to_string(theirs["path"].as_str().unwrap()).unwrap();
+        assert!(text.contains(&format!("the line of {other}")));
+        assert!(!text.contains(&format!("the line of {own}")));
+        assert!(text.contains(&format!("(from {other})")), "the fork says where it is from");
+        let local = if own == "desk" { on_a.bytes() } else { on_b.bytes() };
+        assert_eq!(&local, bytes, "the local line was touched");
+    }
+}

@@ -1,0 +1,378 @@
+//! A small world for end-to-end tests: devices with homes of their own on one
+//! machine, real agents on loopback, real connections, the real binary.
+//!
+//! Nothing is slept for: every wait has a condition and a deadline.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// Generous, because tests share two cores with each other.
+pub const DEADLINE: Duration = Duration::from_secs(40);
+
+/// A directory with devices in it. Agents end with it.
+pub struct World {
+    dir: tempfile::TempDir,
+}
+
+/// One machine: a user's home, Claude Code's directory, ccpeer's home.
+pub struct Device {
+    pub name: &'static str,
+    pub root: PathBuf,
+    agent: Option<Child>,
+}
+
+/// What a command did.
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// A device that is not running yet.
+    pub fn device(&self, name: &'static str) -> Device {
+        let root = self.dir.path().canonicalize().unwrap().join(name);
+        fs::create_dir_all(root.join("home/.claude/projects")).unwrap();
+        Device { name, root, agent: None }
+    }
+
+    /// A device whose agent runs, under its own name.
+    pub fn running(&self, name: &'static str) -> Device {
+        let mut device = self.device(name);
+        device.start();
+        device.ok(&["rename", name]);
+        device
+    }
+}
+
+impl Device {
+    pub fn home(&self) -> PathBuf {
+        self.root.join("home")
+    }
+
+    pub fn ccpeer_home(&self) -> PathBuf {
+        self.root.join("ccpeer")
+    }
+
+    pub fn claude(&self) -> PathBuf {
+        self.home().join(".claude")
+    }
+
+    /// The program with an environment of its own and nothing inherited.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ccpeer"));
+        command
+            .args(args)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.home())
+            .env("CCPEER_HOME", self.ccpeer_home())
+            .env("LANG", "C.UTF-8")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .current_dir(&self.root)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if let Some(log) = std::env::var_os("CCPEER_LOG") {
+            command.env("CCPEER_LOG", log);
+        }
+        command
+    }
+
+    /// Starts the agent and waits until it is ready.
+    pub fn start(&mut self) {
+        assert!(self.agent.is_none(), "{} already runs", self.name);
+        let mut child = self
+            .command(&["agent", "--listen", "127.0.0.1:0", "--no-mdns"])
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        if !line.starts_with("ready") {
+            let mut talk = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut talk).unwrap();
+            panic!("{} did not start: {line}{talk}", self.name);
+        }
+        self.agent = Some(child);
+    }
+
+    /// Kills the agent as a power cut would, as far as a process can be.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.agent.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    pub fn agent_pid(&self) -> u32 {
+        self.agent.as_ref().unwrap().id()
+    }
+
+    /// Stops the agent in order.
+    pub fn stop(&mut self) {
+        self.ok(&["down"]);
+        let child = self.agent.take().unwrap();
+        let out = child.wait_with_output().unwrap();
+        assert!(out.status.success(), "{}: {}", self.name, String::from_utf8_lossy(&out.stderr));
+    }
+
+    pub fn run(&self, args: &[&str]) -> Ran {
+        self.run_with(args, b"")
+    }
+
+    pub fn run_with(&self, args: &[&str], input: &[u8]) -> Ran {
+        feed(self.command(args), input)
+    }
+
+    /// Runs a command that must succeed.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let ran = self.run(args);
+        assert_eq!(ran.code, 0, "{}: ccpeer {args:?}: {}{}", self.name, ran.stdout, ran.stderr);
+        ran.stdout
+    }
+
+    /// Runs a command that must succeed and prints one JSON document.
+    pub fn json(&self, args: &[&str]) -> Value {
+        let out = self.ok(args);
+        serde_json::from_str(&out).unwrap_or_else(|e| panic!("ccpeer {args:?}: {e}: {out}"))
+    }
+
+    pub fn tasks(&self) -> Vec<Value> {
+        self.json(&["tasks", "--json", "--all"]).as_array().unwrap().clone()
+    }
+
+    /// The rows of one session.
+    pub fn rows(&self, session: &str) -> Vec<Value> {
+        self.tasks().into_iter().filter(|t| t["session_id"] == session).collect()
+    }
+
+    /// A project's directory under this device's home.
+    pub fn project(&self, name: &str) -> PathBuf {
+        let dir = self.home().join(name);
+        fs::create_dir_all(&dir).unwrap();
+        dir
+    }
+
+    /// Fires a hook as Claude Code does.
+    pub fn hook(&self, event: &str, payload: &Value) -> Ran {
+        let ran = self.run_with(&["hook", event], payload.to_string().as_bytes());
+        assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "hook {event}: {}", ran.stderr);
+        ran
+    }
+
+    /// Begins a session with one turn and returns it. No hook fires.
+    pub fn session(&self, id: &str, project: &Path) -> Session {
+        let slug: String = project
+            .to_str()
+            .unwrap()
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+            .collect();
+        let dir = self.claude().join("projects").join(slug);
+        fs::create_dir_all(&dir).unwrap();
+        Session {
+            id: id.to_owned(),
+            project: project.to_path_buf(),
+            transcript: dir.join(format!("{id}.jsonl")),
+            leaf: None,
+            turns: 0,
+        }
+    }
+
+    /// One more turn in a session, with its Stop hook.
+    pub fn turn(&self, session: &mut Session, prompt: &str) {
+        session.append(prompt);
+        self.stop_hook(session);
+    }
+
+    pub fn stop_hook(&self, session: &Session) {
+        self.hook("Stop", &session.payload("Stop"));
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A session on one device, as Claude Code would grow it.
+pub struct Session {
+    pub id: String,
+    pub project: PathBuf,
+    pub transcript: PathBuf,
+    leaf: Option<String>,
+    turns: u32,
+}
+
+impl Session {
+    pub fn payload(&self, event: &str) -> Value {
+        json!({
+            "session_id": self.id,
+            "transcript_path": self.transcript,
+            "cwd": self.project,
+            "hook_event_name": event,
+            "stop_hook_active": false,
+            "last_assistant_message": "done",
+        })
+    }
+
+    /// The same session where it was placed.
+    pub fn at(&self, transcript: &Path, project: &Path) -> Self {
+        let text = fs::read_to_string(transcript).unwrap();
+        let leaf = text.lines().rev().find_map(|l| {
+            let v: Value = serde_json::from_str(l).ok()?;
+            Some(v["uuid"].as_str()?.to_owned())
+        });
+        Self {
+            id: transcript.file_stem().unwrap().to_str().unwrap().to_owned(),
+            project: project.to_path_buf(),
+            transcript: transcript.to_path_buf(),
+            leaf,
+            turns: 1000 + self.turns,
+        }
+    }
+
+    /// A prompt, a tool call that names a path, its result, an answer.
+    pub fn append(&mut self, prompt: &str) {
+        let file = self.project.join("src/main.rs");
+        let mut lines = String::new();
+        let tool = format!("toolu_{}_{}", self.turns, self.id);
+        let bodies = [
+            ("user", json!({"role": "user", "content": prompt})),
+            (
+                "assistant",
+                json!({"role": "assistant", "id": format!("msg_{tool}"), "content": [
+                    {"type": "tool_use", "id": tool, "name": "Edit",
+                     "input": {"file_path": file, "old_string": "a", "new_string": "b"}}]}),
+            ),
+            (
+                "user",
+                json!({"role": "user", "content": [
+                    {"type": "tool_result", "tool_use_id": tool,
+                     "content": format!("The file {} has been updated.", file.display())}]}),
+            ),
+            (
+                "assistant",
+                json!({"role": "assistant", "id": format!("msg2_{tool}"),
+                       "content": [{"type": "text", "text": format!("did: {prompt}")}]}),
+            ),
+        ];
+        for (n, (kind, message)) in bodies.into_iter().enumerate() {
+            let uuid = uuid(&format!("{}/{}/{n}/{}", self.id, self.turns, self.project.display()));
+            let record = json!({
+                "parentUuid": self.leaf, "isSidechain": false, "userType": "external",
+                "cwd": self.project, "sessionId": self.id, "version": "2.1.329",
+                "gitBranch": "main", "type": kind, "message": message, "uuid": uuid,
+                "timestamp": format!("2026-11-20T10:{:02}:{:02}.000Z", self.turns / 60 % 60, self.turns % 60),
+            });
+            self.leaf = Some(uuid);
+            lines.push_str(&record.to_string());
+            lines.push('\n');
+        }
+        self.turns += 1;
+        let mut out =
+            fs::OpenOptions::new().create(true).append(true).open(&self.transcript).unwrap();
+        out.write_all(lines.as_bytes()).unwrap();
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        fs::read(&self.transcript).unwrap()
+    }
+}
+
+fn uuid(text: &str) -> String {
+    let hex = blake3::hash(text.as_bytes()).to_hex();
+    format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
+}
+
+/// Runs a command with this on its standard input.
+pub fn feed(mut command: Command, input: &[u8]) -> Ran {
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || {
+        // A command may end without reading all of it.
+        let _closed = stdin.write_all(&input);
+    });
+    let out = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    ran(&out)
+}
+
+fn ran(out: &Output) -> Ran {
+    Ran {
+        code: out.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&out.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&out.stderr).into_owned(),
+    }
+}
+
+/// Pairs two running devices by ticket.
+pub fn pair(a: &Device, b: &Device) {
+    let mut inviting = a.command(&["pair", "--ticket", "--yes", "--json"]).spawn().unwrap();
+    let mut lines = BufReader::new(inviting.stdout.take().unwrap());
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    let event: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+    let ticket = event["ticket"].as_str().unwrap_or_else(|| panic!("no ticket in {line}"));
+    let joined = b.run_with(&["join", "--json"], format!("{ticket}\n").as_bytes());
+    assert_eq!(joined.code, 0, "join: {}{}", joined.stdout, joined.stderr);
+    let mut rest = String::new();
+    lines.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("\"paired\""), "pair: {rest}");
+    assert!(inviting.wait().unwrap().success());
+    connected(a, b);
+}
+
+/// Waits until two devices have a link.
+pub fn connected(a: &Device, b: &Device) {
+    for (one, other) in [(a, b), (b, a)] {
+        until(&format!("{} has a link to {}", one.name, other.name), || {
+            let status = one.json(&["status", "--json"]);
+            status["peers"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|p| p["name"] == other.name && p["state"] == "connected")
+        });
+    }
+}
+
+/// Waits for a condition; panics with its name after the deadline.
+pub fn until(what: &str, mut met: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !met() {
+        assert!(start.elapsed() < DEADLINE, "never came true: {what}");
+        // Each look starts processes, which paces the loop; this only keeps a
+        // failing wait from taking both cores.
+        std::thread::yield_now();
+    }
+}
+
+/// Continues a session on a device, into a directory, without running anything.
+pub fn continue_into(device: &Device, task: &str, dir: &Path) -> Value {
+    device.json(&["continue", task, "--into", dir.to_str().unwrap(), "--no-exec", "--json"])
+}
+
+/// Waits until a device lists a session whose newest row has this many records.
+pub fn arrives(device: &Device, session: &str, bytes: u64) {
+    until(&format!("{} holds {session} with {bytes} bytes", device.name), || {
+        let sessions = device.json(&["sessions", "--json"]);
+        let known = sessions
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|s| s["session_id"] == session && s["bytes"].as_u64() == Some(bytes));
+        known && device.rows(session).iter().all(|t| t["complete"] == true)
+    });
+}
