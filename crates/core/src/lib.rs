@@ -25,6 +25,8 @@ pub mod limits;
 pub mod lineage;
 pub mod log;
 pub mod manifest;
+#[cfg(feature = "mutants")]
+pub mod mutant;
 pub mod presence;
 pub mod store;
 pub mod sync;

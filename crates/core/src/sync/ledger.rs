@@ -28,6 +28,8 @@ pub(crate) struct Ledger {
     versions: BTreeMap<EntryHash, SessionId>,
     by_root: BTreeMap<ChunkId, Vec<EntryHash>>,
     said: SaidInEpoch,
+    #[cfg(feature = "mutants")]
+    pub(crate) planted: Option<crate::mutant::Mutant>,
 }
 
 /// What of our own standing statements is in the log of the current epoch.
@@ -59,6 +61,8 @@ impl Ledger {
             versions: BTreeMap::new(),
             by_root: BTreeMap::new(),
             said: SaidInEpoch::default(),
+            #[cfg(feature = "mutants")]
+            planted: None,
         }
     }
 
@@ -97,6 +101,10 @@ impl Ledger {
     /// compared with what we hold under it.
     pub(crate) fn fit(&self, entry: &VerifiedEntry) -> Fit {
         let log = entry.log();
+        #[cfg(feature = "mutants")]
+        if let Some(fit) = crate::mutant::fit(self.planted, self.tip(&log), entry) {
+            return fit;
+        }
         match self.hash_at(&log, entry.seq()) {
             Some(held) if held == entry.hash() => Fit::Known,
             Some(_) => Fit::Fork,
@@ -128,6 +136,12 @@ impl Ledger {
 
     /// Whether entries of this device are ours to hold.
     pub(crate) fn accepts(&self, author: &DeviceId) -> bool {
+        #[cfg(feature = "mutants")]
+        if self.planted == Some(crate::mutant::Mutant::AcceptFromRevoked)
+            && self.trust.revoked_by(&self.me, author)
+        {
+            return true;
+        }
         *author == self.me || self.trust.trusts(&self.me, author)
     }
 
@@ -135,6 +149,10 @@ impl Ledger {
     /// what is his own, and ours is for whom we talk to; the word of a third
     /// device only goes where the two trust each other, by their own logs.
     pub(crate) fn entitled(&self, peer: &DeviceId, author: &DeviceId) -> bool {
+        #[cfg(feature = "mutants")]
+        if self.planted == Some(crate::mutant::Mutant::ServeToAnybody) {
+            return true;
+        }
         author == peer
             || *author == self.me
             || (self.trust.trusts(peer, author) && self.trust.trusts(author, peer))

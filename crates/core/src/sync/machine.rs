@@ -304,6 +304,12 @@ impl Machine {
         self.forked.iter()
     }
 
+    /// Plants a bug.
+    #[cfg(feature = "mutants")]
+    pub fn plant(&mut self, mutant: crate::mutant::Mutant) {
+        self.ledger.planted = Some(mutant);
+    }
+
     /// How much is kept because of peers.
     #[must_use]
     pub fn load(&self) -> Load {

@@ -29,6 +29,8 @@ pub(crate) struct Peer {
     /// Entries that it holds and we do not, as far as we accept them.
     pub(crate) behind: u64,
     pub(crate) faults: u32,
+    #[cfg(feature = "mutants")]
+    pub(crate) never_again: bool,
 }
 
 /// Entries on their way.
@@ -118,6 +120,10 @@ impl Peer {
         let Some(sent) = self.have_sent else {
             return Instant(0);
         };
+        #[cfg(feature = "mutants")]
+        if self.never_again && !self.have_wanted {
+            return Instant(u64::MAX);
+        }
         sent.after_ms(if self.have_wanted {
             limits::HAVE_PAUSE_MS
         } else if self.behind > 0 {

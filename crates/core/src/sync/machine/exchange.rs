@@ -27,6 +27,11 @@ impl Machine {
         } else {
             // Its first frontier is due at once; see `say_have`.
             self.peers.insert(device, Peer::default());
+            #[cfg(feature = "mutants")]
+            if let Some(peer) = self.peers.get_mut(&device) {
+                peer.never_again =
+                    self.ledger.planted == Some(crate::mutant::Mutant::NoPeriodicHave);
+            }
             self.fetch.peer_up();
         }
     }

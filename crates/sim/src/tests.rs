@@ -1,0 +1,1 @@
+//! What the bench must do in every run of the tests.

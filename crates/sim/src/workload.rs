@@ -1,0 +1,346 @@
+//! What users do, and what the world does to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use ccpeer_core::entry::{
+    ContentRef, DeviceInfo, Mark, Payload, Presence, SessionMeta, TrustChange, Version,
+};
+use ccpeer_core::id::{ChunkId, EntryHash, SessionId};
+use ccpeer_core::limits;
+use ccpeer_core::lineage::VersionNode;
+use ccpeer_core::manifest::{
+    ChunkRef, FileEntry, ListPage, MANIFEST_VERSION, Manifest, Origin, PathFlavour,
+    ProjectIdentity, Segment, Slot, Want, WantKind,
+};
+use ccpeer_core::presence::{EndReason, SessionState};
+use ccpeer_core::store::Batch;
+use ccpeer_core::sync::event::Event;
+use ccpeer_core::time::Timestamp;
+
+use crate::driver::Job;
+use crate::mutants::Mutant;
+use crate::network::pair;
+use crate::swarm::FaultKind;
+use crate::world::{Happening, World};
+
+impl World {
+    /// Who trusts whom when the world begins.
+    pub(crate) fn first_trust(&mut self) {
+        let count = self.devices.len();
+        for device in 0..count {
+            // Names are suggestions; some are alike.
+            let name = if device % 2 == 0 { "desk".to_owned() } else { format!("device {device}") };
+            let info = DeviceInfo { name, os: "linux".into() };
+            self.give(device, Job::State(Payload::Device(info)));
+        }
+        for a in 0..count {
+            for b in a + 1..count {
+                if self.rng.chance(self.options.paired) {
+                    self.pair(a, b);
+                }
+            }
+        }
+    }
+
+    fn pair(&mut self, a: usize, b: usize) {
+        for (from, to) in [(a, b), (b, a)] {
+            let change = TrustChange::Add(self.devices[to].id);
+            // One side may come late, or never.
+            if self.chaos && self.now > 0 && self.rng.chance(150_000) {
+                continue;
+            }
+            let life = self.devices[from].life;
+            let pause = self.rng.below(400);
+            let job = Box::new(Job::State(Payload::Trust(change)));
+            self.after(pause, Happening::Job { device: from, life, job });
+        }
+    }
+
+    /// Somebody does something somewhere.
+    pub(crate) fn user(&mut self) {
+        let awake: Vec<usize> =
+            (0..self.devices.len()).filter(|d| self.devices[*d].machine.is_some()).collect();
+        let Some(device) = self.rng.pick(&awake).copied() else { return };
+        if self.rng.chance(self.options.trust_changes) {
+            return self.change_trust(device);
+        }
+        let sessions = self.sessions.clone();
+        let Some(session) = self.rng.pick(&sessions).copied() else { return };
+        match self.rng.below(20) {
+            0..=11 => self.capture(device, session),
+            12 => {
+                let state = self.some_state();
+                let payload = Payload::Presence(Presence { session, state });
+                self.give(device, Job::State(payload));
+            }
+            13 | 14 => {
+                // The retention sweep of Claude Code took the file. Only what
+                // the device says of it changes.
+                self.devices[device].placed.remove(&session);
+                let state = SessionState::Ended(EndReason::Other);
+                self.give(device, Job::State(Payload::Presence(Presence { session, state })));
+            }
+            15 => {
+                let done = self.rng.chance(700_000);
+                self.give(device, Job::State(Payload::Mark(Mark { session, done })));
+            }
+            16 => self.need_something_old(device, session),
+            17 => {
+                let backup = self.devices[device].disk.durable.clone();
+                self.devices[device].backup = Some(backup);
+            }
+            18 => self.join(device, session),
+            _ => {
+                let fresh = SessionId(self.rng.bytes());
+                if self.sessions.len() < 2 * self.options.sessions {
+                    self.sessions.push(fresh);
+                }
+            }
+        }
+    }
+
+    fn change_trust(&mut self, device: usize) {
+        let other = self.rng.index(self.devices.len());
+        if other == device {
+            return;
+        }
+        if self.rng.chance(700_000) {
+            self.pair(device, other);
+        } else {
+            let change = TrustChange::Revoke(self.devices[other].id);
+            self.give(device, Job::State(Payload::Trust(change)));
+        }
+    }
+
+    fn some_state(&mut self) -> SessionState {
+        match self.rng.below(3) {
+            0 => SessionState::Live,
+            1 => SessionState::Idle,
+            _ => SessionState::Interrupted,
+        }
+    }
+
+    /// A hook fired: the session in the user's directory has grown. It grew from
+    /// what lies there, or from another device's version that was continued.
+    fn capture(&mut self, device: usize, session: SessionId) {
+        let take_over = self.rng.chance(self.options.hand_over);
+        let d = &self.devices[device];
+        let placed = d.placed.get(&session).copied();
+        let newest = self.newest(device, &session).map(|n| n.id);
+        let base = if take_over { newest.or(placed) } else { placed.or(newest) };
+        let base = base.filter(|id| self.is_here(device, id));
+        self.capture_from(device, session, base.into_iter().collect());
+    }
+
+    /// Somebody joins what was forked.
+    fn join(&mut self, device: usize, session: SessionId) {
+        let Some(machine) = &self.devices[device].machine else { return };
+        let Some(record) = machine.session(&session) else { return };
+        let heads: Vec<EntryHash> = record.heads().iter().map(|h| h.id).collect();
+        if heads.len() < 2 || heads.len() > limits::PARENTS_MAX {
+            return;
+        }
+        if heads.iter().all(|h| self.is_here(device, h)) {
+            self.capture_from(device, session, heads);
+        }
+    }
+
+    fn capture_from(&mut self, device: usize, session: SessionId, parents: Vec<EntryHash>) {
+        let (mut chunks, mut refs, mut pages) = (Vec::new(), Vec::new(), Vec::new());
+        if let Some(base) = parents.first() {
+            (refs, pages) = self.content_of(device, base);
+        }
+        let grown = match self.rng.below(40) {
+            0 => 200,
+            1..=4 => 40,
+            _ => 3,
+        };
+        for _ in 0..self.rng.between(1, grown) {
+            let bytes: [u8; 24] = self.rng.bytes();
+            let id = ChunkId::of(&bytes);
+            chunks.push((id, Rc::new(bytes.to_vec())));
+            refs.push(ChunkRef { id, len: bytes.len() as u32 });
+        }
+        while refs.len() > limits::LIST_REFS_MAX {
+            let rest = refs.split_off(limits::LIST_REFS_MAX);
+            let page = ListPage { version: MANIFEST_VERSION, refs }.to_bytes();
+            let id = ChunkId::of(&page);
+            pages.push(id);
+            chunks.push((id, Rc::new(page)));
+            refs = rest;
+        }
+        let shape = self.rng.below(10);
+        let snapshot = (shape < 6).then(|| {
+            let bytes: [u8; 16] = self.rng.bytes();
+            let id = ChunkId::of(&bytes);
+            chunks.push((id, Rc::new(bytes.to_vec())));
+            ContentRef { id, len: bytes.len() as u32 }
+        });
+        let mut manifest = None;
+        // Now and then only the snapshot is shared.
+        if shape != 5 {
+            let bytes = manifest_of(session, refs, pages).to_bytes();
+            let id = ChunkId::of(&bytes);
+            manifest = Some((ContentRef { id, len: bytes.len() as u32 }, Rc::new(bytes)));
+        }
+        let version = Version {
+            session,
+            parents,
+            derived_from: None,
+            manifest: manifest.as_ref().map(|(r, _)| *r),
+            snapshot,
+            state: self.some_state(),
+            meta: SessionMeta { title: "a title".into(), ..SessionMeta::default() },
+        };
+        // Chunks, then the manifest, then the entry.
+        let mut jobs = vec![Job::Keep(chunks)];
+        jobs.extend(manifest.map(|(r, bytes)| Job::Keep(vec![(r.id, bytes)])));
+        let captured = Job::Captured(Box::new(version));
+        if self.mutant == Some(Mutant::EntryBeforeChunks) {
+            jobs.insert(0, captured);
+        } else {
+            jobs.push(captured);
+        }
+        self.devices[device].inbox.extend(jobs);
+        self.advance(device);
+    }
+
+    /// The references of a version that is whole on a device.
+    fn content_of(&self, device: usize, version: &EntryHash) -> (Vec<ChunkRef>, Vec<ChunkId>) {
+        let chunks = &self.devices[device].disk.live.chunks;
+        let node = self.devices[device].machine.as_ref().and_then(|m| m.version_of(version));
+        let manifest = node
+            .and_then(|n| n.version.manifest)
+            .and_then(|m| chunks.get(&m.id))
+            .and_then(|bytes| Manifest::from_bytes(bytes).ok());
+        let segment = manifest.and_then(|m| m.files.into_iter().next()?.segments.into_iter().next());
+        segment.map(|s| (s.tail, s.pages)).unwrap_or_default()
+    }
+
+    fn need_something_old(&mut self, device: usize, session: SessionId) {
+        let Some(machine) = &self.devices[device].machine else { return };
+        let Some(record) = machine.session(&session) else { return };
+        let manifests: Vec<ChunkId> =
+            record.nodes().filter_map(|n| n.version.manifest).map(|m| m.id).collect();
+        if let Some(id) = self.rng.pick(&manifests).copied() {
+            let want = Want { id, kind: WantKind::Manifest };
+            self.give(device, Job::Event(Event::Need(want)));
+        }
+    }
+
+    /// The version that a user is shown first.
+    pub(crate) fn newest(&self, device: usize, session: &SessionId) -> Option<&VersionNode> {
+        let record = self.devices[device].machine.as_ref()?.session(session)?;
+        if self.mutant == Some(Mutant::WallClockOrder) {
+            return record.heads().into_iter().max_by_key(|n| n.at);
+        }
+        record.latest()
+    }
+
+    fn is_here(&self, device: usize, version: &EntryHash) -> bool {
+        let Some(machine) = &self.devices[device].machine else { return false };
+        machine.version_of(version).is_some_and(|node| machine.is_here(node))
+    }
+
+    /// Something breaks.
+    pub(crate) fn fault(&mut self) {
+        let faults = self.options.faults.clone();
+        let Some(kind) = self.rng.pick(&faults).copied() else { return };
+        let device = self.rng.index(self.devices.len());
+        match kind {
+            FaultKind::Crash => self.stop(device, 100, 5_000),
+            FaultKind::Off => self.stop(device, 20_000, 200_000),
+            FaultKind::Cut => {
+                let links: Vec<_> = self.net.links.keys().copied().collect();
+                if let Some(ends) = self.rng.pick(&links).copied() {
+                    self.close(ends, 10_000);
+                }
+            }
+            FaultKind::Partition => self.partition(),
+            FaultKind::Clog => {
+                let other = self.rng.index(self.devices.len());
+                let until = self.now + self.rng.between(1_000, 30_000);
+                self.net.clogged.insert((device, other), until);
+            }
+            FaultKind::Restore => {
+                let Some(image) = self.devices[device].backup.clone() else { return };
+                self.stop(device, 1_000, 60_000);
+                let d = &mut self.devices[device];
+                let kept: BTreeSet<EntryHash> = image.entries().map(|e| e.hash()).collect();
+                d.acked.retain(|hash| kept.contains(hash));
+                d.placed.clear();
+                d.disk.restore(image);
+            }
+        }
+    }
+
+    fn stop(&mut self, device: usize, low: u64, high: u64) {
+        self.die(device);
+        let pause = self.rng.between(low, high);
+        self.after(pause, Happening::Start { device });
+    }
+
+    /// Two groups cannot talk for a while, or only in one direction.
+    fn partition(&mut self) {
+        let count = self.devices.len();
+        let until = self.now + self.rng.between(5_000, 60_000);
+        let one_way = self.rng.chance(300_000);
+        let side: BTreeMap<usize, bool> =
+            (0..count).map(|d| (d, self.rng.chance(500_000))).collect();
+        for a in 0..count {
+            for b in 0..count {
+                if a == b || side.get(&a) == side.get(&b) || (one_way && side.get(&a) == Some(&true))
+                {
+                    continue;
+                }
+                self.net.blocked.insert((a, b), until);
+                self.net.silence(a, b);
+                let ends = pair(a, b);
+                if let Some(link) = self.net.links.get(&ends).map(|l| l.id) {
+                    let pause = self.rng.between(500, 30_000);
+                    self.after(pause, Happening::Close { ends, link });
+                }
+            }
+        }
+    }
+
+    /// The planted bug: because a file is gone at its source, everybody throws
+    /// its bytes away.
+    pub(crate) fn propagate_vanish(&mut self, device: usize, batch: &Batch) {
+        for entry in &batch.entries {
+            let Some(Payload::Presence(p)) = entry.payload() else { continue };
+            if p.state != SessionState::Ended(EndReason::Other) {
+                continue;
+            }
+            let Some(machine) = &self.devices[device].machine else { continue };
+            let nodes = machine.session(&p.session).into_iter().flat_map(|r| r.nodes());
+            let ids: Vec<ChunkId> =
+                nodes.filter_map(|n| n.version.manifest).map(|m| m.id).collect();
+            self.devices[device].disk.lose_chunks(&ids);
+        }
+    }
+}
+
+fn manifest_of(session: SessionId, tail: Vec<ChunkRef>, pages: Vec<ChunkId>) -> Manifest {
+    let paged = (pages.len() * limits::LIST_REFS_MAX) as u64 * 24;
+    let len = paged + tail.iter().map(|r| u64::from(r.len)).sum::<u64>();
+    let segment = Segment { origin: 0, len, pages, tail };
+    Manifest {
+        version: MANIFEST_VERSION,
+        session,
+        origins: vec![Origin {
+            flavour: PathFlavour::Unix,
+            home: "/home/ann".into(),
+            project: "/home/ann/thing".into(),
+            claude_dir: "/home/ann/.claude".into(),
+            slug: "-home-ann-thing".into(),
+        }],
+        project: ProjectIdentity { name: "thing".into(), ..ProjectIdentity::default() },
+        files: vec![FileEntry {
+            slot: Slot::Main,
+            segments: vec![segment],
+            modified: Timestamp(0),
+        }],
+    }
+}
