@@ -1,0 +1,267 @@
+//! What is searched for: the places of one machine as sequences of characters
+//! and separators, each with what takes its place.
+//!
+//! Must not know how any of it is spelled in a text.
+
+use ccpeer_core::manifest::{Origin, PathFlavour};
+
+use crate::remote_path::RemotePath;
+
+/// One element of what is searched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Elem {
+    /// A separator.
+    Slash,
+    /// A drive's letter, in either case.
+    Drive(char),
+    /// The colon behind it.
+    Colon,
+    /// A character of a name.
+    Char(char),
+}
+
+/// Which way of writing a place a pattern finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// `/home/ann`
+    Unix,
+    /// `C:\Users\ann`, `C:/Users/ann`
+    Drive,
+    /// `/c/Users/ann` of Git Bash.
+    Msys,
+    /// `/mnt/c/Users/ann` of WSL.
+    Wsl,
+    /// The name of the project's directory below `projects/`.
+    Slug,
+}
+
+/// What takes the place of a match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    /// The same place on the other machine.
+    Path(RemotePath),
+    /// The other machine's name for the project's directory.
+    Slug(String),
+    /// Nothing: it means another place there, and stays as it is.
+    Keep,
+}
+
+/// One thing to search for.
+#[derive(Debug, Clone)]
+pub(super) struct Pattern {
+    pub(super) elems: Vec<Elem>,
+    pub(super) form: Form,
+    pub(super) target: Target,
+}
+
+/// A place on both machines.
+#[derive(Debug, Clone)]
+pub(super) struct Pair {
+    pub(super) from: RemotePath,
+    pub(super) to: RemotePath,
+}
+
+/// The places that both origins name, the longest first. A root is not among
+/// them: searched for, it would be found in every path.
+pub(super) fn pairs(from: &Origin, to: &Origin) -> Vec<Pair> {
+    let places = [
+        (&from.claude_dir, &to.claude_dir),
+        (&from.project, &to.project),
+        (&from.home, &to.home),
+    ];
+    let mut pairs: Vec<Pair> = Vec::new();
+    for (a, b) in places {
+        let (Some(a), Some(b)) = (place(a, from.flavour), place(b, to.flavour)) else {
+            continue;
+        };
+        if !pairs.iter().any(|p| p.from.is_same_place(&a)) {
+            pairs.push(Pair { from: a, to: b });
+        }
+    }
+    pairs.sort_by_key(|p| std::cmp::Reverse(p.from.parts().len()));
+    pairs
+}
+
+/// A path that can be searched for. One with a character that JSON escapes
+/// cannot: it would have no single spelling.
+fn place(text: &str, flavour: PathFlavour) -> Option<RemotePath> {
+    let path = RemotePath::parse(text, flavour).ok()?;
+    let plain = path.parts().iter().all(|p| !p.contains(['"', '\\']));
+    (plain && !path.is_root()).then_some(path)
+}
+
+/// All that is to be found, the longest first; empty if nothing would change.
+pub(super) fn patterns(pairs: &[Pair], from: &Origin, to: &Origin) -> Vec<Pattern> {
+    let mut found: Vec<(RemotePath, Target)> = Vec::new();
+    for p in pairs {
+        let target = if p.from == p.to {
+            Target::Keep
+        } else {
+            Target::Path(p.to.clone())
+        };
+        found.push((p.from.clone(), target));
+    }
+    for kept in taken(pairs) {
+        if !found.iter().any(|(path, _)| path.is_same_place(&kept)) {
+            found.push((kept, Target::Keep));
+        }
+    }
+    // What is kept matters only inside of something that is not.
+    let moved: Vec<RemotePath> = found
+        .iter()
+        .filter(|(_, t)| *t != Target::Keep)
+        .map(|(p, _)| p.clone())
+        .collect();
+    found.retain(|(path, target)| {
+        *target != Target::Keep || moved.iter().any(|m| path.parts_below(m).is_some())
+    });
+
+    let mut patterns: Vec<Pattern> = Vec::new();
+    for (path, target) in &found {
+        for form in [Form::Unix, Form::Drive, Form::Msys, Form::Wsl] {
+            if let Some(elems) = elems(path, form) {
+                patterns.push(Pattern {
+                    elems,
+                    form,
+                    target: target.clone(),
+                });
+            }
+        }
+    }
+    if from.slug != to.slug && is_slug(&from.slug) && is_slug(&to.slug) {
+        let elems = from.slug.chars().map(Elem::Char).collect();
+        patterns.push(Pattern {
+            elems,
+            form: Form::Slug,
+            target: Target::Slug(to.slug.clone()),
+        });
+    }
+    patterns.sort_by_key(|p| std::cmp::Reverse(p.elems.len()));
+    patterns
+}
+
+/// Paths here that would land on another pair's place there. Rewriting
+/// `~/code/x` to the directory that has become the project would make two
+/// places one, and the way back would confuse them.
+fn taken(pairs: &[Pair]) -> Vec<RemotePath> {
+    let mut taken = Vec::new();
+    for outer in pairs {
+        for inner in pairs {
+            let below = inner.to.parts_below(&outer.to).filter(|b| !b.is_empty());
+            let Some(below) = below else { continue };
+            if let Ok(path) = outer.from.join(&below.join("/"))
+                && !path.is_same_place(&inner.from)
+            {
+                taken.push(path);
+            }
+        }
+    }
+    taken
+}
+
+/// The shortest name that can be told from a command's flag or a dash.
+const SLUG_CHARS_MIN: usize = 2;
+
+fn is_slug(text: &str) -> bool {
+    text.len() >= SLUG_CHARS_MIN
+        && text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-')
+        && text.bytes().any(|c| c.is_ascii_alphanumeric())
+}
+
+/// The path in this form, if it has it.
+fn elems(path: &RemotePath, form: Form) -> Option<Vec<Elem>> {
+    let mut elems = Vec::new();
+    match (path.drive(), form) {
+        (None, Form::Unix) => {}
+        (Some(drive), Form::Drive) => elems.extend([Elem::Drive(drive), Elem::Colon]),
+        (Some(drive), Form::Msys) => {
+            elems.extend([Elem::Slash, Elem::Drive(drive.to_ascii_lowercase())])
+        }
+        (Some(drive), Form::Wsl) => {
+            elems.push(Elem::Slash);
+            elems.extend("mnt".chars().map(Elem::Char));
+            elems.extend([Elem::Slash, Elem::Drive(drive.to_ascii_lowercase())]);
+        }
+        _ => return None,
+    }
+    for part in path.parts() {
+        elems.push(Elem::Slash);
+        elems.extend(part.chars().map(Elem::Char));
+    }
+    Some(elems)
+}
+
+/// A run of bytes that every spelling of some patterns contains as it is:
+/// letters and digits are never escaped. Found with a fast search, the
+/// pattern is then read backwards and forwards from it.
+#[derive(Debug, Clone)]
+pub(super) struct Anchor {
+    pub(super) needle: Vec<u8>,
+    /// Index of a pattern, and of the anchor's first element in it.
+    pub(super) uses: Vec<(usize, usize)>,
+}
+
+/// As few anchors as will find all patterns; places below one another share one.
+pub(super) fn anchors(patterns: &[Pattern]) -> Vec<Anchor> {
+    let mut anchors: Vec<Anchor> = Vec::new();
+    // The shortest pattern first: what it is found by is found in those below.
+    for (index, pattern) in patterns.iter().enumerate().rev() {
+        let shared = anchors
+            .iter_mut()
+            .find_map(|a| position(pattern, &a.needle).map(|at| (a, at)));
+        match shared {
+            Some((anchor, at)) => anchor.uses.push((index, at)),
+            None => {
+                let (at, needle) = own_anchor(pattern);
+                anchors.push(Anchor {
+                    needle,
+                    uses: vec![(index, at)],
+                });
+            }
+        }
+    }
+    for anchor in &mut anchors {
+        anchor.uses.reverse();
+    }
+    anchors
+}
+
+/// Where the needle stands in the pattern, element by element.
+fn position(pattern: &Pattern, needle: &[u8]) -> Option<usize> {
+    let text = str::from_utf8(needle).ok()?;
+    let wanted: Vec<Elem> = text.chars().map(Elem::Char).collect();
+    pattern
+        .elems
+        .windows(wanted.len())
+        .position(|w| w == wanted)
+}
+
+/// The longest run of letters and digits, the later of two; without any, the
+/// longest run of characters as they are in UTF-8.
+fn own_anchor(pattern: &Pattern) -> (usize, Vec<u8>) {
+    let longest = |fits: fn(char) -> bool| {
+        let mut best = (0, String::new());
+        let mut run = (0, String::new());
+        for (i, elem) in pattern.elems.iter().enumerate() {
+            match elem {
+                Elem::Char(c) if fits(*c) => {
+                    if run.1.is_empty() {
+                        run.0 = i;
+                    }
+                    run.1.push(*c);
+                    if run.1.len() >= best.1.len() {
+                        best = run.clone();
+                    }
+                }
+                _ => run.1.clear(),
+            }
+        }
+        (best.0, best.1.into_bytes())
+    };
+    let plain = longest(|c| c.is_ascii_alphanumeric());
+    if plain.1.is_empty() {
+        longest(|_| true)
+    } else {
+        plain
+    }
+}
