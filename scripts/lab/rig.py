@@ -9,6 +9,7 @@ import json
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -60,6 +61,10 @@ class Machine:
         self.tmp = os.path.join(self.home, "tmp")
         self.stops = os.path.join(self.home, "stops")
         self.tuis = []
+        # The same port at every start, as a machine with a fixed address has it.
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind(("127.0.0.1", 0))
+            self.listen = "127.0.0.1:%d" % free.getsockname()[1]
         for d in (self.project, self.claude_dir, self.tmp):
             os.makedirs(d, exist_ok=True)
         # A hook of the user's own: it tells us when turns end, and it must
@@ -147,7 +152,8 @@ class Machine:
         return last_json(out)
 
     def up(self):
-        self.ccpeer("up", "--yes")
+        """Starts the agent, on loopback only: nothing of the lab is heard outside."""
+        self.ccpeer("up", "--yes", "--no-mdns", "--listen", self.listen)
 
     def down(self):
         self.ccpeer("down", check=False)
