@@ -121,7 +121,7 @@ async fn try_open(
     let listen_error = |addr: SocketAddr| {
         move |why: &dyn std::fmt::Display| NetError::Listen {
             addr,
-            why: why.to_string(),
+            why: format!("{why:#}"),
         }
     };
     let (builder, addr) = match listen {

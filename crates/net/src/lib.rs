@@ -423,7 +423,7 @@ impl Net {
             let _ = timeout(DISCOVERY_MAX, discovery.stop()).await;
         }
         let _ = timeout(ENDPOINT_MAX, self.0.endpoint.close()).await;
-        self.0.tasks.end();
+        self.0.tasks.end().await;
     }
 }
 

@@ -68,7 +68,6 @@ pub struct PeerCard {
 }
 
 /// An open invitation. It ends when its events are dropped.
-#[derive(Debug)]
 pub struct Invite {
     /// The short code, `XXX-XXX`, for people. Never log it.
     pub code: Zeroizing<String>,
@@ -86,6 +85,15 @@ impl Invite {
     /// See [`Answerer::answer`].
     pub fn answer(&self, yes: bool) {
         self.answerer.answer(yes);
+    }
+}
+
+impl std::fmt::Debug for Invite {
+    /// Never the secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Invite")
+            .field("expires_ms", &self.expires_ms)
+            .finish_non_exhaustive()
     }
 }
 
@@ -232,8 +240,8 @@ pub(crate) struct Pairing {
     state: Mutex<PairState>,
     /// Bounds the strangers that are connected at once.
     strangers: Arc<Semaphore>,
-    /// Read by the gate.
-    open: Arc<AtomicBool>,
+    /// Whether an invitation stands. Read by the gate.
+    pub(crate) open: Arc<AtomicBool>,
 }
 
 #[derive(Default)]

@@ -24,8 +24,12 @@ impl Tasks {
         }
     }
 
-    /// Ends all tasks; nothing can be started any more.
-    pub(crate) fn end(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    /// Ends all tasks and waits until they are gone; nothing can be started any
+    /// more.
+    pub(crate) async fn end(&self) {
+        let set = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut set) = set {
+            set.shutdown().await;
+        }
     }
 }

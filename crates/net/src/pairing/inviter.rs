@@ -384,3 +384,24 @@ async fn accept(
     window.tell(InviteEvent::Done);
     Ok(())
 }
+
+/// Whether nobody is being served: for tests.
+#[cfg(test)]
+pub(crate) fn is_free(shared: &Shared) -> bool {
+    let window = shared.pairing.state().window.clone();
+    window.is_none_or(|w| !w.claimed.load(Ordering::Acquire))
+}
+
+/// The first message of a joining side that knows some code: for tests.
+#[cfg(test)]
+pub(crate) fn sample_start() -> Vec<u8> {
+    let device = |n| ccpeer_core::id::DeviceId([n; 32]);
+    let channel = Channel {
+        inviter: device(1),
+        joiner: device(2),
+        exporter: [0; 32],
+    };
+    let card = Card::new("x", "linux");
+    let (_, start) = exchange::Joiner::start(channel, SecretKind::Code, b"7KQM2X", card);
+    PairMessage::Start(start).to_bytes()
+}

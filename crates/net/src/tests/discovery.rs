@@ -1,0 +1,1 @@
+//! Discovery by multicast on the loopback interface.
