@@ -163,6 +163,9 @@ pub const IDLE_TIMEOUT_MS: u64 = 15_000;
 pub const REDIAL_MS: (u64, u64) = (500, 30_000);
 /// The same for a peer that does not trust us.
 pub const REDIAL_REFUSED_MS: (u64, u64) = (5_000, 120_000);
+/// How long a peer that broke the protocol is kept out, doubled for each further
+/// fault up to the second number.
+pub const FAULT_PAUSE_MS: (u64, u64) = (1_000, 60_000);
 /// The device with the larger id lets the other one dial first for this long,
 /// so that two links at once are rare.
 pub const DIAL_STAGGER_MS: u64 = 200;
@@ -207,3 +210,6 @@ pub const NOTE_VALUE_BYTES_MAX: usize = 1024 * 1024;
 /// A line of a transcript that is looked at as a whole when its paths are
 /// rewritten; a longer one is read through a window.
 pub const REWRITE_LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A line of a transcript that is placed: it is held in memory and checked as a
+/// whole. A longer one that came from elsewhere is refused.
+pub const PLACED_LINE_BYTES_MAX: usize = 32 * 1024 * 1024;

@@ -16,7 +16,10 @@ pub(crate) struct Book {
     found: Vec<SocketAddr>,
     attempts: u32,
     refusals: u32,
+    faults: u32,
     next: Option<Instant>,
+    /// Until when the peer is kept out because of what it did.
+    barred: Option<Instant>,
 }
 
 impl Book {
@@ -79,6 +82,24 @@ impl Book {
         self.refusals > 0
     }
 
+    /// The peer broke the protocol: it is neither dialled nor let in for a while.
+    pub(crate) fn faulted(&mut self, now: Instant, range: (Duration, Duration), jitter: f64) {
+        let until = now + pause(range, self.faults, jitter);
+        self.faults = self.faults.saturating_add(1);
+        self.barred = Some(until);
+        self.next = Some(until);
+    }
+
+    /// Whether the peer is kept out.
+    pub(crate) fn is_barred(&self, now: Instant) -> bool {
+        self.barred.is_some_and(|until| until > now)
+    }
+
+    /// A link ended that had stood for a while without a fault.
+    pub(crate) fn behaved(&mut self) {
+        self.faults = 0;
+    }
+
     /// A link is up.
     pub(crate) fn linked(&mut self) {
         self.attempts = 0;
@@ -138,5 +159,23 @@ mod tests {
         assert!(book.is_refused(), "a state until the peer says otherwise");
         book.linked();
         assert!(!book.is_refused());
+    }
+
+    #[test]
+    fn whoever_breaks_the_protocol_is_kept_out_longer_each_time() {
+        let seconds = Duration::from_secs;
+        let range = (seconds(1), seconds(60));
+        let mut now = Instant::now();
+        let mut book = Book::default();
+        for length in [1, 2, 4, 8, 16, 32, 60, 60] {
+            book.faulted(now, range, 1.0);
+            assert!(book.is_barred(now));
+            now += seconds(length);
+            assert!(!book.is_barred(now));
+            book.linked();
+        }
+        book.behaved();
+        book.faulted(now, range, 1.0);
+        assert!(!book.is_barred(now + seconds(1)));
     }
 }

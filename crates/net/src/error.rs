@@ -110,7 +110,7 @@ pub(crate) mod code {
     pub(crate) const DUPLICATE: u32 = 409;
     /// A version that is not spoken here.
     pub(crate) const UNSUPPORTED: u32 = 426;
-    /// The peer reads too slowly.
+    /// The peer reads too slowly, or comes back too soon after a fault.
     pub(crate) const TOO_SLOW: u32 = 429;
     /// No room for another connection.
     pub(crate) const FULL: u32 = 503;

@@ -411,6 +411,7 @@ impl Net {
         const LINKS_MAX: Duration = Duration::from_millis(500);
         const ENDPOINT_MAX: Duration = Duration::from_secs(3);
         const DISCOVERY_MAX: Duration = Duration::from_millis(500);
+        pairing::inviter::close(&self.0);
         let links = self.0.board.close();
         let over = async {
             for link in &links {

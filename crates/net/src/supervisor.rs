@@ -225,6 +225,7 @@ fn admit(shared: &Arc<Shared>, device: DeviceId, greeted: Greeted) -> Result<(),
         }
         Verdict::Duplicate => refuse(code::DUPLICATE, "another link is kept", DialEnd::Duplicate),
         Verdict::NotTrusted => refuse(code::NOT_TRUSTED, "not paired", DialEnd::Failed),
+        Verdict::Barred => refuse(code::TOO_SLOW, "later", DialEnd::Failed),
         Verdict::Full => refuse(code::FULL, "too many links", DialEnd::Failed),
     }
 }

@@ -57,6 +57,8 @@ pub(crate) enum Verdict {
     /// Another one is kept.
     Duplicate,
     NotTrusted,
+    /// It broke the protocol a short while ago.
+    Barred,
     Full,
 }
 
@@ -146,6 +148,9 @@ impl Switchboard {
         }
         let links = state.peers.values().filter(|p| p.link.is_some()).count();
         let peer = state.peers.entry(device).or_default();
+        if peer.book.is_barred(Instant::now()) {
+            return Verdict::Barred;
+        }
         match &peer.link {
             None if links >= limits::PEERS_MAX => return Verdict::Full,
             Some(old) if !self.replaces(device, old, &greeted) => return Verdict::Duplicate,
@@ -201,9 +206,16 @@ impl Switchboard {
             let now = Instant::now();
             let first = (self.timing.redial.0, self.timing.redial.0);
             let stayed = link.since.elapsed() > self.timing.heartbeat;
+            let fault = matches!(reason, DownReason::Fault(_) | DownReason::ClosedHere);
+            if stayed && !fault {
+                peer.book.behaved();
+            }
             match reason {
                 DownReason::NotTrustedThere => {
                     peer.book.refused(now, self.timing.redial_refused, jitter);
+                }
+                _ if fault => {
+                    peer.book.faulted(now, self.timing.fault_pause, jitter);
                 }
                 // A link that stood for a while says that dialling is worth it.
                 DownReason::Bye | DownReason::Lost | DownReason::Silent if stayed => {

@@ -97,6 +97,14 @@ pub(crate) async fn invite(
     Ok(invite)
 }
 
+/// Closes the window because the network ends.
+pub(crate) fn close(shared: &Shared) {
+    let window = shared.pairing.state().window.clone();
+    if let Some(window) = window.filter(|w| shared.take_window(w)) {
+        window.tell(InviteEvent::Failed(InviteFailure::Closed));
+    }
+}
+
 /// Closes the window when its time is over or nobody listens to it any more.
 async fn watch(shared: Arc<Shared>, window: Arc<Window>, expires: Duration) {
     let event = tokio::select! {

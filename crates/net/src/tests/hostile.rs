@@ -15,6 +15,11 @@ use crate::{DownReason, LinkFault};
 /// The one who is attacked (1) with an honest peer (2), and a hostile one (66)
 /// that it trusts.
 async fn scene(timing: Timing) -> (Peer, Peer, Raw) {
+    // Nobody is kept out for long: there is much to try.
+    let timing = Timing {
+        fault_pause: (Duration::ZERO, Duration::ZERO),
+        ..timing
+    };
     let mut a = Peer::start_with(config(1, &[2, 66]), 1, timing).await;
     let mut honest = Peer::start(2, &[1]).await;
     honest.meet(&a);
@@ -339,4 +344,53 @@ async fn requests_out_of_bounds_end_the_link() {
         assert!(matches!(a.down(66).await, DownReason::Fault(_)));
     }
     still_works(&mut a, &mut honest).await;
+}
+
+#[tokio::test]
+async fn whoever_broke_the_protocol_is_kept_out_for_a_while() {
+    let mut a = Peer::start(1, &[66]).await;
+    let hostile = Raw::start(66, &[]).await;
+    let (conn, mut send, _recv) = hostile.link(66, &a).await;
+    a.up(66).await;
+    send.write_all(&[0xff; 4]).await.unwrap();
+    assert!(matches!(a.down(66).await, DownReason::Fault(_)));
+    within("the end", conn.closed()).await;
+    let again = hostile.connect(&a, SYNC_ALPN).await;
+    assert!(
+        crate::link::greet(&again, &hello(66), &Timing::default())
+            .await
+            .is_err()
+    );
+    within("the end", again.closed()).await;
+    assert_eq!(close_code(&again), Some(429));
+}
+
+/// K-N09: what discovery says of a linked device changes nothing, and once the
+/// link is gone, wrong addresses beside the right one do not keep it away.
+#[tokio::test]
+async fn k_n09_false_announcements_do_not_hurt_a_link() {
+    let (mut a, mut b) = pair_of(1, 2).await;
+    let false_one: SocketAddr = "127.0.0.1:9".parse().unwrap();
+    assert_eq!(
+        a.net.0.board.found(&device(2), &[false_one]),
+        Some(vec![false_one])
+    );
+    assert_eq!(
+        a.net.0.board.found(&device(2), &[false_one]),
+        None,
+        "no news"
+    );
+    assert_eq!(
+        a.net.0.board.found(&device(7), &[false_one]),
+        None,
+        "not trusted"
+    );
+    assert!(a.net.send(device(2), marked(1)));
+    b.received(1).await;
+    assert!(a.net.peers()[0].connected);
+    b.net
+        .disconnect(device(1), ccpeer_core::sync::effect::Fault::NotTrusted);
+    a.down(2).await;
+    a.net.dial_now();
+    a.up(2).await;
 }

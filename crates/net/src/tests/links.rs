@@ -236,6 +236,52 @@ async fn the_driver_can_close_a_link() {
     assert_eq!(b.down(1).await, DownReason::NotTrustedThere);
 }
 
+/// As on two machines: all interfaces, both families on one port.
+#[tokio::test]
+async fn listening_on_everything_uses_one_port() {
+    let any = |n: u8, other: u8| {
+        let mut config = config(n, &[other]);
+        config.listen = Listen::Any { port: 0 };
+        config
+    };
+    let mut a = Peer::start_with(any(1, 2), 1, Timing::default()).await;
+    let mut b = Peer::start_with(any(2, 1), 2, Timing::default()).await;
+    for peer in [&a, &b] {
+        let port = peer.net.port().unwrap();
+        assert!(
+            peer.net
+                .0
+                .endpoint
+                .bound_sockets()
+                .iter()
+                .all(|s| s.port() == port)
+        );
+        let addrs = peer.net.listen_addrs();
+        assert!(
+            addrs
+                .iter()
+                .all(|a| a.port() == port && !a.ip().is_loopback()),
+            "{addrs:?}"
+        );
+    }
+    // A typed address may be one of the loopback interface.
+    let typed = SocketAddr::from(([127, 0, 0, 1], b.net.port().unwrap()));
+    a.net.add_address(device(2), typed);
+    a.up(2).await;
+    b.up(1).await;
+    // A port that is taken is an error that names it.
+    let mut taken = config(3, &[]);
+    taken.listen = Listen::Any {
+        port: a.net.port().unwrap(),
+    };
+    let started = crate::start(taken, Arc::new(Memory::default())).await;
+    let error = started.err().unwrap().to_string();
+    assert!(
+        error.contains(&a.net.port().unwrap().to_string()),
+        "{error}"
+    );
+}
+
 #[tokio::test]
 async fn many_peers_are_linked_at_once() {
     let others = [2, 3, 4, 5];

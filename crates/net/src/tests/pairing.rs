@@ -50,9 +50,9 @@ async fn invited(invite: &mut Invite) -> InviteEvent {
 async fn outcome(join: &mut Join) -> JoinEvent {
     within("the end of joining", async {
         loop {
-            match join.events.recv().await.unwrap() {
-                event @ (JoinEvent::Accepted { .. } | JoinEvent::Failed(_)) => return event,
-                _ => {}
+            let event = join.events.recv().await.unwrap();
+            if matches!(event, JoinEvent::Accepted { .. } | JoinEvent::Failed(_)) {
+                return event;
             }
         }
     })
