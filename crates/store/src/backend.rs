@@ -7,6 +7,7 @@
 //! without touching it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Bound;
@@ -117,13 +118,20 @@ pub(crate) fn is_stillborn(backend: &dyn StorageBackend) -> io::Result<bool> {
     /// redb begins with a little more than 1 MiB.
     const LEN_MAX: u64 = 8 * 1024 * 1024;
     let len = backend.len()?;
-    if len < PAGE as u64 || len > LEN_MAX {
+    if len > LEN_MAX {
         return Ok(false);
     }
     let mut page = [0; PAGE];
-    backend.read(0, &mut page)?;
-    let head = page.iter().zip(MAGIC);
-    if head.clone().all(|(a, b)| a == b) || head.clone().any(|(a, b)| *a != 0 && a != b) {
+    let first = usize::try_from(len).unwrap_or(PAGE).min(PAGE);
+    let Some(head) = page.get_mut(..first) else {
+        return Ok(false);
+    };
+    backend.read(0, head)?;
+    let head = head.iter().zip(MAGIC);
+    if first >= MAGIC.len() && head.clone().all(|(a, b)| a == b) {
+        return Ok(false);
+    }
+    if head.clone().any(|(a, b)| *a != 0 && *a != *b) {
         return Ok(false);
     }
     let mut at = PAGE as u64;
@@ -336,16 +344,15 @@ impl StorageBackend for Overlay {
         for (page, inside, part) in pieces(offset, data.len()) {
             let (here, after) = rest.split_at(part);
             rest = after;
-            if !kept.pages.contains_key(&page) {
-                let mut below = Box::new([0; PAGE]);
-                self.below(page, &mut below)?;
-                kept.pages.insert(page, below);
-            }
-            let target = kept
-                .pages
-                .get_mut(&page)
-                .and_then(|p| p.get_mut(inside..inside + part));
-            if let Some(target) = target {
+            let content = match kept.pages.entry(page) {
+                Entry::Occupied(kept) => kept.into_mut(),
+                Entry::Vacant(free) => {
+                    let mut below = Box::new([0; PAGE]);
+                    self.below(page, &mut below)?;
+                    free.insert(below)
+                }
+            };
+            if let Some(target) = content.get_mut(inside..inside + part) {
                 target.copy_from_slice(here);
             }
         }
@@ -394,7 +401,8 @@ mod tests {
         assert!(check(b"red", 0, 1 << 20));
         assert!(!check(b"red", 1, 1 << 20));
         assert!(!check(b"my notes", 0, 1 << 20));
-        assert!(!check(b"", 0, 100));
+        assert!(check(b"", 0, 100));
+        assert!(!check(b"x", 0, 100));
         assert!(!check(b"redb\x1A\x0A\xA9\x0D\x0A", 0, 1 << 20));
     }
 }

@@ -10,12 +10,14 @@
 //! Where even opening fails for want of space, the store goes on read-only, over
 //! an [`Overlay`]; each write tries to open the real thing first.
 
+use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use ccpeer_core::limits;
 use redb::{
-    Builder, Database, ReadTransaction, ReadableDatabase, StorageBackend, WriteTransaction,
+    BackendError, Builder, Database, ReadTransaction, ReadableDatabase, StorageBackend,
+    WriteTransaction,
 };
 
 use crate::backend::{self, Backing, Opener, Overlay};
@@ -24,6 +26,7 @@ use crate::error::{StoreError, Trouble, guarded};
 /// One store's bytes and the database in them.
 pub(crate) struct Disk {
     open: Opener,
+    wanted: Mode,
     state: RwLock<State>,
     len: Arc<AtomicU64>,
 }
@@ -50,17 +53,24 @@ enum Mode {
 impl Disk {
     /// Opens the database, creating one in an empty backend.
     pub(crate) fn open(open: Opener) -> Result<Self, StoreError> {
+        Self::open_as(Mode::Full, open)
+    }
+
+    /// Opens the database and never writes a byte to it.
+    pub(crate) fn open_read_only(open: Opener) -> Result<Self, StoreError> {
+        Self::open_as(Mode::ReadOnly, open)
+    }
+
+    fn open_as(wanted: Mode, open: Opener) -> Result<Self, StoreError> {
         let len = Arc::new(AtomicU64::new(0));
-        let db = open_full(&open, &len)?;
+        let opened = open_database(wanted, &open, &len)?;
         let state = State {
-            db: Some(Opened {
-                db,
-                mode: Mode::Full,
-            }),
+            db: Some(opened),
             generation: 0,
         };
         Ok(Self {
             open,
+            wanted,
             state: RwLock::new(state),
             len,
         })
@@ -186,22 +196,15 @@ impl Disk {
                 Ok(())
             });
         }
-        let error = match open_full(&self.open, &self.len) {
-            Ok(db) => {
-                state.db = Some(Opened {
-                    db,
-                    mode: Mode::Full,
-                });
+        let error = match open_database(self.wanted, &self.open, &self.len) {
+            Ok(opened) => {
+                state.db = Some(opened);
                 return Ok(());
             }
             Err(e) => e,
         };
-        if error.is_transient() && error != StoreError::Locked {
-            let db = open_read_only(&self.open, &self.len);
-            state.db = db.ok().map(|db| Opened {
-                db,
-                mode: Mode::ReadOnly,
-            });
+        if self.wanted == Mode::Full && error.is_transient() && error != StoreError::Locked {
+            state.db = open_database(Mode::ReadOnly, &self.open, &self.len).ok();
         }
         Err(error)
     }
@@ -211,36 +214,50 @@ impl Disk {
 /// only.
 const ATTEMPTS: usize = 3;
 
-fn open_full(open: &Opener, len: &Arc<AtomicU64>) -> Result<Database, StoreError> {
-    let doing = "open";
-    let inner = open().map_err(|e| StoreError::io(doing, &e))?;
+fn open_database(mode: Mode, open: &Opener, len: &Arc<AtomicU64>) -> Result<Opened, StoreError> {
+    let failed = |e| StoreError::io("open", &e);
+    let inner = open().map_err(failed)?;
+    let inner = match mode {
+        Mode::Full => inner,
+        Mode::ReadOnly => Box::new(Overlay::new(inner).map_err(failed)?),
+    };
     let backing = Backing::new(inner, Arc::clone(len));
-    if backend::is_stillborn(&backing).map_err(|e| StoreError::io(doing, &e))? {
-        backing.set_len(0).map_err(|e| StoreError::io(doing, &e))?;
+    if backend::is_stillborn(&backing).map_err(failed)? {
+        start_over(&backing)?;
     }
-    build(backing)
-}
-
-/// Opens what a backend holds without ever writing to it.
-pub(crate) fn open_read_only(open: &Opener, len: &Arc<AtomicU64>) -> Result<Database, StoreError> {
-    let doing = "open";
-    let inner = open().map_err(|e| StoreError::io(doing, &e))?;
-    let sheet = Overlay::new(inner).map_err(|e| StoreError::io(doing, &e))?;
-    build(Backing::new(Box::new(sheet), Arc::clone(len)))
-}
-
-fn build(backing: Backing) -> Result<Database, StoreError> {
     let opened = guarded(|| {
         Ok(Builder::new()
             .set_cache_size(limits::STORE_CACHE_BYTES)
             .create_with_backend(backing)?)
     });
-    opened.map_err(|trouble| match trouble {
-        Trouble::Answer(e) | Trouble::Reopen(e) => e,
-        Trouble::Retry => StoreError::Io {
+    match opened {
+        Ok(db) => Ok(Opened { db, mode }),
+        Err(Trouble::Answer(e) | Trouble::Reopen(e)) => Err(e),
+        Err(Trouble::Retry) => Err(StoreError::Io {
             doing: "open",
             kind: std::io::ErrorKind::Other,
             message: "it failed while being opened".into(),
-        },
-    })
+        }),
+    }
+}
+
+/// Empties a file whose creation was cut off. Under the lock, because another
+/// process may be creating it just now.
+fn start_over(backing: &Backing) -> Result<(), StoreError> {
+    let failed = |e| StoreError::io("open", &e);
+    let whole = (Bound::Unbounded, Bound::Unbounded);
+    let locked = match backing.try_lock_range(whole.0, whole.1) {
+        Ok(true) => true,
+        Ok(false) => return Err(StoreError::Locked),
+        Err(BackendError::Unsupported) => false,
+        Err(e) => return Err(failed(e.into())),
+    };
+    if backend::is_stillborn(backing).map_err(failed)? {
+        backing.set_len(0).map_err(failed)?;
+    }
+    if locked {
+        let unlocked = backing.unlock_range(whole.0, whole.1);
+        unlocked.map_err(|e| failed(e.into()))?;
+    }
+    Ok(())
 }

@@ -160,7 +160,7 @@ impl From<redb::Error> for Trouble {
             E::PreviousIo | E::DatabaseClosed | E::LockPoisoned(_) => Self::Retry,
             E::DatabaseAlreadyOpen => Self::Reopen(StoreError::Locked),
             E::Io(e) => Self::Reopen(StoreError::io("access", &e)),
-            E::UpgradeRequired(found) => Self::Reopen(StoreError::Newer {
+            E::UpgradeRequired(found) if found > REDB_FORMAT => Self::Reopen(StoreError::Newer {
                 found: u32::from(found),
                 known: u32::from(REDB_FORMAT),
             }),

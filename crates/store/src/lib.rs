@@ -13,13 +13,17 @@
 #![warn(clippy::indexing_slicing)]
 
 mod backend;
+mod carve;
 mod chunks;
 mod disk;
 mod error;
 mod log;
 mod notes;
 mod queue;
+mod salvage;
+mod scan;
 mod tables;
+mod verify;
 mod walk;
 
 use std::collections::BTreeSet;
@@ -34,8 +38,10 @@ use ccpeer_core::store::{Batch, Recovered};
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
 pub use error::{Place, StoreError};
-pub use notes::{Namespace, NoteWrite};
+pub use notes::{Namespace, NoteRow, NoteWrite};
 pub use redb::StorageBackend;
+pub use salvage::{SalvageReport, salvage, set_aside};
+pub use verify::{PROBLEMS_MAX, Problem, ProblemKind, VerifyReport};
 pub use walk::SegmentReader;
 
 use disk::Disk;
@@ -312,7 +318,7 @@ impl Store {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn notes(&self, ns: Namespace) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn notes(&self, ns: Namespace) -> Result<Vec<NoteRow>, StoreError> {
         self.notes_from(ns, &[], usize::MAX)
     }
 
@@ -326,7 +332,7 @@ impl Store {
         ns: Namespace,
         start: &[u8],
         max: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    ) -> Result<Vec<NoteRow>, StoreError> {
         self.disk.read(|txn| notes::some(txn, ns, start, max))
     }
 
@@ -425,3 +431,34 @@ macro_rules! core_store {
 
 core_store!(Store);
 core_store!(&Store);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k_s12_a_newer_format_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.redb");
+        let options = Options {
+            fresh_epoch: Epoch([1; 16]),
+        };
+        let store = Store::open(&path, &options).unwrap();
+        let newer = StoreError::Newer {
+            found: FORMAT + 1,
+            known: FORMAT,
+        };
+        let number = (FORMAT + 1).to_le_bytes();
+        let row = tables::seal(&META, META_FORMAT, &number);
+        let written = store.disk.write(|txn| {
+            txn.open_table(META)?.insert(META_FORMAT, row.as_slice())?;
+            Ok(())
+        });
+        written.unwrap();
+        drop(store);
+        assert_eq!(Store::open(&path, &options).err(), Some(newer.clone()));
+        let other = Store::open(&dir.path().join("other.redb"), &options).unwrap();
+        let me = ccpeer_core::id::DeviceId([1; 32]);
+        assert_eq!(salvage(&path, &other, me).err(), Some(newer));
+    }
+}

@@ -68,6 +68,9 @@ impl fmt::Display for Namespace {
     }
 }
 
+/// Key and value of a note.
+pub type NoteRow = (Vec<u8>, Vec<u8>);
+
 /// A change of one note.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoteWrite {
@@ -145,7 +148,7 @@ pub(crate) fn some(
     ns: Namespace,
     start: &[u8],
     max: usize,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Trouble> {
+) -> Result<Vec<NoteRow>, Trouble> {
     let mut out = Vec::new();
     let (first, end) = (full_key(ns, start), [ns as u8 + 1]);
     for row in txn

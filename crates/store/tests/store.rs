@@ -1,6 +1,17 @@
 //! Tests of the store through its door. One binary; its rooms are beside it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests; clippy takes only test functions for tests"
+)]
 
 #[path = "store/basics.rs"]
 mod basics;
+#[path = "store/crash.rs"]
+mod crash;
+#[path = "store/damage.rs"]
+mod damage;
+#[path = "store/faults.rs"]
+mod faults;
 #[path = "store/fixture.rs"]
 mod fixture;

@@ -1,0 +1,436 @@
+//! A damaged file is never thrown away: it is set aside under another name, and
+//! everything in it that can prove itself is copied into a new store. The rest
+//! comes from the other devices.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ccpeer_core::entry::{Payload, SignedEntry, TrustChange, VerifiedEntry};
+use ccpeer_core::id::{ChunkId, DeviceId, LogId, Seq};
+use ccpeer_core::manifest::{Want, WantKind};
+use ccpeer_core::store::Batch;
+
+use crate::disk::Disk;
+use crate::error::StoreError;
+use crate::log::Chain;
+use crate::notes::{Namespace, NoteWrite};
+use crate::tables::{self, COMPLETE, ENTRIES, HAVE, NOTES};
+use crate::{Store, backend, carve, chunks, scan};
+
+/// What was saved and what was seen but could not be saved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SalvageReport {
+    /// Entries copied. Each log up to its first gap.
+    pub entries: u64,
+    /// Entries that are damaged or lie behind a gap.
+    pub entries_lost: u64,
+    /// Chunks copied.
+    pub chunks: u64,
+    /// Chunks that were listed and are damaged.
+    pub chunks_lost: u64,
+    /// Notes copied.
+    pub notes: u64,
+    /// Notes that are damaged.
+    pub notes_lost: u64,
+    /// Whether the tables could be read. If not, entries and chunks were taken
+    /// from single pages, and notes could not be saved: of a note that was
+    /// written more than once nobody could say which is the last.
+    pub by_table: bool,
+    /// Whether there may have been more than was seen.
+    pub gaps: bool,
+}
+
+/// Renames a damaged store to `<name>.damaged-<n>` and returns the new name. The
+/// store must not be open.
+///
+/// # Errors
+/// When the file cannot be renamed.
+pub fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
+    let failed = |e: &io::Error| StoreError::io("set aside", e);
+    for n in 1..=DAMAGED_MAX {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".damaged-{n}"));
+        let aside = PathBuf::from(name);
+        match std::fs::symlink_metadata(&aside) {
+            Ok(_) => continue,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(failed(&e)),
+        }
+        std::fs::rename(path, &aside).map_err(|e| failed(&e))?;
+        backend::sync_directory_of(path).map_err(|e| failed(&e))?;
+        return Ok(aside);
+    }
+    Err(StoreError::Io {
+        doing: "set aside",
+        kind: io::ErrorKind::AlreadyExists,
+        message: "too many damaged stores lie beside it".into(),
+    })
+}
+
+/// More than this many damaged stores need a person's eye.
+const DAMAGED_MAX: u32 = 99;
+
+/// Copies what can be read of a damaged store into another, which keeps its own
+/// epoch: how far the old one had got can no longer be proven. The damaged file
+/// is not changed.
+///
+/// `me` is whose store it was: where only single pages can be read, entries are
+/// taken if `me` or a device that `me` ever trusted has signed them.
+///
+/// # Errors
+/// When the damaged file cannot be opened at all, was written by a newer ccpeer,
+/// or the new store fails.
+pub fn salvage(old: &Path, new: &Store, me: DeviceId) -> Result<SalvageReport, StoreError> {
+    let mut report = SalvageReport::default();
+    let path = old.to_owned();
+    match Disk::open_read_only(Box::new(move || backend::open_file_to_read(&path))) {
+        Ok(disk) => {
+            if let Err(e @ StoreError::Newer { .. }) = disk.read(crate::check_format) {
+                return Err(e);
+            }
+            report.by_table = true;
+            let mut complete = BTreeSet::new();
+            by_table(&disk, new, &mut report, &mut complete)?;
+            if report.gaps {
+                by_page(old, new, me, &mut report)?;
+            }
+            mark_complete(new, complete)?;
+        }
+        Err(e @ (StoreError::Newer { .. } | StoreError::Io { .. })) => return Err(e),
+        Err(_) => {
+            report.gaps = true;
+            by_page(old, new, me, &mut report)?;
+        }
+    }
+    Ok(report)
+}
+
+fn by_table(
+    disk: &Disk,
+    new: &Store,
+    report: &mut SalvageReport,
+    complete: &mut BTreeSet<ChunkId>,
+) -> Result<(), StoreError> {
+    let mut gaps = 0;
+    let mut logs = Logs::default();
+    gaps += scan::rows(disk, ENTRIES, &mut |key, row| {
+        let signed = tables::read_entry(key, row).ok();
+        match signed.and_then(|s| s.verify().ok()) {
+            Some(entry) => logs.add(entry),
+            None => report.entries_lost += 1,
+        }
+        true
+    })?
+    .count;
+    logs.write(new, report)?;
+
+    let mut load = Load::new(new);
+    let mut result = Ok(());
+    gaps += scan::rows(disk, HAVE, &mut |key, _| {
+        let Some(id) = tables::id_of(key) else {
+            return true;
+        };
+        match disk.read(|txn| chunks::get(txn, &id)) {
+            Ok(Some(Ok(content))) => result = load.add(id, content),
+            _ => report.chunks_lost += 1,
+        }
+        result.is_ok()
+    })?
+    .count;
+    result?;
+    report.chunks += load.finish()?;
+
+    let mut writes = Vec::new();
+    gaps += scan::rows(disk, NOTES, &mut |key, row| {
+        let ns = key.first().copied().and_then(Namespace::from_byte);
+        match (ns, key.get(1..), tables::unseal(&NOTES, key, row)) {
+            (Some(ns), Some(rest), Some(value)) => {
+                writes.push(NoteWrite {
+                    ns,
+                    key: rest.to_vec(),
+                    value: Some(value.to_vec()),
+                });
+            }
+            _ => report.notes_lost += 1,
+        }
+        true
+    })?
+    .count;
+    for load in writes.chunks(LOAD_ROWS) {
+        new.put_notes(load)?;
+    }
+    report.notes += writes.len() as u64;
+
+    gaps += scan::rows(disk, COMPLETE, &mut |key, _| {
+        complete.extend(tables::id_of(key));
+        true
+    })?
+    .count;
+    report.gaps |= gaps > 0;
+    Ok(())
+}
+
+/// Rows written to the new store at once.
+const LOAD_ROWS: usize = 1000;
+
+/// Entries as they are found, in any order and more than once.
+#[derive(Default)]
+struct Logs(BTreeMap<LogId, BTreeMap<Seq, VerifiedEntry>>);
+
+impl Logs {
+    fn add(&mut self, entry: VerifiedEntry) {
+        let held = self.0.entry(entry.log()).or_default().entry(entry.seq());
+        let held = held.or_insert_with(|| entry.clone());
+        // The same entry may have been kept without its payload first.
+        if held.signed().payload.is_none() && held.hash() == entry.hash() {
+            *held = entry;
+        }
+    }
+
+    /// Appends what continues the logs of the new store.
+    fn write(self, new: &Store, report: &mut SalvageReport) -> Result<(), StoreError> {
+        let held = new.recovered()?.entries;
+        let mut tips: BTreeMap<LogId, Seq> = BTreeMap::new();
+        for entry in &held {
+            tips.insert(entry.log(), entry.seq());
+        }
+        for (log, entries) in self.0 {
+            let tip = tips.get(&log).copied().unwrap_or(Seq::ZERO);
+            let before = held.iter().filter(|e| e.log() == log);
+            let mut chain = Chain::default();
+            for entry in before {
+                chain.take(
+                    &tables::entry_key(log, entry.seq()),
+                    entry.signed().clone(),
+                    known,
+                )?;
+            }
+            let mut fresh: Vec<VerifiedEntry> = Vec::new();
+            let all = entries.len();
+            let known_already = entries.range(..=tip).count();
+            for (seq, entry) in entries.into_iter().filter(|(seq, _)| *seq > tip) {
+                let key = tables::entry_key(log, seq);
+                match chain.take(&key, entry.signed().clone(), known) {
+                    Ok(entry) => fresh.push(entry),
+                    Err(_) => break,
+                }
+            }
+            report.entries_lost += (all - known_already - fresh.len()) as u64;
+            report.entries += fresh.len() as u64;
+            for load in fresh.chunks(LOAD_ROWS) {
+                new.commit(&Batch {
+                    entries: load.to_vec(),
+                    ..Batch::default()
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn known(signed: SignedEntry) -> Result<VerifiedEntry, ccpeer_core::entry::EntryError> {
+    signed.verified_by_store()
+}
+
+/// Chunks on their way into the new store.
+struct Load<'s> {
+    new: &'s Store,
+    chunks: Vec<(ChunkId, Vec<u8>)>,
+    bytes: usize,
+    written: u64,
+}
+
+impl<'s> Load<'s> {
+    fn new(new: &'s Store) -> Self {
+        Self {
+            new,
+            chunks: Vec::new(),
+            bytes: 0,
+            written: 0,
+        }
+    }
+
+    fn add(&mut self, id: ChunkId, content: Vec<u8>) -> Result<(), StoreError> {
+        self.bytes += content.len();
+        self.chunks.push((id, content));
+        if self.bytes >= LOAD_BYTES {
+            self.flush()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        self.new.put_chunks(&self.chunks)?;
+        self.written += self.chunks.len() as u64;
+        self.chunks.clear();
+        self.bytes = 0;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<u64, StoreError> {
+        self.flush()?;
+        Ok(self.written)
+    }
+}
+
+const LOAD_BYTES: usize = 8 * 1024 * 1024;
+
+/// Manifests that were complete before and still are.
+fn mark_complete(new: &Store, ids: BTreeSet<ChunkId>) -> Result<(), StoreError> {
+    let mut complete = Vec::new();
+    for id in ids {
+        match new.missing(Want {
+            id,
+            kind: WantKind::Manifest,
+        }) {
+            Ok(missing) if missing.is_empty() => complete.push(id),
+            Ok(_) | Err(StoreError::Wrong { .. }) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    new.commit(&Batch {
+        complete,
+        ..Batch::default()
+    })
+}
+
+/// Takes entries and chunks from single pages. Both prove themselves: entries by
+/// a signature, chunks by their hash.
+fn by_page(
+    old: &Path,
+    new: &Store,
+    me: DeviceId,
+    report: &mut SalvageReport,
+) -> Result<(), StoreError> {
+    let failed = |e: io::Error| StoreError::io("salvage", &e);
+    let mut file = File::open(old).map_err(failed)?;
+    let mut logs = Logs::default();
+    let mut pieces: BTreeMap<ChunkId, Pieces> = BTreeMap::new();
+    carve::rows(&mut file, &mut |row| match row.key.len() {
+        56 => {
+            let signed = tables::read_entry(row.key, row.value).ok();
+            if let Some(entry) = signed.and_then(|s| s.verify().ok()) {
+                logs.add(entry);
+            }
+        }
+        32 | 33 => {
+            let Some(id) = tables::id_of(row.key) else {
+                return;
+            };
+            let found = Piece::of(&row);
+            pieces
+                .entry(id)
+                .or_default()
+                .add(row.key.get(32).copied(), found);
+        }
+        _ => {}
+    })
+    .map_err(failed)?;
+    logs.keep_trusted(me);
+    // What was behind a gap before is seen again here.
+    report.entries_lost = 0;
+    logs.write(new, report)?;
+
+    let ids: Vec<ChunkId> = pieces.keys().copied().collect();
+    let mut load = Load::new(new);
+    for (id, here) in ids.iter().zip(new.has(&ids)?) {
+        let Some(pieces) = pieces.get(id).filter(|_| !here) else {
+            continue;
+        };
+        if let Some(content) = pieces.join(id, &mut file) {
+            load.add(*id, content)?;
+        }
+    }
+    let written = load.finish()?;
+    report.chunks += written;
+    report.chunks_lost = report.chunks_lost.saturating_sub(written);
+    Ok(())
+}
+
+impl Logs {
+    /// A page may hold what a peer sent as the content of a chunk. What it made
+    /// to look like an entry must not bring in a stranger.
+    fn keep_trusted(&mut self, me: DeviceId) {
+        let mut trusted = BTreeSet::from([me]);
+        for (log, entries) in &self.0 {
+            for entry in entries.values().filter(|_| log.device == me) {
+                if let Some(Payload::Trust(TrustChange::Add(other))) = entry.payload() {
+                    trusted.insert(*other);
+                }
+            }
+        }
+        self.0.retain(|log, _| trusted.contains(&log.device));
+    }
+}
+
+/// Where the pieces of a chunk may lie. Pages that are no longer in use are seen
+/// too, and rows of other tables have keys of the same length.
+#[derive(Default)]
+struct Pieces {
+    parts: BTreeMap<u8, Vec<Piece>>,
+    tails: Vec<Piece>,
+}
+
+#[derive(Clone, Copy)]
+struct Piece {
+    offset: u64,
+    len: usize,
+    hash: ChunkId,
+}
+
+/// Of each piece, different candidates that are tried.
+const CANDIDATES_MAX: usize = 4;
+
+impl Piece {
+    fn of(row: &carve::Row<'_>) -> Self {
+        Self {
+            offset: row.offset,
+            len: row.value.len(),
+            hash: ChunkId::of(row.value),
+        }
+    }
+
+    fn read(&self, file: &mut File) -> Option<Vec<u8>> {
+        carve::value(file, self.offset, self.len).ok()
+    }
+}
+
+impl Pieces {
+    fn add(&mut self, part: Option<u8>, found: Piece) {
+        let list = match part {
+            Some(part) => self.parts.entry(part).or_default(),
+            None => &mut self.tails,
+        };
+        if list.len() < CANDIDATES_MAX && list.iter().all(|p| p.hash != found.hash) {
+            list.push(found);
+        }
+    }
+
+    /// The chunk, if any choice of candidates gives its hash.
+    fn join(&self, id: &ChunkId, file: &mut File) -> Option<Vec<u8>> {
+        for choice in 0..CANDIDATES_MAX {
+            let mut front = Vec::new();
+            for (n, (part, list)) in (0u8..).zip(&self.parts) {
+                let piece = list.get(choice).or(list.last())?;
+                if n != *part || front.len() > ccpeer_core::limits::CHUNK_BYTES_MAX {
+                    return None;
+                }
+                front.extend(piece.read(file)?);
+            }
+            for tail in &self.tails {
+                let mut packed = front.clone();
+                packed.extend(tail.read(file)?);
+                if let Ok(content) = chunks::unpack(id, &packed) {
+                    return Some(content);
+                }
+            }
+            if self.parts.values().all(|list| list.len() <= choice + 1) {
+                return None;
+            }
+        }
+        None
+    }
+}
