@@ -18,6 +18,18 @@ pub enum Mutant {
     ServeToAnybody,
     /// What a revoked device says is still accepted from others.
     AcceptFromRevoked,
+    /// Trust that was given again after a revocation counts.
+    RevocationForgotten,
+    /// A fork is settled by whoever comes last.
+    ForkSettled,
+    /// What others said is kept and not passed on.
+    NoPassingOn,
+    /// What was sent once is taken for received.
+    NeverSentAgain,
+    /// A chunk that nobody had is not asked for again.
+    NeverAskedAgain,
+    /// A link that went away is not noticed by the fetcher.
+    LinkLossIgnored,
 }
 
 /// What a planted bug makes of an entry's standing, if it has a say in it.

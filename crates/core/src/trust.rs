@@ -52,6 +52,13 @@ impl TrustBook {
         self.of.get(a).into_iter().flat_map(|t| &t.revoked)
     }
 
+    /// A planted bug: an `Add` takes a revocation back.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn forget_revocation(&mut self, author: DeviceId, change: &TrustChange) -> bool {
+        let trust = self.of.entry(author).or_default();
+        matches!(change, TrustChange::Add(device) if trust.revoked.remove(device))
+    }
+
     /// Takes a statement of `author` in. True if it changed anything. A word
     /// about oneself means nothing.
     pub(crate) fn apply(&mut self, author: DeviceId, change: &TrustChange) -> bool {

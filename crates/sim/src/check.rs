@@ -66,7 +66,9 @@ impl World {
                     let what = format!("{:?} {}", entry.log(), entry.seq());
                     return self.fail(
                         "S1",
-                        format!("device {device} keeps {what}, which its author never had for sure"),
+                        format!(
+                            "device {device} keeps {what}, which its author never had for sure"
+                        ),
                     );
                 }
                 if model.revoked.contains(&(me, author)) {
@@ -109,24 +111,31 @@ impl World {
                 .iter()
                 .filter_map(|e| self.genuine.get(&e.hash()).map(|e| e.log().device))
                 .collect();
-            authors.iter().for_each(|author| self.check_serve(device, to, author));
+            authors
+                .iter()
+                .for_each(|author| self.check_serve(device, to, author));
         }
         if self.options.encoded && message.to_bytes().len() > limits::MESSAGE_BYTES_MAX {
-            self.fail("S9", format!("device {device} sends a message that is too long"));
+            self.fail(
+                "S9",
+                format!("device {device} sends a message that is too long"),
+            );
         }
     }
 
     /// S5: what is called whole has every chunk, durably.
     pub(crate) fn check_whole(&mut self, device: usize, root: &ChunkId) {
         let image = &self.devices[device].disk.durable;
-        let kind = image.chunks.get(root).map(|bytes| {
-            let want = Want { id: *root, kind: WantKind::Manifest };
-            if want.children(bytes).is_ok() { WantKind::Manifest } else { WantKind::Data }
-        });
-        let want = Want { id: *root, kind: kind.unwrap_or(WantKind::Data) };
-        let missing = image.missing(&want).len();
+        let kind = if self.snapshots.contains(root) {
+            WantKind::Data
+        } else {
+            WantKind::Manifest
+        };
+        let want = Want { id: *root, kind };
+        let missing = image.missing(&want, &mut self.memo).len();
         if missing > 0 {
-            let what = format!("device {device} calls {root:?} whole; {missing} chunks are missing");
+            let what =
+                format!("device {device} calls {root:?} whole; {missing} chunks are missing");
             self.fail("S5", what);
         }
     }
@@ -144,7 +153,9 @@ impl World {
 
     /// What a user is told to be elsewhere is there.
     pub(crate) fn check_replicated(&mut self, device: usize, peer: &DeviceId, version: &EntryHash) {
-        let Some(peer) = self.by_id.get(peer).copied() else { return };
+        let Some(peer) = self.by_id.get(peer).copied() else {
+            return;
+        };
         for root in self.roots_of(device, version) {
             if !self.whole_once.contains(&(peer, root)) {
                 let what = format!("device {device} believes that {peer} holds {root:?}");
@@ -156,7 +167,8 @@ impl World {
     fn roots_of(&self, device: usize, version: &EntryHash) -> Vec<ChunkId> {
         let machine = self.devices[device].machine.as_ref();
         let node = machine.and_then(|m| m.version_of(version));
-        node.map(|n| n.roots().map(|r| r.id).collect()).unwrap_or_default()
+        node.map(|n| n.roots().map(|r| r.id).collect())
+            .unwrap_or_default()
     }
 
     /// S7: the heads are exactly the versions that nothing grew from, newest
@@ -185,10 +197,14 @@ impl World {
 
     /// S9: what is kept because of peers is bounded.
     pub(crate) fn check_bounds(&mut self, device: usize) {
-        let Some(machine) = &self.devices[device].machine else { return };
+        let Some(machine) = &self.devices[device].machine else {
+            return;
+        };
         let load = machine.load();
         let asked = load.peers * limits::FETCH_IN_FLIGHT_PER_PEER_MAX;
-        if load.peers > limits::PEERS_MAX || load.wants > limits::WANTS_MAX || load.in_flight > asked
+        if load.peers > limits::PEERS_MAX
+            || load.wants > limits::WANTS_MAX
+            || load.in_flight > asked
         {
             self.fail("S9", format!("device {device} keeps {load:?}"));
         }
@@ -227,7 +243,9 @@ impl World {
         }
         for from in 0..count {
             for to in (0..count).filter(|to| *to != from && self.can_talk(from, *to)) {
-                let why = self.log_lacks(from, to).or_else(|| self.chunk_lacks(from, to));
+                let why = self
+                    .log_lacks(from, to)
+                    .or_else(|| self.chunk_lacks(from, to));
                 if let Some(why) = why.or_else(|| self.head_lacks(from, to)) {
                     return Some(why);
                 }
@@ -271,7 +289,9 @@ impl World {
     /// branches of a fork never meet.
     fn is_prefix(&self, a: usize, b: usize, log: &LogId) -> bool {
         let entries = |d: usize| self.devices[d].disk.durable.logs.get(log);
-        let (Some(a), Some(b)) = (entries(a), entries(b)) else { return true };
+        let (Some(a), Some(b)) = (entries(a), entries(b)) else {
+            return true;
+        };
         match a.last() {
             Some(last) => b.get(a.len() - 1).is_some_and(|e| e.hash() == last.hash()),
             None => true,
@@ -323,7 +343,10 @@ impl World {
                         && n.version.snapshot == head.version.snapshot
                 };
                 if !taker.session(session).is_some_and(|r| r.nodes().any(same)) {
-                    return Some(format!("device {to} never heard of {:?} of {from}", head.id));
+                    return Some(format!(
+                        "device {to} never heard of {:?} of {from}",
+                        head.id
+                    ));
                 }
             }
         }

@@ -4,12 +4,12 @@
 //! sync. After a crash the durable image is what there is; a write that was
 //! under way may have made it or not, but never in part.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use ccpeer_core::entry::{SignedEntry, VerifiedEntry};
 use ccpeer_core::id::{ChunkId, Epoch, LogId, Seq};
-use ccpeer_core::manifest::Want;
+use ccpeer_core::manifest::{Want, WantKind};
 use ccpeer_core::store::{Batch, Recovered, Store};
 
 /// One state of a disk.
@@ -37,6 +37,10 @@ pub struct Disk {
     pub forgetful: bool,
 }
 
+/// What chunks refer to: the same for every device, so it is read once a world.
+#[derive(Debug, Clone, Default)]
+pub struct Memo(HashMap<(ChunkId, WantKind), Rc<Vec<Want>>>);
+
 #[derive(Debug, Clone)]
 enum Write {
     Batch(Rc<Batch>),
@@ -56,8 +60,15 @@ impl Disk {
     /// A new disk with its first epoch.
     #[must_use]
     pub fn fresh(epoch: Epoch) -> Self {
-        let image = Image { epoch: Some(epoch), ..Image::default() };
-        Self { live: image.clone(), durable: image, ..Self::default() }
+        let image = Image {
+            epoch: Some(epoch),
+            ..Image::default()
+        };
+        Self {
+            live: image.clone(),
+            durable: image,
+            ..Self::default()
+        }
     }
 
     /// Writes a batch without syncing it.
@@ -76,10 +87,7 @@ impl Disk {
     ///
     /// # Errors
     /// When a chunk is not what its id says.
-    pub fn write_chunks(
-        &mut self,
-        chunks: Vec<(ChunkId, Rc<Vec<u8>>)>,
-    ) -> Result<(), DiskError> {
+    pub fn write_chunks(&mut self, chunks: Vec<(ChunkId, Rc<Vec<u8>>)>) -> Result<(), DiskError> {
         for (id, bytes) in &chunks {
             if ChunkId::of(bytes) != *id {
                 return Err(DiskError::WrongContent(*id));
@@ -133,22 +141,37 @@ impl Disk {
 }
 
 impl Image {
+    /// What a chunk refers to; what we wrote or accepted has been decoded before.
+    fn children(want: &Want, content: &[u8], memo: &mut Memo) -> Rc<Vec<Want>> {
+        let key = (want.id, want.kind);
+        let children = memo
+            .0
+            .entry(key)
+            .or_insert_with(|| Rc::new(want.children(content).unwrap_or_default()));
+        Rc::clone(children)
+    }
+
     /// Of a want and all that it refers to, what is not here. A want that is
     /// absent itself hides what it refers to.
     #[must_use]
-    pub fn missing(&self, want: &Want) -> Vec<Want> {
+    pub fn missing(&self, want: &Want, memo: &mut Memo) -> Vec<Want> {
         let Some(content) = self.chunks.get(&want.id) else {
             return vec![*want];
         };
-        self.missing_below(want, content)
+        self.missing_below(want, content, memo)
     }
 
     /// The same for what a chunk refers to, given its content.
     #[must_use]
-    pub fn missing_below(&self, want: &Want, content: &[u8]) -> Vec<Want> {
-        // What we wrote or accepted has been decoded before.
-        let children = want.children(content).unwrap_or_default();
-        children.iter().flat_map(|child| self.missing(child)).collect()
+    pub fn missing_below(&self, want: &Want, content: &[u8], memo: &mut Memo) -> Vec<Want> {
+        if want.kind == WantKind::Data {
+            return Vec::new();
+        }
+        let children = Self::children(want, content, memo);
+        children
+            .iter()
+            .flat_map(|child| self.missing(child, memo))
+            .collect()
     }
 
     /// All entries, log by log.
@@ -178,13 +201,17 @@ impl Image {
         match write {
             Write::Batch(batch) => {
                 for entry in &batch.entries {
-                    self.logs.entry(entry.log()).or_default().push(Rc::new(entry.clone()));
+                    self.logs
+                        .entry(entry.log())
+                        .or_default()
+                        .push(Rc::new(entry.clone()));
                 }
                 self.complete.extend(batch.complete.iter().copied());
                 self.epoch = batch.epoch.or(self.epoch);
             }
             Write::Chunks(chunks) => {
-                self.chunks.extend(chunks.iter().map(|(id, c)| (*id, Rc::clone(c))));
+                self.chunks
+                    .extend(chunks.iter().map(|(id, c)| (*id, Rc::clone(c))));
             }
         }
     }
@@ -202,7 +229,11 @@ impl Store for Disk {
     fn recovered(&self) -> Result<Recovered, DiskError> {
         Ok(Recovered {
             epoch: self.live.epoch.unwrap_or(Epoch([0; 16])),
-            entries: self.live.entries().map(|e| VerifiedEntry::clone(e)).collect(),
+            entries: self
+                .live
+                .entries()
+                .map(|e| VerifiedEntry::clone(e))
+                .collect(),
             complete: self.live.complete.clone(),
         })
     }
@@ -216,8 +247,16 @@ impl Store for Disk {
     ) -> Result<Vec<SignedEntry>, DiskError> {
         let mut out = Vec::new();
         let mut bytes = 0;
-        let entries = self.live.logs.get(&log).map(Vec::as_slice).unwrap_or_default();
-        for entry in entries.iter().filter(|e| e.seq() > after && e.seq() <= upto) {
+        let entries = self
+            .live
+            .logs
+            .get(&log)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        for entry in entries
+            .iter()
+            .filter(|e| e.seq() > after && e.seq() <= upto)
+        {
             bytes += entry.signed().size();
             if !out.is_empty() && bytes > bytes_max {
                 break;
@@ -228,7 +267,12 @@ impl Store for Disk {
     }
 
     fn put_chunks(&mut self, chunks: &[(ChunkId, Vec<u8>)]) -> Result<(), DiskError> {
-        self.write_chunks(chunks.iter().map(|(id, c)| (*id, Rc::new(c.clone()))).collect())?;
+        self.write_chunks(
+            chunks
+                .iter()
+                .map(|(id, c)| (*id, Rc::new(c.clone())))
+                .collect(),
+        )?;
         self.sync();
         Ok(())
     }
@@ -238,6 +282,9 @@ impl Store for Disk {
     }
 
     fn has(&self, ids: &[ChunkId]) -> Result<Vec<bool>, DiskError> {
-        Ok(ids.iter().map(|id| self.live.chunks.contains_key(id)).collect())
+        Ok(ids
+            .iter()
+            .map(|id| self.live.chunks.contains_key(id))
+            .collect())
     }
 }

@@ -55,13 +55,20 @@ impl World {
         let d = &mut self.devices[device];
         d.life += 1;
         d.restated = 0;
-        let Ok(stored) = d.disk.recovered() else { return };
+        let Ok(stored) = d.disk.recovered() else {
+            return;
+        };
         d.model = TrustModel::of(stored.entries.iter());
-        let lost = d.acked.iter().filter(|h| !stored.entries.iter().any(|e| e.hash() == **h)).count();
+        let lost = d
+            .acked
+            .iter()
+            .filter(|h| !stored.entries.iter().any(|e| e.hash() == **h))
+            .count();
         // What was being synced when it died may have made it after all.
         let own = stored.entries.iter().filter(|e| e.log().device == d.id);
         self.durable_once.extend(own.map(VerifiedEntry::hash));
-        self.whole_once.extend(stored.complete.iter().map(|root| (device, *root)));
+        self.whole_once
+            .extend(stored.complete.iter().map(|root| (device, *root)));
         let (entries, epoch) = (stored.entries.len() as u64, stored.epoch);
         let mut machine = Machine::recover(d.id, stored, seed);
         if let Some(Mutant::Machine(planted)) = self.mutant {
@@ -73,7 +80,10 @@ impl World {
         let epoch = u64::from(epoch.0[0]);
         self.note(device, Brief::of("starts", entries, epoch));
         if lost > 0 {
-            self.fail("S4", format!("device {device} lost {lost} entries that it had confirmed"));
+            self.fail(
+                "S4",
+                format!("device {device} lost {lost} entries that it had confirmed"),
+            );
         }
         self.advance(device);
     }
@@ -138,7 +148,10 @@ impl World {
             }
             Job::Came(chunks) => {
                 let wants = chunks.iter().map(|(want, _)| *want).collect();
-                let chunks = chunks.into_iter().map(|(want, bytes)| (want.id, bytes)).collect();
+                let chunks = chunks
+                    .into_iter()
+                    .map(|(want, bytes)| (want.id, bytes))
+                    .collect();
                 if let Err(error) = self.devices[device].disk.write_chunks(chunks) {
                     self.fail("S2", format!("device {device}: {error:?}"));
                 }
@@ -146,9 +159,13 @@ impl World {
             }
             Job::State(payload) => self.state(device, &payload),
             Job::Captured(version) => self.state(device, &Payload::Version(*version)),
+            Job::Restate if self.mutant == Some(Mutant::NoRestatement) => {}
             Job::Restate => {
                 let d = &mut self.devices[device];
-                let next = d.machine.as_ref().and_then(|m| m.restatements().into_iter().next());
+                let next = d
+                    .machine
+                    .as_ref()
+                    .and_then(|m| m.restatements().into_iter().next());
                 if let Some((payload, _)) = next {
                     d.restated += 1;
                     if d.restated > RESTATED_MAX {
@@ -174,7 +191,9 @@ impl World {
         self.counts.entries += 1;
         self.genuine.insert(entry.hash(), Rc::new(entry.clone()));
         if let Payload::Version(version) = payload {
-            self.devices[device].placed.insert(version.session, entry.hash());
+            self.devices[device]
+                .placed
+                .insert(version.session, entry.hash());
         }
         if self.mutant == Some(Mutant::AckBeforePersist) {
             self.devices[device].acked.insert(entry.hash());
@@ -187,7 +206,9 @@ impl World {
         let brief = Brief::event(&event, name);
         self.note(device, brief);
         let now = self.clock(device);
-        let Some(machine) = &mut self.devices[device].machine else { return };
+        let Some(machine) = &mut self.devices[device].machine else {
+            return;
+        };
         let mut effects = machine.handle(event, now);
         if self.mutant == Some(Mutant::SendBeforePersist) {
             effects.sort_by_key(|e| !matches!(e, Effect::Send(..)));
@@ -211,7 +232,9 @@ impl World {
             Some(After::Came(wants)) => {
                 for want in wants {
                     let missing = self.missing_below(device, &want);
-                    self.devices[device].inbox.push_back(Job::Event(Event::Fetched(want, missing)));
+                    self.devices[device]
+                        .inbox
+                        .push_back(Job::Event(Event::Fetched(want, missing)));
                 }
             }
             Some(After::Batch(batch)) => self.persisted(device, &batch),
@@ -257,7 +280,12 @@ impl World {
                 self.check_send(device, &to, &message);
                 self.send(device, &to, Packet::Words(message));
             }
-            Effect::ServeRange { to, log, after, upto } => {
+            Effect::ServeRange {
+                to,
+                log,
+                after,
+                upto,
+            } => {
                 self.check_serve(device, &to, &log.device);
                 let mut after = after;
                 while after < upto {
@@ -274,7 +302,10 @@ impl World {
                 }
             }
             Effect::Check(want) => {
-                let mut missing = self.devices[device].disk.live.missing(&want);
+                let mut missing = self.devices[device]
+                    .disk
+                    .live
+                    .missing(&want, &mut self.memo);
                 if self.mutant == Some(Mutant::CompleteTooEarly) && missing.len() < 2 {
                     missing.clear();
                 }
@@ -285,7 +316,9 @@ impl World {
             }
             Effect::Fetch { from, wants } => self.fetch(device, &from, wants),
             Effect::Disconnect(peer, _) => {
-                let Some(peer) = self.by_id.get(&peer).copied() else { return };
+                let Some(peer) = self.by_id.get(&peer).copied() else {
+                    return;
+                };
                 // Here it ends at once, also for what else runs on the link;
                 // the other end hears of it.
                 if let Some(end) = self.devices[device].links.get(&peer).map(|end| end.id) {
@@ -325,9 +358,14 @@ impl World {
     fn fetch(&mut self, device: usize, from: &DeviceId, wants: Vec<Want>) {
         self.check_talk(device, from);
         if wants.len() > limits::FETCH_BATCH_MAX {
-            self.fail("S9", format!("device {device} asks for {} chunks at once", wants.len()));
+            self.fail(
+                "S9",
+                format!("device {device} asks for {} chunks at once", wants.len()),
+            );
         }
-        let Some(peer) = self.by_id.get(from).copied() else { return };
+        let Some(peer) = self.by_id.get(from).copied() else {
+            return;
+        };
         let Some(end) = self.devices[device].links.get_mut(&peer) else {
             let failed = Packet::ids(&wants);
             return self.fetch_failed(device, from, failed, FetchFault::Link);
@@ -341,18 +379,28 @@ impl World {
             return;
         }
         for chunk in ids {
-            let event = Event::FetchFailed { from: *from, chunk, why };
+            let event = Event::FetchFailed {
+                from: *from,
+                chunk,
+                why,
+            };
             self.devices[device].inbox.push_back(Job::Event(event));
         }
     }
 
     fn send(&mut self, device: usize, to: &DeviceId, packet: Packet) {
-        let Some(peer) = self.by_id.get(to).copied() else { return };
+        let Some(peer) = self.by_id.get(to).copied() else {
+            return;
+        };
         if !self.devices[device].links.contains_key(&peer) {
             return;
         }
-        let sent = self.net.send(device, peer, self.now, &self.options, &mut self.rng);
-        let Some((link, number, at)) = sent else { return };
+        let sent = self
+            .net
+            .send(device, peer, self.now, &self.options, &mut self.rng);
+        let Some((link, number, at)) = sent else {
+            return;
+        };
         match &packet {
             Packet::Words(_) => self.counts.messages += 1,
             Packet::Chunks(chunks) => self.counts.chunks += chunks.len() as u64,
@@ -362,7 +410,16 @@ impl World {
         if words && self.chaos && self.options.lost > 0 && self.rng.chance(self.options.lost) {
             return;
         }
-        self.at(at, Happening::Deliver { from: device, to: peer, link, number, packet });
+        self.at(
+            at,
+            Happening::Deliver {
+                from: device,
+                to: peer,
+                link,
+                number,
+                packet,
+            },
+        );
     }
 
     /// Something came by a link, or was under way when its link ended.
@@ -377,11 +434,16 @@ impl World {
             Packet::Ask(wants) if in_order => {
                 self.check_talk(to, &sender);
                 let chunks = &self.devices[to].disk.live.chunks;
-                let answer = wants.into_iter().map(|w| (w, chunks.get(&w.id).cloned())).collect();
+                let answer = wants
+                    .into_iter()
+                    .map(|w| (w, chunks.get(&w.id).cloned()))
+                    .collect();
                 self.send(to, &sender, Packet::Chunks(answer));
             }
             Packet::Chunks(answer) if in_order => {
-                let Some(end) = self.devices[to].links.get_mut(&from) else { return };
+                let Some(end) = self.devices[to].links.get_mut(&from) else {
+                    return;
+                };
                 let mut came = Vec::new();
                 let mut absent = Vec::new();
                 for (want, content) in answer {
@@ -450,7 +512,10 @@ impl World {
         if self.net.links.get(&ends).is_none_or(|l| l.id != link) {
             return;
         }
-        let end = LinkEnd { id: link, asked: Default::default() };
+        let end = LinkEnd {
+            id: link,
+            asked: Default::default(),
+        };
         self.devices[device].links.insert(peer, end);
         let id = self.devices[peer].id;
         self.give(device, Job::Event(Event::PeerUp(id)));
@@ -460,12 +525,22 @@ impl World {
         let ends = pair(device, peer);
         self.net.end_gone(ends, link, device);
         let id = self.devices[peer].id;
-        let here = self.devices[device].links.get(&peer).is_some_and(|end| end.id == link);
+        let here = self.devices[device]
+            .links
+            .get(&peer)
+            .is_some_and(|end| end.id == link);
         if !here {
             return;
         }
-        let Some(end) = self.devices[device].links.remove(&peer) else { return };
-        self.fetch_failed(device, &id, end.asked.into_iter().collect(), FetchFault::Link);
+        let Some(end) = self.devices[device].links.remove(&peer) else {
+            return;
+        };
+        self.fetch_failed(
+            device,
+            &id,
+            end.asked.into_iter().collect(),
+            FetchFault::Link,
+        );
         self.give(device, Job::Event(Event::PeerDown(id)));
     }
 
@@ -501,17 +576,34 @@ impl World {
                 }
                 let pause = self.rng.between(1, 200);
                 let link = self.net.open((a, b), self.now + pause + 100);
-                self.after(pause, Happening::LinkUp { device: a, peer: b, link });
+                self.after(
+                    pause,
+                    Happening::LinkUp {
+                        device: a,
+                        peer: b,
+                        link,
+                    },
+                );
                 let pause = pause + self.rng.below(100);
-                self.after(pause, Happening::LinkUp { device: b, peer: a, link });
+                self.after(
+                    pause,
+                    Happening::LinkUp {
+                        device: b,
+                        peer: a,
+                        link,
+                    },
+                );
             }
         }
     }
 
-    fn missing_below(&self, device: usize, want: &Want) -> Vec<Want> {
+    fn missing_below(&mut self, device: usize, want: &Want) -> Vec<Want> {
         let image = &self.devices[device].disk.live;
-        let mut missing =
-            image.chunks.get(&want.id).map(|c| image.missing_below(want, c)).unwrap_or_default();
+        let content = image.chunks.get(&want.id);
+        let memo = &mut self.memo;
+        let mut missing = content
+            .map(|c| image.missing_below(want, c, memo))
+            .unwrap_or_default();
         if self.mutant == Some(Mutant::CompleteTooEarly) {
             missing.pop();
         }

@@ -2,7 +2,11 @@
 //!
 //! See docs/SIMULATION.md. Exit: 0 all well, 1 an invariant was broken or a
 //! mutant survived, 2 usage.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for the terminal")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a tool for the terminal"
+)]
 
 use std::process::ExitCode;
 
@@ -62,7 +66,13 @@ fn run_seeds(from: u64, seeds: u64) -> ExitCode {
 }
 
 fn replay(seed: u64, whole_trace: bool) -> ExitCode {
-    let outcome = run(seed, Run { mutant: None, whole_trace });
+    let outcome = run(
+        seed,
+        Run {
+            mutant: None,
+            whole_trace,
+        },
+    );
     println!("{:#?}", outcome.options);
     if outcome.failure.is_none() && whole_trace {
         outcome.lines.iter().for_each(|line| println!("{line}"));
@@ -83,16 +93,20 @@ fn report(outcome: &Outcome) {
                 "seed {}, step {}, {} ms: {} broken: {}",
                 outcome.seed, failure.step, failure.at, failure.invariant, failure.detail
             );
-            println!("again: cargo run -p ccpeer-sim -- replay {} --trace", outcome.seed);
+            println!(
+                "again: cargo run -p ccpeer-sim -- replay {} --trace",
+                outcome.seed
+            );
         }
     }
 }
 
 fn hunt() -> ExitCode {
     let mut survived = 0;
-    for (mutant, name) in mutants::ALL {
-        match mutants::hunt(mutant) {
-            Some((seeds, outcome)) => {
+    for (mutant, name, _) in mutants::ALL {
+        match mutants::hunt(mutant, 0) {
+            Some(outcome) => {
+                let seeds = outcome.seed + 1;
                 let how = outcome.failure.map(|f| f.invariant).unwrap_or_default();
                 println!("{name:<24} found by {how:<6} after {seeds} seeds");
             }

@@ -63,7 +63,10 @@ impl Network {
     /// A new link; both ends are to hear of it at the given time.
     pub(crate) fn open(&mut self, ends: Pair, at: u64) -> u64 {
         self.next_id += 1;
-        let lane = || Lane { floor: at + 1, ..Lane::default() };
+        let lane = || Lane {
+            floor: at + 1,
+            ..Lane::default()
+        };
         let link = Link {
             id: self.next_id,
             lanes: [lane(), lane()],
@@ -154,8 +157,20 @@ impl Network {
         }
     }
 
+    /// Links that do not carry anything any more in some direction.
+    pub(crate) fn silenced(&self) -> Vec<Pair> {
+        let dead = |link: &Link| link.lanes.iter().any(|lane| lane.cut.is_some());
+        self.links
+            .iter()
+            .filter(|(_, link)| dead(link))
+            .map(|(ends, _)| *ends)
+            .collect()
+    }
+
     pub(crate) fn is_blocked(&self, a: usize, b: usize, now: u64) -> bool {
-        [(a, b), (b, a)].iter().any(|d| self.blocked.get(d).is_some_and(|until| *until > now))
+        [(a, b), (b, a)]
+            .iter()
+            .any(|d| self.blocked.get(d).is_some_and(|until| *until > now))
     }
 }
 

@@ -10,6 +10,8 @@ pub struct Options {
     pub devices: usize,
     /// How long the faults last.
     pub chaos_ms: u64,
+    /// How many things users do at most.
+    pub user_acts_max: u64,
     /// Time between two things that users do.
     pub user_pause_ms: (u64, u64),
     /// Time between two faults.
@@ -73,15 +75,25 @@ impl Options {
         if rng.chance(120_000) {
             faults.push(F::Restore);
         }
-        let rarely = |rng: &mut Rng, chance: u64, value: u64| if rng.chance(chance) { value } else { 0 };
+        let rarely =
+            |rng: &mut Rng, chance: u64, value: u64| if rng.chance(chance) { value } else { 0 };
         let slow = rng.chance(250_000);
         Self {
             devices: usize::try_from(rng.between(2, 6)).unwrap_or(2),
             chaos_ms: rng.between(20_000, 240_000),
-            user_pause_ms: if rng.chance(300_000) { (50, 800) } else { (500, 12_000) },
+            user_acts_max: rng.between(5, 60),
+            user_pause_ms: if rng.chance(300_000) {
+                (50, 800)
+            } else {
+                (500, 12_000)
+            },
             fault_pause_ms: (1_000, rng.between(5_000, 40_000)),
             latency_ms: if slow { (20, 3_000) } else { (0, 60) },
-            disk_ms: if rng.chance(300_000) { (0, 400) } else { (0, 12) },
+            disk_ms: if rng.chance(300_000) {
+                (0, 400)
+            } else {
+                (0, 12)
+            },
             crash: rarely(rng, 400_000, 6_000),
             lost: rarely(rng, 250_000, 20_000),
             stale: rarely(rng, 300_000, 50_000),
@@ -90,9 +102,17 @@ impl Options {
             skew_ms: rarely(rng, 500_000, 2 * 365 * 86_400_000),
             drift: rarely(rng, 500_000, 100),
             sessions: usize::try_from(rng.between(1, 6)).unwrap_or(1),
-            paired: if rng.chance(500_000) { 1_000_000 } else { 600_000 },
+            paired: if rng.chance(500_000) {
+                1_000_000
+            } else {
+                600_000
+            },
             trust_changes: rarely(rng, 500_000, 80_000),
-            hand_over: if rng.chance(500_000) { 700_000 } else { 200_000 },
+            hand_over: if rng.chance(500_000) {
+                700_000
+            } else {
+                200_000
+            },
         }
     }
 }

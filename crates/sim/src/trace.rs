@@ -48,12 +48,19 @@ pub struct Brief {
 
 impl Trace {
     pub(crate) fn new(keep: usize) -> Self {
-        Self { hash: 0xcbf2_9ce4_8422_2325, steps: 0, lines: VecDeque::new(), keep }
+        Self {
+            hash: 0xcbf2_9ce4_8422_2325,
+            steps: 0,
+            lines: VecDeque::new(),
+            keep,
+        }
     }
 
     pub(crate) fn note(&mut self, at: u64, device: usize, what: Brief) {
         self.steps += 1;
-        let log = what.log.map_or(0, |(d, e)| u64::from(d) << 8 | u64::from(e) | 1 << 16);
+        let log = what
+            .log
+            .map_or(0, |(d, e)| u64::from(d) << 8 | u64::from(e) | 1 << 16);
         let peer = what.peer.map_or(0, |p| u64::from(p) | 1 << 8);
         for part in [at, device as u64, log, peer, what.numbers.0, what.numbers.1] {
             self.mix(part);
@@ -66,7 +73,9 @@ impl Trace {
     }
 
     fn mix(&mut self, value: u64) {
-        self.hash = (self.hash ^ value).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
+        self.hash = (self.hash ^ value)
+            .wrapping_mul(0x0000_0100_0000_01b3)
+            .rotate_left(23);
     }
 
     /// The hash over everything that happened.
@@ -83,7 +92,11 @@ impl Trace {
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:>9} ms  device {}  {:<22}", self.at, self.device, self.what.verb)?;
+        write!(
+            f,
+            "{:>9} ms  device {}  {:<22}",
+            self.at, self.device, self.what.verb
+        )?;
         if let Some(peer) = self.what.peer {
             write!(f, "  peer {peer}")?;
         }
@@ -96,7 +109,11 @@ impl fmt::Display for Line {
 
 impl Brief {
     pub(crate) fn of(verb: &'static str, a: u64, b: u64) -> Self {
-        Self { verb, numbers: (a, b), ..Self::default() }
+        Self {
+            verb,
+            numbers: (a, b),
+            ..Self::default()
+        }
     }
 
     pub(crate) fn event(event: &Event, name: impl Fn(&ccpeer_core::id::DeviceId) -> u8) -> Self {
@@ -147,27 +164,49 @@ impl Brief {
         match effect {
             Effect::Persist(batch) => Self {
                 log: batch.entries.first().map(|e| short(&e.log(), &name)),
-                ..Self::of("< persist", batch.entries.len() as u64, batch.complete.len() as u64)
+                ..Self::of(
+                    "< persist",
+                    batch.entries.len() as u64,
+                    batch.complete.len() as u64,
+                )
             },
-            Effect::Send(d, Message::Have(f)) => {
-                peer("< send have", d, f.len() as u64, f.iter().map(|(_, s)| s.0).sum())
-            }
-            Effect::Send(d, Message::Entries(e)) => {
-                peer("< send entries", d, e.len() as u64, e.first().map_or(0, |e| id(&e.hash().0)))
-            }
-            Effect::Send(d, Message::Complete(c)) => {
-                peer("< send complete", d, c.len() as u64, c.first().map_or(0, |c| id(&c.0)))
-            }
+            Effect::Send(d, Message::Have(f)) => peer(
+                "< send have",
+                d,
+                f.len() as u64,
+                f.iter().map(|(_, s)| s.0).sum(),
+            ),
+            Effect::Send(d, Message::Entries(e)) => peer(
+                "< send entries",
+                d,
+                e.len() as u64,
+                e.first().map_or(0, |e| id(&e.hash().0)),
+            ),
+            Effect::Send(d, Message::Complete(c)) => peer(
+                "< send complete",
+                d,
+                c.len() as u64,
+                c.first().map_or(0, |c| id(&c.0)),
+            ),
             Effect::Send(d, Message::Hello(_) | Message::Ping(_) | Message::Pong(_)) => {
                 peer("< send other", d, 0, 0)
             }
-            Effect::ServeRange { to, log, after, upto } => {
-                Self { log: Some(short(log, &name)), ..peer("< serve", to, after.0, upto.0) }
-            }
+            Effect::ServeRange {
+                to,
+                log,
+                after,
+                upto,
+            } => Self {
+                log: Some(short(log, &name)),
+                ..peer("< serve", to, after.0, upto.0)
+            },
             Effect::Check(w) => Self::of("< check", w.kind as u64, id(&w.id.0)),
-            Effect::Fetch { from, wants } => {
-                peer("< fetch", from, wants.len() as u64, wants.first().map_or(0, |w| id(&w.id.0)))
-            }
+            Effect::Fetch { from, wants } => peer(
+                "< fetch",
+                from,
+                wants.len() as u64,
+                wants.first().map_or(0, |w| id(&w.id.0)),
+            ),
             Effect::Disconnect(d, fault) => peer("< disconnect", d, *fault as u64, 0),
             Effect::WakeAt(at) => Self::of("< wake", at.0, 0),
             Effect::Notice(notice) => match notice {
@@ -176,9 +215,10 @@ impl Brief {
                 Notice::Replicated(d, v) => peer("< notice replicated", d, id(&v.0), 0),
                 Notice::Trust => Self::of("< notice trust", 0, 0),
                 Notice::Device(d) => peer("< notice device", d, 0, 0),
-                Notice::Equivocation(log) => {
-                    Self { log: Some(short(log, &name)), ..Self::of("< notice fork", 0, 0) }
-                }
+                Notice::Equivocation(log) => Self {
+                    log: Some(short(log, &name)),
+                    ..Self::of("< notice fork", 0, 0)
+                },
                 Notice::OwnLogBehind => Self::of("< notice behind", 0, 0),
             },
         }

@@ -30,8 +30,15 @@ impl World {
         let count = self.devices.len();
         for device in 0..count {
             // Names are suggestions; some are alike.
-            let name = if device % 2 == 0 { "desk".to_owned() } else { format!("device {device}") };
-            let info = DeviceInfo { name, os: "linux".into() };
+            let name = if device % 2 == 0 {
+                "desk".to_owned()
+            } else {
+                format!("device {device}")
+            };
+            let info = DeviceInfo {
+                name,
+                os: "linux".into(),
+            };
             self.give(device, Job::State(Payload::Device(info)));
         }
         for a in 0..count {
@@ -53,20 +60,32 @@ impl World {
             let life = self.devices[from].life;
             let pause = self.rng.below(400);
             let job = Box::new(Job::State(Payload::Trust(change)));
-            self.after(pause, Happening::Job { device: from, life, job });
+            self.after(
+                pause,
+                Happening::Job {
+                    device: from,
+                    life,
+                    job,
+                },
+            );
         }
     }
 
     /// Somebody does something somewhere.
     pub(crate) fn user(&mut self) {
-        let awake: Vec<usize> =
-            (0..self.devices.len()).filter(|d| self.devices[*d].machine.is_some()).collect();
-        let Some(device) = self.rng.pick(&awake).copied() else { return };
+        let awake: Vec<usize> = (0..self.devices.len())
+            .filter(|d| self.devices[*d].machine.is_some())
+            .collect();
+        let Some(device) = self.rng.pick(&awake).copied() else {
+            return;
+        };
         if self.rng.chance(self.options.trust_changes) {
             return self.change_trust(device);
         }
         let sessions = self.sessions.clone();
-        let Some(session) = self.rng.pick(&sessions).copied() else { return };
+        let Some(session) = self.rng.pick(&sessions).copied() else {
+            return;
+        };
         match self.rng.below(20) {
             0..=11 => self.capture(device, session),
             12 => {
@@ -79,7 +98,10 @@ impl World {
                 // the device says of it changes.
                 self.devices[device].placed.remove(&session);
                 let state = SessionState::Ended(EndReason::Other);
-                self.give(device, Job::State(Payload::Presence(Presence { session, state })));
+                self.give(
+                    device,
+                    Job::State(Payload::Presence(Presence { session, state })),
+                );
             }
             15 => {
                 let done = self.rng.chance(700_000);
@@ -128,15 +150,23 @@ impl World {
         let d = &self.devices[device];
         let placed = d.placed.get(&session).copied();
         let newest = self.newest(device, &session).map(|n| n.id);
-        let base = if take_over { newest.or(placed) } else { placed.or(newest) };
+        let base = if take_over {
+            newest.or(placed)
+        } else {
+            placed.or(newest)
+        };
         let base = base.filter(|id| self.is_here(device, id));
         self.capture_from(device, session, base.into_iter().collect());
     }
 
     /// Somebody joins what was forked.
     fn join(&mut self, device: usize, session: SessionId) {
-        let Some(machine) = &self.devices[device].machine else { return };
-        let Some(record) = machine.session(&session) else { return };
+        let Some(machine) = &self.devices[device].machine else {
+            return;
+        };
+        let Some(record) = machine.session(&session) else {
+            return;
+        };
         let heads: Vec<EntryHash> = record.heads().iter().map(|h| h.id).collect();
         if heads.len() < 2 || heads.len() > limits::PARENTS_MAX {
             return;
@@ -151,20 +181,27 @@ impl World {
         if let Some(base) = parents.first() {
             (refs, pages) = self.content_of(device, base);
         }
-        let grown = match self.rng.below(40) {
+        let grown = match self.rng.below(60) {
             0 => 200,
-            1..=4 => 40,
+            1..=3 => 24,
             _ => 3,
         };
         for _ in 0..self.rng.between(1, grown) {
             let bytes: [u8; 24] = self.rng.bytes();
             let id = ChunkId::of(&bytes);
             chunks.push((id, Rc::new(bytes.to_vec())));
-            refs.push(ChunkRef { id, len: bytes.len() as u32 });
+            refs.push(ChunkRef {
+                id,
+                len: bytes.len() as u32,
+            });
         }
         while refs.len() > limits::LIST_REFS_MAX {
             let rest = refs.split_off(limits::LIST_REFS_MAX);
-            let page = ListPage { version: MANIFEST_VERSION, refs }.to_bytes();
+            let page = ListPage {
+                version: MANIFEST_VERSION,
+                refs,
+            }
+            .to_bytes();
             let id = ChunkId::of(&page);
             pages.push(id);
             chunks.push((id, Rc::new(page)));
@@ -175,14 +212,24 @@ impl World {
             let bytes: [u8; 16] = self.rng.bytes();
             let id = ChunkId::of(&bytes);
             chunks.push((id, Rc::new(bytes.to_vec())));
-            ContentRef { id, len: bytes.len() as u32 }
+            self.snapshots.insert(id);
+            ContentRef {
+                id,
+                len: bytes.len() as u32,
+            }
         });
         let mut manifest = None;
         // Now and then only the snapshot is shared.
         if shape != 5 {
             let bytes = manifest_of(session, refs, pages).to_bytes();
             let id = ChunkId::of(&bytes);
-            manifest = Some((ContentRef { id, len: bytes.len() as u32 }, Rc::new(bytes)));
+            manifest = Some((
+                ContentRef {
+                    id,
+                    len: bytes.len() as u32,
+                },
+                Rc::new(bytes),
+            ));
         }
         let version = Version {
             session,
@@ -191,7 +238,10 @@ impl World {
             manifest: manifest.as_ref().map(|(r, _)| *r),
             snapshot,
             state: self.some_state(),
-            meta: SessionMeta { title: "a title".into(), ..SessionMeta::default() },
+            meta: SessionMeta {
+                title: "a title".into(),
+                ..SessionMeta::default()
+            },
         };
         // Chunks, then the manifest, then the entry.
         let mut jobs = vec![Job::Keep(chunks)];
@@ -209,22 +259,36 @@ impl World {
     /// The references of a version that is whole on a device.
     fn content_of(&self, device: usize, version: &EntryHash) -> (Vec<ChunkRef>, Vec<ChunkId>) {
         let chunks = &self.devices[device].disk.live.chunks;
-        let node = self.devices[device].machine.as_ref().and_then(|m| m.version_of(version));
+        let node = self.devices[device]
+            .machine
+            .as_ref()
+            .and_then(|m| m.version_of(version));
         let manifest = node
             .and_then(|n| n.version.manifest)
             .and_then(|m| chunks.get(&m.id))
             .and_then(|bytes| Manifest::from_bytes(bytes).ok());
-        let segment = manifest.and_then(|m| m.files.into_iter().next()?.segments.into_iter().next());
+        let segment =
+            manifest.and_then(|m| m.files.into_iter().next()?.segments.into_iter().next());
         segment.map(|s| (s.tail, s.pages)).unwrap_or_default()
     }
 
     fn need_something_old(&mut self, device: usize, session: SessionId) {
-        let Some(machine) = &self.devices[device].machine else { return };
-        let Some(record) = machine.session(&session) else { return };
-        let manifests: Vec<ChunkId> =
-            record.nodes().filter_map(|n| n.version.manifest).map(|m| m.id).collect();
+        let Some(machine) = &self.devices[device].machine else {
+            return;
+        };
+        let Some(record) = machine.session(&session) else {
+            return;
+        };
+        let manifests: Vec<ChunkId> = record
+            .nodes()
+            .filter_map(|n| n.version.manifest)
+            .map(|m| m.id)
+            .collect();
         if let Some(id) = self.rng.pick(&manifests).copied() {
-            let want = Want { id, kind: WantKind::Manifest };
+            let want = Want {
+                id,
+                kind: WantKind::Manifest,
+            };
             self.give(device, Job::Event(Event::Need(want)));
         }
     }
@@ -239,14 +303,20 @@ impl World {
     }
 
     fn is_here(&self, device: usize, version: &EntryHash) -> bool {
-        let Some(machine) = &self.devices[device].machine else { return false };
-        machine.version_of(version).is_some_and(|node| machine.is_here(node))
+        let Some(machine) = &self.devices[device].machine else {
+            return false;
+        };
+        machine
+            .version_of(version)
+            .is_some_and(|node| machine.is_here(node))
     }
 
     /// Something breaks.
     pub(crate) fn fault(&mut self) {
         let faults = self.options.faults.clone();
-        let Some(kind) = self.rng.pick(&faults).copied() else { return };
+        let Some(kind) = self.rng.pick(&faults).copied() else {
+            return;
+        };
         let device = self.rng.index(self.devices.len());
         match kind {
             FaultKind::Crash => self.stop(device, 100, 5_000),
@@ -264,7 +334,9 @@ impl World {
                 self.net.clogged.insert((device, other), until);
             }
             FaultKind::Restore => {
-                let Some(image) = self.devices[device].backup.clone() else { return };
+                let Some(image) = self.devices[device].backup.clone() else {
+                    return;
+                };
                 self.stop(device, 1_000, 60_000);
                 let d = &mut self.devices[device];
                 let kept: BTreeSet<EntryHash> = image.entries().map(|e| e.hash()).collect();
@@ -290,7 +362,9 @@ impl World {
             (0..count).map(|d| (d, self.rng.chance(500_000))).collect();
         for a in 0..count {
             for b in 0..count {
-                if a == b || side.get(&a) == side.get(&b) || (one_way && side.get(&a) == Some(&true))
+                if a == b
+                    || side.get(&a) == side.get(&b)
+                    || (one_way && side.get(&a) == Some(&true))
                 {
                     continue;
                 }
@@ -309,14 +383,23 @@ impl World {
     /// its bytes away.
     pub(crate) fn propagate_vanish(&mut self, device: usize, batch: &Batch) {
         for entry in &batch.entries {
-            let Some(Payload::Presence(p)) = entry.payload() else { continue };
+            let Some(Payload::Presence(p)) = entry.payload() else {
+                continue;
+            };
             if p.state != SessionState::Ended(EndReason::Other) {
                 continue;
             }
-            let Some(machine) = &self.devices[device].machine else { continue };
-            let nodes = machine.session(&p.session).into_iter().flat_map(|r| r.nodes());
-            let ids: Vec<ChunkId> =
-                nodes.filter_map(|n| n.version.manifest).map(|m| m.id).collect();
+            let Some(machine) = &self.devices[device].machine else {
+                continue;
+            };
+            let nodes = machine
+                .session(&p.session)
+                .into_iter()
+                .flat_map(|r| r.nodes());
+            let ids: Vec<ChunkId> = nodes
+                .filter_map(|n| n.version.manifest)
+                .map(|m| m.id)
+                .collect();
             self.devices[device].disk.lose_chunks(&ids);
         }
     }
@@ -325,7 +408,12 @@ impl World {
 fn manifest_of(session: SessionId, tail: Vec<ChunkRef>, pages: Vec<ChunkId>) -> Manifest {
     let paged = (pages.len() * limits::LIST_REFS_MAX) as u64 * 24;
     let len = paged + tail.iter().map(|r| u64::from(r.len)).sum::<u64>();
-    let segment = Segment { origin: 0, len, pages, tail };
+    let segment = Segment {
+        origin: 0,
+        len,
+        pages,
+        tail,
+    };
     Manifest {
         version: MANIFEST_VERSION,
         session,
@@ -336,7 +424,10 @@ fn manifest_of(session: SessionId, tail: Vec<ChunkRef>, pages: Vec<ChunkId>) -> 
             claude_dir: "/home/ann/.claude".into(),
             slug: "-home-ann-thing".into(),
         }],
-        project: ProjectIdentity { name: "thing".into(), ..ProjectIdentity::default() },
+        project: ProjectIdentity {
+            name: "thing".into(),
+            ..ProjectIdentity::default()
+        },
         files: vec![FileEntry {
             slot: Slot::Main,
             segments: vec![segment],

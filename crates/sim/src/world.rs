@@ -18,7 +18,7 @@ use ccpeer_core::time::{Instant, Timestamp};
 use ed25519_dalek::SigningKey;
 
 use crate::check::TrustModel;
-use crate::disk::{Disk, Image};
+use crate::disk::{Disk, Image, Memo};
 use crate::driver::{After, Job};
 use crate::mutants::Mutant;
 use crate::network::{Network, Packet};
@@ -125,6 +125,10 @@ pub(crate) struct World {
     /// Who ever held which root whole and durably.
     pub(crate) whole_once: BTreeSet<(usize, ChunkId)>,
     pub(crate) sessions: Vec<SessionId>,
+    /// Roots that are snapshots and not manifests.
+    pub(crate) snapshots: BTreeSet<ChunkId>,
+    pub(crate) memo: Memo,
+    pub(crate) user_acts: u64,
 }
 
 #[derive(Debug, Default)]
@@ -171,15 +175,45 @@ pub(crate) struct LinkEnd {
 
 pub(crate) enum Happening {
     /// A disk has synced.
-    Synced { device: usize, life: u32 },
-    Tick { device: usize, life: u32, tick: u64 },
+    Synced {
+        device: usize,
+        life: u32,
+    },
+    Tick {
+        device: usize,
+        life: u32,
+        tick: u64,
+    },
     /// A piece of work that was done beside the driver.
-    Job { device: usize, life: u32, job: Box<Job> },
-    Deliver { from: usize, to: usize, link: u64, number: u64, packet: Packet },
-    LinkUp { device: usize, peer: usize, link: u64 },
-    LinkDown { device: usize, peer: usize, link: u64 },
-    Start { device: usize },
-    Close { ends: (usize, usize), link: u64 },
+    Job {
+        device: usize,
+        life: u32,
+        job: Box<Job>,
+    },
+    Deliver {
+        from: usize,
+        to: usize,
+        link: u64,
+        number: u64,
+        packet: Packet,
+    },
+    LinkUp {
+        device: usize,
+        peer: usize,
+        link: u64,
+    },
+    LinkDown {
+        device: usize,
+        peer: usize,
+        link: u64,
+    },
+    Start {
+        device: usize,
+    },
+    Close {
+        ends: (usize, usize),
+        link: u64,
+    },
     Dial,
     User,
     Fault,
@@ -220,7 +254,9 @@ impl World {
                 restated: 0,
             });
         }
-        let sessions = (0..options.sessions).map(|_| SessionId(rng.bytes())).collect();
+        let sessions = (0..options.sessions)
+            .map(|_| SessionId(rng.bytes()))
+            .collect();
         Self {
             by_id: devices.iter().enumerate().map(|(n, d)| (d.id, n)).collect(),
             options,
@@ -232,13 +268,20 @@ impl World {
             devices,
             net: Network::default(),
             chaos: true,
-            trace: Trace::new(if how.whole_trace { usize::MAX } else { LINES_MAX }),
+            trace: Trace::new(if how.whole_trace {
+                usize::MAX
+            } else {
+                LINES_MAX
+            }),
             failure: None,
             counts: Counts::default(),
             genuine: HashMap::new(),
             durable_once: BTreeSet::new(),
             whole_once: BTreeSet::new(),
             sessions,
+            snapshots: BTreeSet::new(),
+            memo: Memo::default(),
+            user_acts: 0,
         }
     }
 
@@ -257,7 +300,9 @@ impl World {
         let start = self.now;
         while self.failure.is_none() {
             self.run_until(self.now + 5_000);
-            let Some(why) = self.disagreement() else { break };
+            let Some(why) = self.disagreement() else {
+                break;
+            };
             if self.now - start > HEAL_MS_MAX {
                 self.fail("L1", why);
             }
@@ -270,7 +315,9 @@ impl World {
 
     fn run_until(&mut self, end: u64) {
         while self.failure.is_none() {
-            let Some(entry) = self.queue.first_entry().filter(|e| e.key().0 <= end) else { break };
+            let Some(entry) = self.queue.first_entry().filter(|e| e.key().0 <= end) else {
+                break;
+            };
             let ((at, _), happening) = entry.remove_entry();
             self.now = at;
             self.happen(happening);
@@ -298,7 +345,13 @@ impl World {
                     self.give(device, *job);
                 }
             }
-            Happening::Deliver { from, to, link, number, packet } => {
+            Happening::Deliver {
+                from,
+                to,
+                link,
+                number,
+                packet,
+            } => {
                 let arrives = self.net.deliver(from, to, link, number);
                 self.arrive(from, to, arrives, packet);
             }
@@ -319,7 +372,8 @@ impl World {
                 let pause = self.rng.between(500, 3_000);
                 self.after(pause, Happening::Dial);
             }
-            Happening::User if self.chaos => {
+            Happening::User if self.chaos && self.user_acts < self.options.user_acts_max => {
+                self.user_acts += 1;
                 self.user();
                 let (low, high) = self.options.user_pause_ms;
                 let pause = self.rng.between(low, high);
@@ -357,7 +411,12 @@ impl World {
     pub(crate) fn fail(&mut self, invariant: &'static str, detail: String) {
         if self.failure.is_none() {
             let step = self.trace.steps;
-            self.failure = Some(Failure { invariant, step, at: self.now, detail });
+            self.failure = Some(Failure {
+                invariant,
+                step,
+                at: self.now,
+                detail,
+            });
         }
     }
 
@@ -374,7 +433,8 @@ impl World {
     /// How long until the device's clock shows `at`.
     pub(crate) fn until(&self, device: usize, at: Instant) -> u64 {
         let left = at.since_ms(self.clock(device));
-        (left.saturating_mul(1000) / self.devices[device].rate.max(1)).saturating_add(u64::from(left > 0))
+        (left.saturating_mul(1000) / self.devices[device].rate.max(1))
+            .saturating_add(u64::from(left > 0))
     }
 
     /// The device's wall clock.
@@ -395,9 +455,9 @@ impl World {
         self.chaos = false;
         self.net.blocked.clear();
         self.net.clogged.clear();
-        let pairs: Vec<_> = self.net.links.keys().copied().collect();
-        for ends in pairs {
-            // A link that was silenced by a partition is found dead.
+        // A link that a partition silenced is found dead. The others stay: what
+        // was lost on them must be made good without a new beginning.
+        for ends in self.net.silenced() {
             self.close(ends, 1_000);
         }
         for device in 0..self.devices.len() {

@@ -32,6 +32,8 @@ pub(crate) struct Fetch {
     /// Our own disk refused a chunk; nothing is asked for until then.
     paused_until: Option<Instant>,
     random: u64,
+    #[cfg(feature = "mutants")]
+    pub(crate) planted: Option<crate::mutant::Mutant>,
 }
 
 /// How far a manifest has come.
@@ -115,6 +117,8 @@ impl Fetch {
             checking: 0,
             paused_until: None,
             random: seed,
+            #[cfg(feature = "mutants")]
+            planted: None,
         }
     }
 
@@ -279,6 +283,10 @@ impl Fetch {
 
     /// A peer is gone: what it was asked for is asked of others.
     pub(crate) fn peer_down(&mut self, device: &DeviceId) {
+        #[cfg(feature = "mutants")]
+        if self.planted == Some(crate::mutant::Mutant::LinkLossIgnored) {
+            return;
+        }
         for id in self.in_flight.remove(device).unwrap_or_default() {
             self.set_stage(&id, ChunkStage::Idle);
         }
@@ -523,6 +531,10 @@ impl Fetch {
     }
 
     fn release(&mut self, now: Instant) {
+        #[cfg(feature = "mutants")]
+        if self.planted == Some(crate::mutant::Mutant::NeverAskedAgain) {
+            return;
+        }
         while let Some((at, id)) = self.waiting.first().copied() {
             if at > now {
                 break;

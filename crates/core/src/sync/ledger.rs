@@ -198,6 +198,10 @@ impl Ledger {
                 if own {
                     self.said.trust.insert(*change);
                 }
+                #[cfg(feature = "mutants")]
+                if self.planted == Some(crate::mutant::Mutant::RevocationForgotten) {
+                    changes.trust |= self.trust.forget_revocation(author, change);
+                }
                 changes.trust |= self.trust.apply(author, change);
             }
             Payload::Version(version) => {
@@ -209,6 +213,8 @@ impl Ledger {
                     at: body.at,
                     version: version.clone(),
                 };
+                #[cfg(feature = "mutants")]
+                let node = self.settle_fork(node);
                 for root in node.roots() {
                     self.by_root.entry(root.id).or_default().push(node.id);
                 }
@@ -235,6 +241,19 @@ impl Ledger {
                     .add_mark(order, mark);
             }
         }
+    }
+
+    /// A planted bug: the newcomer is taken to have grown from every head.
+    #[cfg(feature = "mutants")]
+    fn settle_fork(&self, mut node: VersionNode) -> VersionNode {
+        if self.planted == Some(crate::mutant::Mutant::ForkSettled)
+            && let Some(record) = self.sessions.get(&node.version.session)
+        {
+            node.version
+                .parents
+                .extend(record.heads().iter().map(|n| n.id));
+        }
+        node
     }
 
     /// Goes on in a fresh epoch.

@@ -308,6 +308,7 @@ impl Machine {
     #[cfg(feature = "mutants")]
     pub fn plant(&mut self, mutant: crate::mutant::Mutant) {
         self.ledger.planted = Some(mutant);
+        self.fetch.planted = Some(mutant);
     }
 
     /// How much is kept because of peers.

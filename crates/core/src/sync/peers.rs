@@ -30,7 +30,7 @@ pub(crate) struct Peer {
     pub(crate) behind: u64,
     pub(crate) faults: u32,
     #[cfg(feature = "mutants")]
-    pub(crate) never_again: bool,
+    pub(crate) planted: Option<crate::mutant::Mutant>,
 }
 
 /// Entries on their way.
@@ -68,6 +68,10 @@ impl Peer {
                     upto: sent.upto,
                     at: now,
                 };
+                return true;
+            }
+            #[cfg(feature = "mutants")]
+            if self.planted == Some(crate::mutant::Mutant::NeverSentAgain) {
                 return true;
             }
             // Neither arrived nor under way any more: it is offered again.
@@ -121,7 +125,7 @@ impl Peer {
             return Instant(0);
         };
         #[cfg(feature = "mutants")]
-        if self.never_again && !self.have_wanted {
+        if self.planted == Some(crate::mutant::Mutant::NoPeriodicHave) && !self.have_wanted {
             return Instant(u64::MAX);
         }
         sent.after_ms(if self.have_wanted {

@@ -29,8 +29,7 @@ impl Machine {
             self.peers.insert(device, Peer::default());
             #[cfg(feature = "mutants")]
             if let Some(peer) = self.peers.get_mut(&device) {
-                peer.never_again =
-                    self.ledger.planted == Some(crate::mutant::Mutant::NoPeriodicHave);
+                peer.planted = self.ledger.planted;
             }
             self.fetch.peer_up();
         }
@@ -226,6 +225,12 @@ impl Machine {
     /// Sends a peer what it lacks of a log and may have.
     fn offer(&mut self, to: DeviceId, log: LogId, now: Instant, out: &mut Vec<Effect>) {
         if !self.ledger.entitled(&to, &log.device) {
+            return;
+        }
+        #[cfg(feature = "mutants")]
+        if self.ledger.planted == Some(crate::mutant::Mutant::NoPassingOn)
+            && log.device != self.me()
+        {
             return;
         }
         let upto = self.ledger.tip(&log).seq;
