@@ -7,6 +7,7 @@
 //! Messages carry positions, never content.
 #![warn(missing_docs)]
 
+mod bounded;
 pub mod claude;
 pub mod project;
 pub mod remote_path;

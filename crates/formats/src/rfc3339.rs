@@ -13,9 +13,15 @@ const LAST_MS: u64 = 253_402_300_799_999;
 pub fn to_ms(text: &str) -> Option<u64> {
     let digits = |from: usize, to: usize| -> Option<u64> {
         let part = text.get(from..to)?;
-        part.bytes().all(|c| c.is_ascii_digit()).then(|| part.parse().ok())?
+        part.bytes()
+            .all(|c| c.is_ascii_digit())
+            .then(|| part.parse().ok())?
     };
-    let is = |at: usize, any: &str| text.as_bytes().get(at).is_some_and(|c| any.contains(char::from(*c)));
+    let is = |at: usize, any: &str| {
+        text.as_bytes()
+            .get(at)
+            .is_some_and(|c| any.contains(char::from(*c)))
+    };
     let shape = is(4, "-") && is(7, "-") && is(10, "Tt ") && is(13, ":") && is(16, ":");
     let (year, month, day) = (digits(0, 4)?, digits(5, 7)?, digits(8, 10)?);
     let (hour, minute, second) = (digits(11, 13)?, digits(14, 16)?, digits(17, 19)?);
@@ -38,7 +44,9 @@ pub fn to_ms(text: &str) -> Option<u64> {
         }
     };
     let time_ms = ((hour * 60 + minute) * 60 + second) * 1000 + fraction_ms;
-    let ms = days_before(year, month, day)?.checked_mul(DAY_MS)?.checked_add(time_ms)?;
+    let ms = days_before(year, month, day)?
+        .checked_mul(DAY_MS)?
+        .checked_add(time_ms)?;
     ms.checked_add_signed(-offset_ms(zone)?)
 }
 

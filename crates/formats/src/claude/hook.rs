@@ -10,6 +10,7 @@ use ccpeer_core::presence::EndReason;
 use ccpeer_core::{limits, text};
 
 use super::json::{self, Raw};
+use crate::bounded;
 
 /// What the hook client takes from its environment, because a payload may be
 /// cut off or lack it.
@@ -92,11 +93,31 @@ pub enum StartSource {
 
 /// Events that exist beside those of [`HookKind`].
 const OTHER_EVENTS: [&str; 26] = [
-    "PreToolUse", "PostToolUse", "PostToolUseFailure", "PostToolBatch", "UserPromptExpansion",
-    "StopFailure", "SubagentStart", "PostCompact", "PreModelSwitch", "PostModelSwitch",
-    "PermissionRequest", "PermissionDenied", "Setup", "TeammateIdle", "TaskCreated",
-    "TaskCompleted", "ConfigChange", "WorktreeRemove", "InstructionsLoaded", "CwdChanged",
-    "FileChanged", "DirectoryAdded", "MessageDisplay", "WorktreeCreate", "Elicitation",
+    "PreToolUse",
+    "PostToolUse",
+    "PostToolUseFailure",
+    "PostToolBatch",
+    "UserPromptExpansion",
+    "StopFailure",
+    "SubagentStart",
+    "PostCompact",
+    "PreModelSwitch",
+    "PostModelSwitch",
+    "PermissionRequest",
+    "PermissionDenied",
+    "Setup",
+    "TeammateIdle",
+    "TaskCreated",
+    "TaskCompleted",
+    "ConfigChange",
+    "WorktreeRemove",
+    "InstructionsLoaded",
+    "CwdChanged",
+    "FileChanged",
+    "DirectoryAdded",
+    "MessageDisplay",
+    "WorktreeCreate",
+    "Elicitation",
     "ElicitationResult",
 ];
 
@@ -113,11 +134,26 @@ pub fn parse(event_arg: &str, bytes: &[u8], env: &HookEnv) -> Option<HookEvent> 
     let (found, whole) = json::pick_front(
         &json,
         &[
-            "session_id", "hook_event_name", "cwd", "transcript_path", "source",
-            "last_assistant_message", "background_tasks", "reason",
+            "session_id",
+            "hook_event_name",
+            "cwd",
+            "transcript_path",
+            "source",
+            "last_assistant_message",
+            "background_tasks",
+            "reason",
         ],
     );
-    let [session, event, cwd, transcript_path, source, message, background, reason] = found;
+    let [
+        session,
+        event,
+        cwd,
+        transcript_path,
+        source,
+        message,
+        background,
+        reason,
+    ] = found;
     let own = json::text(session).and_then(|id| id.parse().ok());
     if !whole && session.is_none() {
         return None;
@@ -129,11 +165,18 @@ pub fn parse(event_arg: &str, bytes: &[u8], env: &HookEnv) -> Option<HookEvent> 
         _ => return None,
     };
     let kind = match kind {
-        "SessionStart" => HookKind::SessionStart { source: start_source(source) },
+        "SessionStart" => HookKind::SessionStart {
+            source: start_source(source),
+        },
         "UserPromptSubmit" => HookKind::Prompt,
         "Stop" => HookKind::Stop {
             last_assistant_message: json::text(message)
-                .map(|m| text::strip(front_of(&m, limits::HOOK_TEXT_BYTES_MAX), text::Lines::Keep))
+                .map(|m| {
+                    text::strip(
+                        bounded::front(&m, limits::HOOK_TEXT_BYTES_MAX),
+                        text::Lines::Keep,
+                    )
+                })
                 .filter(|m| !m.trim().is_empty()),
             background: json::objects(background, &["status"])
                 .into_iter()
@@ -143,10 +186,13 @@ pub fn parse(event_arg: &str, bytes: &[u8], env: &HookEnv) -> Option<HookEvent> 
         "SubagentStop" => HookKind::SubagentStop,
         "PreCompact" => HookKind::PreCompact,
         "Notification" => HookKind::Notification,
-        "SessionEnd" => HookKind::End { reason: end_reason(reason) },
+        "SessionEnd" => HookKind::End {
+            reason: end_reason(reason),
+        },
         _ => HookKind::Other,
     };
-    let path = |raw| json::short_text(raw, limits::FOREIGN_PATH_BYTES_MAX).filter(|p| !p.is_empty());
+    let path =
+        |raw| json::short_text(raw, limits::FOREIGN_PATH_BYTES_MAX).filter(|p| !p.is_empty());
     Some(HookEvent {
         session: own.or_else(|| env.session.as_deref()?.parse().ok())?,
         kind,
@@ -164,11 +210,22 @@ pub fn parse(event_arg: &str, bytes: &[u8], env: &HookEnv) -> Option<HookEvent> 
 /// `session-start` are fine on a command line.
 fn canonical(name: &str) -> Option<&'static str> {
     const OURS: [&str; 7] = [
-        "SessionStart", "UserPromptSubmit", "Stop", "SubagentStop", "PreCompact", "Notification",
+        "SessionStart",
+        "UserPromptSubmit",
+        "Stop",
+        "SubagentStop",
+        "PreCompact",
+        "Notification",
         "SessionEnd",
     ];
-    let plain: String = name.chars().filter(|c| c.is_ascii_alphanumeric()).take(64).collect();
-    OURS.into_iter().chain(OTHER_EVENTS).find(|known| known.eq_ignore_ascii_case(&plain))
+    let plain: String = name
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric())
+        .take(64)
+        .collect();
+    OURS.into_iter()
+        .chain(OTHER_EVENTS)
+        .find(|known| known.eq_ignore_ascii_case(&plain))
 }
 
 fn start_source(raw: Raw<'_>) -> StartSource {
@@ -193,12 +250,10 @@ fn end_reason(raw: Raw<'_>) -> EndReason {
 }
 
 fn is_running(status: Raw<'_>) -> bool {
-    !matches!(json::text(status).as_deref(), Some("completed" | "failed" | "killed" | "stopped"))
-}
-
-/// The first bytes of a text, never a part of a character.
-fn front_of(text: &str, bytes_max: usize) -> &str {
-    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or(text)
+    !matches!(
+        json::text(status).as_deref(),
+        Some("completed" | "failed" | "killed" | "stopped")
+    )
 }
 
 #[cfg(test)]
@@ -219,20 +274,39 @@ mod tests {
 
     #[test]
     fn every_event_that_we_act_on() {
-        let check = |event: &str, more: &str, want: HookKind| assert_eq!(kind(event, more), Some(want));
+        let check =
+            |event: &str, more: &str, want: HookKind| assert_eq!(kind(event, more), Some(want));
         check(
             "SessionStart",
             r#","source":"resume","model":"m""#,
-            HookKind::SessionStart { source: StartSource::Resume },
+            HookKind::SessionStart {
+                source: StartSource::Resume,
+            },
         );
-        check("SessionStart", "", HookKind::SessionStart { source: StartSource::Other });
+        check(
+            "SessionStart",
+            "",
+            HookKind::SessionStart {
+                source: StartSource::Other,
+            },
+        );
         check("UserPromptSubmit", r#","prompt":"x""#, HookKind::Prompt);
         check(
             "Stop",
             r#","stop_hook_active":false,"last_assistant_message":"All \u001b[1mdone\u001b[0m.\nYes","background_tasks":[{"id":"a","status":"running"},{"id":"b","status":"completed"},{"id":"c"}]"#,
-            HookKind::Stop { last_assistant_message: Some("All done.\nYes".into()), background: 2 },
+            HookKind::Stop {
+                last_assistant_message: Some("All done.\nYes".into()),
+                background: 2,
+            },
         );
-        check("Stop", "", HookKind::Stop { last_assistant_message: None, background: 0 });
+        check(
+            "Stop",
+            "",
+            HookKind::Stop {
+                last_assistant_message: None,
+                background: 0,
+            },
+        );
         check("SubagentStop", "", HookKind::SubagentStop);
         check("PreCompact", r#","trigger":"auto""#, HookKind::PreCompact);
         check("Notification", r#","message":"x""#, HookKind::Notification);
@@ -245,7 +319,11 @@ mod tests {
             ("other", EndReason::Other),
             ("something new", EndReason::Other),
         ] {
-            check("SessionEnd", &format!(r#","reason":"{word}""#), HookKind::End { reason });
+            check(
+                "SessionEnd",
+                &format!(r#","reason":"{word}""#),
+                HookKind::End { reason },
+            );
         }
         assert_eq!(kind("Frobnicate", ""), None);
     }
@@ -272,7 +350,10 @@ mod tests {
         };
         let event = parse("Stop", br#"{"cwd":"/x"}"#, &env).unwrap();
         assert_eq!(event.session.to_string(), ID);
-        assert_eq!((event.pid, event.project_dir.as_deref()), (Some(7), Some("/home/ann/p")));
+        assert_eq!(
+            (event.pid, event.project_dir.as_deref()),
+            (Some(7), Some("/home/ann/p"))
+        );
         assert_eq!(event.cwd.as_deref(), Some("/x"));
         assert!(parse("Stop", b"{}", &HookEnv::default()).is_none());
         assert!(parse("Stop", br#"{"session_id":"../../x"}"#, &HookEnv::default()).is_none());
@@ -291,10 +372,22 @@ mod tests {
         torn.truncate(torn.len() - 3);
         assert!(parse("Stop", &torn, &HookEnv::default()).is_some());
 
-        let env = HookEnv { session: Some(ID.into()), ..HookEnv::default() };
+        let env = HookEnv {
+            session: Some(ID.into()),
+            ..HookEnv::default()
+        };
         let deep = "[".repeat(200_000);
         let deep_inside = format!("{{\"x\":{deep}");
-        for bad in [&b""[..], b"x", b"\xff\xfe", b"[]", b"null", b"{", deep.as_bytes(), deep_inside.as_bytes()] {
+        for bad in [
+            &b""[..],
+            b"x",
+            b"\xff\xfe",
+            b"[]",
+            b"null",
+            b"{",
+            deep.as_bytes(),
+            deep_inside.as_bytes(),
+        ] {
             assert!(parse("Stop", bad, &env).is_none());
         }
         let deep_after = payload("Stop", &format!(",\"x\":{deep}"));

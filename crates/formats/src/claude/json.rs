@@ -33,7 +33,10 @@ pub(crate) fn pick_front<'a, const N: usize>(
 ) -> ([Raw<'a>; N], bool) {
     let mut found = [None; N];
     let mut json = serde_json::Deserializer::from_str(json);
-    let object = Object { names, found: &mut found };
+    let object = Object {
+        names,
+        found: &mut found,
+    };
     let whole = object.deserialize(&mut json).is_ok() && json.end().is_ok();
     (found, whole)
 }
@@ -65,7 +68,9 @@ pub(crate) fn text(raw: Raw<'_>) -> Option<Cow<'_, str>> {
 
 /// The value as text if it is not longer than this many bytes.
 pub(crate) fn short_text(raw: Raw<'_>, bytes_max: usize) -> Option<String> {
-    text(raw).filter(|t| t.len() <= bytes_max).map(Cow::into_owned)
+    text(raw)
+        .filter(|t| t.len() <= bytes_max)
+        .map(Cow::into_owned)
 }
 
 /// Whether the value is `true`.
@@ -86,7 +91,9 @@ pub(crate) fn objects<'a, const N: usize>(
     names: &'static [&'static str; N],
 ) -> Vec<[Raw<'a>; N]> {
     raw.and_then(|r| {
-        Objects { names }.deserialize(&mut serde_json::Deserializer::from_str(r.get())).ok()
+        Objects { names }
+            .deserialize(&mut serde_json::Deserializer::from_str(r.get()))
+            .ok()
     })
     .unwrap_or_default()
 }
@@ -174,7 +181,10 @@ impl<'a, const N: usize> Visitor<'a> for Objects<N> {
         let mut out = Vec::new();
         loop {
             let mut found = [None; N];
-            let item = Object { names: self.names, found: &mut found };
+            let item = Object {
+                names: self.names,
+                found: &mut found,
+            };
             if list.next_element_seed(Any(item))?.is_none() {
                 return Ok(out);
             }
@@ -263,9 +273,11 @@ mod tests {
 
     #[test]
     fn last_of_doubled_keys_wins_and_odd_values_stay_alone() {
-        let [a, b, c] =
-            pick(r#" {"a":1,"b":"\ud800x","a":"two","\u0063":[1,{}],"d":1e999} "#, &["a", "b", "c"])
-                .unwrap();
+        let [a, b, c] = pick(
+            r#" {"a":1,"b":"\ud800x","a":"two","\u0063":[1,{}],"d":1e999} "#,
+            &["a", "b", "c"],
+        )
+        .unwrap();
         assert_eq!(text(a).as_deref(), Some("two"));
         assert!(text(b).unwrap().ends_with('x'));
         assert_eq!(objects(c, &["x"]).len(), 2);
@@ -273,7 +285,16 @@ mod tests {
 
     #[test]
     fn what_is_no_object_gives_nothing() {
-        for bad in ["", "[]", "1", "{", r#"{"a":1}x"#, r#"{"a":1,}"#, "\"a\"", "{\"a\":\"\0\"}"] {
+        for bad in [
+            "",
+            "[]",
+            "1",
+            "{",
+            r#"{"a":1}x"#,
+            r#"{"a":1,}"#,
+            "\"a\"",
+            "{\"a\":\"\0\"}",
+        ] {
             assert!(pick(bad, &["a"]).is_none(), "{bad}");
         }
         let deep = "[".repeat(200_000);
@@ -284,16 +305,29 @@ mod tests {
 
     #[test]
     fn objects_of_a_list() {
-        let [list] = pick(r#"{"l":[{"a":1},"x",[[2]],null,-1,1.5,true,{"a":{}}]}"#, &["l"]).unwrap();
-        let found: Vec<_> = objects(list, &["a"]).iter().map(|[a]| a.map(RawValue::get)).collect();
+        let [list] = pick(
+            r#"{"l":[{"a":1},"x",[[2]],null,-1,1.5,true,{"a":{}}]}"#,
+            &["l"],
+        )
+        .unwrap();
+        let found: Vec<_> = objects(list, &["a"])
+            .iter()
+            .map(|[a]| a.map(RawValue::get))
+            .collect();
         assert_eq!(found.len(), 8);
-        assert_eq!((found[0], found[1], found[7]), (Some("1"), None, Some("{}")));
+        assert_eq!(
+            (found[0], found[1], found[7]),
+            (Some("1"), None, Some("{}"))
+        );
         assert!(objects(None, &["a"]).is_empty());
     }
 
     #[test]
     fn the_front_of_a_cut_object_is_read() {
         let ([a, b], whole) = pick_front(r#"{"a":"x","b":"tor"#, &["a", "b"]);
-        assert_eq!((text(a).as_deref(), b.is_none(), whole), (Some("x"), true, false));
+        assert_eq!(
+            (text(a).as_deref(), b.is_none(), whole),
+            (Some("x"), true, false)
+        );
     }
 }

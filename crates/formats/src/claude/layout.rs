@@ -89,13 +89,29 @@ pub fn sources(session: &SessionId, slug: &str) -> Vec<Source> {
         only,
     };
     vec![
-        at(Place::Transcript, &["projects", slug], Only::Name(format!("{id}.jsonl"))),
+        at(
+            Place::Transcript,
+            &["projects", slug],
+            Only::Name(format!("{id}.jsonl")),
+        ),
         at(Place::Side, &["projects", slug, &id], Only::All),
-        at(Place::Subagents, &["projects", slug, &id, "subagents"], Only::All),
-        at(Place::ToolResults, &["projects", slug, &id, "tool-results"], Only::All),
+        at(
+            Place::Subagents,
+            &["projects", slug, &id, "subagents"],
+            Only::All,
+        ),
+        at(
+            Place::ToolResults,
+            &["projects", slug, &id, "tool-results"],
+            Only::All,
+        ),
         at(Place::FileHistory, &["file-history", &id], Only::All),
         at(Place::Tasks, &["tasks", &id], Only::All),
-        at(Place::Todos, &["todos"], Only::Prefix(format!("{id}-agent-"))),
+        at(
+            Place::Todos,
+            &["todos"],
+            Only::Prefix(format!("{id}-agent-")),
+        ),
     ]
 }
 
@@ -163,7 +179,13 @@ pub fn path_of(slot: &Slot, session: &SessionId, slug: &str) -> Option<Vec<Strin
         }
         Slot::ToolResult(name) => {
             let file = format!("{}.txt", safe(name)?);
-            vec!["projects".into(), slug.into(), id, "tool-results".into(), file]
+            vec![
+                "projects".into(),
+                slug.into(),
+                id,
+                "tool-results".into(),
+                file,
+            ]
         }
         Slot::Task(number) => vec!["tasks".into(), id, format!("{number}.json")],
         Slot::TaskHighWater => vec!["tasks".into(), id, ".highwatermark".into()],
@@ -190,7 +212,9 @@ pub fn session_in(file_name: &str) -> Option<SessionId> {
 /// Whether a text is one component of a path on every system, and no step
 /// upwards.
 fn is_component(name: &str) -> bool {
-    let odd = |c: char| c.is_control() || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|');
+    let odd = |c: char| {
+        c.is_control() || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|')
+    };
     (1..=255).contains(&name.len())
         && !name.contains(odd)
         && !name.starts_with('.')
@@ -209,7 +233,10 @@ fn history(file_name: &str) -> Option<Slot> {
     let version = number(version).filter(|v| *v <= HISTORY_VERSION_MAX)?;
     let digits = hash.len() == 16 && hash.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
     let value = digits.then(|| u64::from_str_radix(hash, 16).ok())??;
-    Some(Slot::FileHistory { path_hash: value.to_be_bytes(), version })
+    Some(Slot::FileHistory {
+        path_hash: value.to_be_bytes(),
+        version,
+    })
 }
 
 fn stem(file_name: &str, extension: &str) -> Option<SlotName> {
@@ -226,11 +253,18 @@ fn is_ignored(place: Place, name: &str) -> bool {
     // The title's record in the transcript wins over its side file, and the head
     // is a cache of the transcript.
     let known = place == Place::Side
-        && matches!(name, "subagents" | "tool-results" | "custom-title.json" | "resume-head.jsonl");
+        && matches!(
+            name,
+            "subagents" | "tool-results" | "custom-title.json" | "resume-head.jsonl"
+        );
     let passing = name.starts_with('.')
         || name.ends_with('~')
-        || [".lock", ".tmp", ".bak"].iter().any(|end| name.ends_with(end))
-        || [".tmp.", ".superseded-", ".conflict"].iter().any(|part| name.contains(part));
+        || [".lock", ".tmp", ".bak"]
+            .iter()
+            .any(|end| name.ends_with(end))
+        || [".tmp.", ".superseded-", ".conflict"]
+            .iter()
+            .any(|part| name.contains(part));
     known || passing
 }
 

@@ -60,17 +60,43 @@ pub fn pid_in(file_name: &str) -> Option<u32> {
 #[must_use]
 pub fn parse(bytes: &[u8]) -> Option<LiveSession> {
     let json = json::decoded(bytes);
-    let [pid, start, session, cwd, status, name, version, kind, entrypoint, started, updated] =
-        json::pick(
-            &json,
-            &[
-                "pid", "procStart", "sessionId", "cwd", "status", "name", "version", "kind",
-                "entrypoint", "startedAt", "updatedAt",
-            ],
-        )?;
-    let word = |raw| json::text(raw).map(|t| text::one_line(&t, 64)).filter(|t| !t.is_empty());
+    let [
+        pid,
+        start,
+        session,
+        cwd,
+        status,
+        name,
+        version,
+        kind,
+        entrypoint,
+        started,
+        updated,
+    ] = json::pick(
+        &json,
+        &[
+            "pid",
+            "procStart",
+            "sessionId",
+            "cwd",
+            "status",
+            "name",
+            "version",
+            "kind",
+            "entrypoint",
+            "startedAt",
+            "updatedAt",
+        ],
+    )?;
+    let word = |raw| {
+        json::text(raw)
+            .map(|t| text::one_line(&t, 64))
+            .filter(|t| !t.is_empty())
+    };
     Some(LiveSession {
-        pid: json::number(pid).and_then(|p| u32::try_from(p).ok()).filter(|p| *p > 0)?,
+        pid: json::number(pid)
+            .and_then(|p| u32::try_from(p).ok())
+            .filter(|p| *p > 0)?,
         // A number in one system's version, a date in another's.
         proc_start: word(start).or_else(|| json::number(start).map(|n| n.to_string())),
         session: json::text(session)?.parse().ok()?,
@@ -101,7 +127,10 @@ mod tests {
     fn a_real_file() {
         let live = parse(FILE.as_bytes()).unwrap();
         assert_eq!((live.pid, live.status), (27282, LiveStatus::Idle));
-        assert_eq!(live.session.to_string(), "aa21a64c-b7a7-41b7-a51f-ceeccfa4623b");
+        assert_eq!(
+            live.session.to_string(),
+            "aa21a64c-b7a7-41b7-a51f-ceeccfa4623b"
+        );
         assert_eq!(live.proc_start.as_deref(), Some("81402"));
         assert_eq!(live.name.as_deref(), Some("My lab session 测试"));
         assert_eq!(live.started_ms, Some(1_795_213_988_616));
@@ -112,7 +141,10 @@ mod tests {
     fn older_newer_and_hostile_files() {
         let least = r#"{"sessionId":"aa21a64c-b7a7-41b7-a51f-ceeccfa4623b","pid":7,"status":"thinking","procStart":99,"cwd":[1]}"#;
         let live = parse(least.as_bytes()).unwrap();
-        assert_eq!((live.status, live.cwd, live.proc_start.as_deref()), (LiveStatus::Unknown, None, Some("99")));
+        assert_eq!(
+            (live.status, live.cwd, live.proc_start.as_deref()),
+            (LiveStatus::Unknown, None, Some("99"))
+        );
         let deep = format!("{{\"pid\":{}", "[".repeat(200_000));
         for bad in [
             "",
@@ -125,7 +157,15 @@ mod tests {
         ] {
             assert!(parse(bad.as_bytes()).is_none());
         }
-        for bad in ["27282.key", "+1.json", "01.json", "0.json", "x.json", "4294967296.json", ".json"] {
+        for bad in [
+            "27282.key",
+            "+1.json",
+            "01.json",
+            "0.json",
+            "x.json",
+            "4294967296.json",
+            ".json",
+        ] {
             assert_eq!(pid_in(bad), None, "{bad}");
         }
     }

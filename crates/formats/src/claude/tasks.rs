@@ -45,13 +45,18 @@ pub fn parse_task(bytes: &[u8]) -> Option<Todo> {
 #[must_use]
 pub fn parse_todos(bytes: &[u8]) -> Vec<Todo> {
     let text = json::decoded(bytes);
-    serde_json::from_str(&text).map(|raw| Todo::list(Some(raw))).unwrap_or_default()
+    serde_json::from_str(&text)
+        .map(|raw| Todo::list(Some(raw)))
+        .unwrap_or_default()
 }
 
 /// Items that are not completed.
 #[must_use]
 pub fn open_count(todos: &[Todo]) -> u32 {
-    let open = todos.iter().filter(|t| t.status != TodoStatus::Completed).count();
+    let open = todos
+        .iter()
+        .filter(|t| t.status != TodoStatus::Completed)
+        .count();
     u32::try_from(open).unwrap_or(u32::MAX)
 }
 
@@ -97,11 +102,30 @@ mod tests {
     fn tasks_of_the_fixture() {
         let read = |n: &str| {
             let files: [(&str, &[u8]); 3] = [
-                ("1", include_bytes!("../../../../testdata/claude/full/claude/tasks/aa21a64c-b7a7-41b7-a51f-ceeccfa4623b/1.json")),
-                ("2", include_bytes!("../../../../testdata/claude/full/claude/tasks/aa21a64c-b7a7-41b7-a51f-ceeccfa4623b/2.json")),
-                ("3", include_bytes!("../../../../testdata/claude/full/claude/tasks/aa21a64c-b7a7-41b7-a51f-ceeccfa4623b/3.json")),
+                (
+                    "1",
+                    include_bytes!(
+                        "../../../../testdata/claude/full/claude/tasks/aa21a64c-b7a7-41b7-a51f-ceeccfa4623b/1.json"
+                    ),
+                ),
+                (
+                    "2",
+                    include_bytes!(
+                        "../../../../testdata/claude/full/claude/tasks/aa21a64c-b7a7-41b7-a51f-ceeccfa4623b/2.json"
+                    ),
+                ),
+                (
+                    "3",
+                    include_bytes!(
+                        "../../../../testdata/claude/full/claude/tasks/aa21a64c-b7a7-41b7-a51f-ceeccfa4623b/3.json"
+                    ),
+                ),
             ];
-            files.iter().find(|f| f.0 == n).and_then(|f| parse_task(f.1)).unwrap()
+            files
+                .iter()
+                .find(|f| f.0 == n)
+                .and_then(|f| parse_task(f.1))
+                .unwrap()
         };
         let todos = [read("1"), read("2"), read("3")];
         assert_eq!(todos[0].subject, "Write the parser");
@@ -115,7 +139,10 @@ mod tests {
             {"content":"b\u001b[31m\nc","status":"completed"},{"content":7},"x",
             {"content":"gone","status":"deleted"},{"content":"new","status":"paused"}]"#;
         let todos = parse_todos(list.as_bytes());
-        let subjects: Vec<_> = todos.iter().map(|t| (t.subject.as_str(), t.status)).collect();
+        let subjects: Vec<_> = todos
+            .iter()
+            .map(|t| (t.subject.as_str(), t.status))
+            .collect();
         assert_eq!(
             subjects,
             [

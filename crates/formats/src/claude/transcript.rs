@@ -20,6 +20,7 @@
 //! Source of the format: transcripts of Claude Code 2.1.54 to 2.1.329.
 
 mod chain;
+mod fields;
 mod prompt;
 mod record;
 mod state;
@@ -30,9 +31,7 @@ use ccpeer_core::codec::{self, DecodeError};
 use ccpeer_core::limits;
 use serde::{Deserialize, Serialize};
 
-pub use self::summary::{
-    CommandRun, Commit, EditedFile, PendingTool, Prompt, Summary, TurnState,
-};
+pub use self::summary::{CommandRun, Commit, EditedFile, PendingTool, Prompt, Summary, TurnState};
 
 use self::state::State;
 use super::json;
@@ -124,7 +123,11 @@ impl Digest {
             None => return Err(DecodeError::Malformed),
         }
         let saved: Saved = codec::decode(bytes, limits::DIGEST_BYTES_MAX)?;
-        Ok(Self { state: saved.state, offset: saved.offset, ..Self::default() })
+        Ok(Self {
+            state: saved.state,
+            offset: saved.offset,
+            ..Self::default()
+        })
     }
 
     /// Keeps the beginning of a line, but not without bound.
@@ -149,12 +152,7 @@ struct Saved {
 
 /// The first line and what comes after its line break.
 fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    // `contains` is quick where `position` goes byte by byte, and most of a
-    // transcript's bytes are in long lines.
-    const STEP: usize = 256;
-    let step = bytes.chunks(STEP).position(|chunk| chunk.contains(&b'\n'))?;
-    let start = step * STEP;
-    let at = start + bytes.get(start..)?.iter().position(|b| *b == b'\n')?;
+    let at = memchr::memchr(b'\n', bytes)?;
     Some((bytes.get(..at)?, bytes.get(at + 1..)?))
 }
 

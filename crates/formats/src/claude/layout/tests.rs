@@ -31,8 +31,14 @@ fn classify(path: &[&str]) -> Classified {
 #[test]
 fn files_of_a_real_session() {
     let check = |path: &str, want: Classified| {
-        let path = path.replace("SID", &session().to_string()).replace("SLUG", SLUG);
-        assert_eq!(classify(&path.split('/').collect::<Vec<_>>()), want, "{path}");
+        let path = path
+            .replace("SID", &session().to_string())
+            .replace("SLUG", SLUG);
+        assert_eq!(
+            classify(&path.split('/').collect::<Vec<_>>()),
+            want,
+            "{path}"
+        );
     };
     let hash = [0x81, 0xcc, 0xb9, 0x25, 0x5b, 0xbb, 0xc9, 0x24];
     check("projects/SLUG/SID.jsonl", Classified::Slot(Slot::Main));
@@ -53,18 +59,30 @@ fn files_of_a_real_session() {
         Classified::Slot(Slot::ToolResult(name("bxsdyuzsi"))),
     );
     check("tasks/SID/3.json", Classified::Slot(Slot::Task(3)));
-    check("tasks/SID/.highwatermark", Classified::Slot(Slot::TaskHighWater));
+    check(
+        "tasks/SID/.highwatermark",
+        Classified::Slot(Slot::TaskHighWater),
+    );
     check("tasks/SID/.lock", Classified::Ignored);
     check(
         "file-history/SID/81ccb9255bbbc924@v2",
-        Classified::Slot(Slot::FileHistory { path_hash: hash, version: 2 }),
+        Classified::Slot(Slot::FileHistory {
+            path_hash: hash,
+            version: 2,
+        }),
     );
     check(
         "todos/SID-agent-SID.json",
         Classified::Slot(Slot::Todo(name(&session().to_string()))),
     );
-    check("todos/19f5450b-6242-4b90-8427-eefda48f04aa-agent-x.json", Classified::Other);
-    check("plans/reactive-plotting-cray.md", Classified::Slot(Slot::Plan(name("reactive-plotting-cray"))));
+    check(
+        "todos/19f5450b-6242-4b90-8427-eefda48f04aa-agent-x.json",
+        Classified::Other,
+    );
+    check(
+        "plans/reactive-plotting-cray.md",
+        Classified::Slot(Slot::Plan(name("reactive-plotting-cray"))),
+    );
     check("plans/other.md", Classified::Other);
     check("projects/SLUG/SID/custom-title.json", Classified::Ignored);
     check("projects/SLUG/SID/resume-head.jsonl", Classified::Ignored);
@@ -92,7 +110,9 @@ fn names_that_are_nearly_right_are_not_taken() {
         "file-history/SID/+1ccb9255bbbc924@v2",
         "todos/SID-agent-.json",
     ] {
-        let path = path.replace("SID", &session().to_string()).replace("SLUG", SLUG);
+        let path = path
+            .replace("SID", &session().to_string())
+            .replace("SLUG", SLUG);
         let got = classify(&path.split('/').collect::<Vec<_>>());
         assert_eq!(got, Classified::Unknown, "{path}");
     }
@@ -100,7 +120,10 @@ fn names_that_are_nearly_right_are_not_taken() {
 
 #[test]
 fn sessions_by_their_file_name() {
-    assert_eq!(session_in("aa21a64c-b7a7-41b7-a51f-ceeccfa4623b.jsonl"), Some(session()));
+    assert_eq!(
+        session_in("aa21a64c-b7a7-41b7-a51f-ceeccfa4623b.jsonl"),
+        Some(session())
+    );
     for other in [
         "agent-a4b3b560934ad2f5e.jsonl",
         "aa21a64c-b7a7-41b7-a51f-ceeccfa4623b.conflict-B.jsonl",
@@ -117,7 +140,21 @@ fn sessions_by_their_file_name() {
 /// No slug, however it came about, leads out of `projects/`.
 #[test]
 fn k_a01_hostile_names_give_no_place() {
-    for slug in ["", ".", "..", "../x", "a/b", "a\\b", "C:", "a\0b", "a\nb", ".git", "x.", "x ", &"x".repeat(256)] {
+    for slug in [
+        "",
+        ".",
+        "..",
+        "../x",
+        "a/b",
+        "a\\b",
+        "C:",
+        "a\0b",
+        "a\nb",
+        ".git",
+        "x.",
+        "x ",
+        &"x".repeat(256),
+    ] {
         assert!(sources(&session(), slug).is_empty(), "{slug:?}");
         assert!(path_of(&Slot::Main, &session(), slug).is_none(), "{slug:?}");
     }
@@ -129,7 +166,10 @@ fn k_a01_hostile_names_give_no_place() {
         Slot::ToolResult(hostile.clone()),
         Slot::Todo(hostile.clone()),
         Slot::Plan(hostile),
-        Slot::FileHistory { path_hash: [0; 8], version: 10_000 },
+        Slot::FileHistory {
+            path_hash: [0; 8],
+            version: 10_000,
+        },
     ] {
         assert!(path_of(&slot, &session(), SLUG).is_none(), "{slot:?}");
     }

@@ -48,8 +48,13 @@ impl Chain {
         if self.nodes.len() >= limits::DIGEST_NODES_MAX {
             self.forget_half();
         }
-        let node = Node { id: hash(id), parent: parent.map_or(0, hash) };
-        let place = self.base.saturating_add(u32::try_from(self.nodes.len()).ok()?);
+        let node = Node {
+            id: hash(id),
+            parent: parent.map_or(0, hash),
+        };
+        let place = self
+            .base
+            .saturating_add(u32::try_from(self.nodes.len()).ok()?);
         if self.index.contains_key(&node.id) {
             return None;
         }
@@ -78,7 +83,10 @@ impl Chain {
                 _ => break,
             }
         }
-        Branch { base: self.base, on }
+        Branch {
+            base: self.base,
+            on,
+        }
     }
 
     /// The record that would be continued.
@@ -113,7 +121,9 @@ impl Chain {
         for node in self.nodes.drain(..half) {
             self.index.remove(&node.id);
         }
-        self.base = self.base.saturating_add(u32::try_from(half).unwrap_or(u32::MAX));
+        self.base = self
+            .base
+            .saturating_add(u32::try_from(half).unwrap_or(u32::MAX));
     }
 }
 
@@ -142,7 +152,9 @@ impl From<Chain> for Packed {
         let mut nodes = Vec::with_capacity(chain.nodes.len() * 9);
         for (place, node) in chain.nodes.iter().enumerate() {
             nodes.extend_from_slice(&node.id.to_le_bytes());
-            let back = chain.place_of(node.parent).and_then(|p| place.checked_sub(p));
+            let back = chain
+                .place_of(node.parent)
+                .and_then(|p| place.checked_sub(p));
             match back.and_then(|b| u8::try_from(b).ok()) {
                 _ if node.parent == 0 => nodes.push(0),
                 Some(back) if back > 0 && back < FAR => nodes.push(back),
@@ -152,27 +164,44 @@ impl From<Chain> for Packed {
                 }
             }
         }
-        Self { base: chain.base, leaf: chain.leaf, nodes }
+        Self {
+            base: chain.base,
+            leaf: chain.leaf,
+            nodes,
+        }
     }
 }
 
 impl From<Packed> for Chain {
     fn from(packed: Packed) -> Self {
-        let mut chain = Self { base: packed.base, leaf: packed.leaf, ..Self::default() };
+        let mut chain = Self {
+            base: packed.base,
+            leaf: packed.leaf,
+            ..Self::default()
+        };
         let mut rest = packed.nodes.as_slice();
         while let Some((id, after)) = rest.split_first_chunk::<8>() {
-            let Some((&back, after)) = after.split_first() else { break };
+            let Some((&back, after)) = after.split_first() else {
+                break;
+            };
             rest = after;
             let parent = if back == FAR {
-                let Some((parent, after)) = rest.split_first_chunk::<8>() else { break };
+                let Some((parent, after)) = rest.split_first_chunk::<8>() else {
+                    break;
+                };
                 rest = after;
                 u64::from_le_bytes(*parent)
             } else {
                 let place = chain.nodes.len().checked_sub(usize::from(back));
-                place.filter(|_| back > 0).and_then(|p| chain.nodes.get(p)).map_or(0, |n| n.id)
+                place
+                    .filter(|_| back > 0)
+                    .and_then(|p| chain.nodes.get(p))
+                    .map_or(0, |n| n.id)
             };
             let id = u64::from_le_bytes(*id);
-            let Ok(place) = u32::try_from(chain.nodes.len()) else { break };
+            let Ok(place) = u32::try_from(chain.nodes.len()) else {
+                break;
+            };
             chain.index.insert(id, chain.base.saturating_add(place));
             chain.nodes.push(Node { id, parent });
         }
@@ -196,14 +225,20 @@ mod tests {
 
     fn on(chain: &Chain) -> Vec<u32> {
         let branch = chain.branch();
-        (0..chain.nodes.len() as u32).filter(|n| branch.contains(Some(*n))).collect()
+        (0..chain.nodes.len() as u32)
+            .filter(|n| branch.contains(Some(*n)))
+            .collect()
     }
 
     #[test]
     fn the_leaf_rule() {
         // a - b - c and a - d - e
         let links = [".a", "ab", "bc", "ad", "de"];
-        assert_eq!(on(&chain(&links)), [0, 3, 4], "without a leaf the last line");
+        assert_eq!(
+            on(&chain(&links)),
+            [0, 3, 4],
+            "without a leaf the last line"
+        );
         let mut named = chain(&links);
         named.set_leaf("b");
         assert_eq!(on(&named), [0, 1, 2], "the last line below the leaf");
@@ -214,7 +249,10 @@ mod tests {
         let circle = chain(&["ba", "ab"]);
         assert_eq!(on(&circle), [0, 1]);
         assert!(on(&Chain::default()).is_empty());
-        assert!(chain(&[".a", ".a"]).nodes.len() == 1, "a doubled line counts once");
+        assert!(
+            chain(&[".a", ".a"]).nodes.len() == 1,
+            "a doubled line counts once"
+        );
     }
 
     #[test]
@@ -229,7 +267,11 @@ mod tests {
         assert_eq!(after.nodes.len(), before.nodes.len());
         let again = Packed::from(after);
         assert_eq!(again.nodes, Packed::from(before).nodes);
-        let torn = Packed { base: 0, leaf: None, nodes: vec![1; 12] };
+        let torn = Packed {
+            base: 0,
+            leaf: None,
+            nodes: vec![1; 12],
+        };
         assert_eq!(Chain::from(torn).nodes.len(), 1);
     }
 

@@ -34,12 +34,56 @@ const MACHINE: [&str; 12] = [
 /// Commands that steer Claude Code and ask nothing of Claude. The others
 /// (`/init`, `/review`, the user's own) are requests.
 const STEERING: [&str; 50] = [
-    "add-dir", "agents", "bashes", "branch", "bug", "btw", "cd", "clear", "color", "compact",
-    "config", "context", "copy", "cost", "doctor", "effort", "exit", "export", "fast", "feedback",
-    "fork", "help", "hooks", "ide", "keybindings", "login", "logout", "mcp", "memory", "model",
-    "output-style", "permissions", "plugin", "privacy-settings", "quit", "release-notes",
-    "reload-plugins", "rename", "resume", "rewind", "skills", "stats", "status", "statusline",
-    "tasks", "terminal-setup", "theme", "todos", "usage", "vim",
+    "add-dir",
+    "agents",
+    "bashes",
+    "branch",
+    "bug",
+    "btw",
+    "cd",
+    "clear",
+    "color",
+    "compact",
+    "config",
+    "context",
+    "copy",
+    "cost",
+    "doctor",
+    "effort",
+    "exit",
+    "export",
+    "fast",
+    "feedback",
+    "fork",
+    "help",
+    "hooks",
+    "ide",
+    "keybindings",
+    "login",
+    "logout",
+    "mcp",
+    "memory",
+    "model",
+    "output-style",
+    "permissions",
+    "plugin",
+    "privacy-settings",
+    "quit",
+    "release-notes",
+    "reload-plugins",
+    "rename",
+    "resume",
+    "rewind",
+    "skills",
+    "stats",
+    "status",
+    "statusline",
+    "tasks",
+    "terminal-setup",
+    "theme",
+    "todos",
+    "usage",
+    "vim",
 ];
 
 /// What a text is.
@@ -105,18 +149,36 @@ mod tests {
         let check = |text: &str, want: Spoken<'_>| assert_eq!(classify(text), want, "{text}");
         check(" fix it ", prompt("fix it"));
         check("", Spoken::Machine);
-        check("[Request interrupted by user for tool use]", Spoken::Interrupted);
+        check(
+            "[Request interrupted by user for tool use]",
+            Spoken::Interrupted,
+        );
         check("<system-reminder>\nx</system-reminder>", Spoken::Machine);
-        check("<local-command-stdout>x</local-command-stdout>", Spoken::Machine);
-        check("<command-name>/compact</command-name>\n<command-args></command-args>", Spoken::Machine);
+        check(
+            "<local-command-stdout>x</local-command-stdout>",
+            Spoken::Machine,
+        );
+        check(
+            "<command-name>/compact</command-name>\n<command-args></command-args>",
+            Spoken::Machine,
+        );
         check(
             "<command-message>fix-issue</command-message>\n<command-name>/fix-issue</command-name>\n<command-args>12 now</command-args>",
             prompt("/fix-issue 12 now"),
         );
         check("<command-name>/init</command-name>", prompt("/init"));
-        check("\n\n<pasted_content id=\"37b2\">\nrow\n</pasted_content>", prompt("row"));
-        check("why <pasted_content is odd", prompt("why <pasted_content is odd"));
+        check(
+            "\n\n<pasted_content id=\"37b2\">\nrow\n</pasted_content>",
+            prompt("row"),
+        );
+        check(
+            "why <pasted_content is odd",
+            prompt("why <pasted_content is odd"),
+        );
         check("<b>bold</b> is wrong", prompt("<b>bold</b> is wrong"));
-        check("<task-notification>x", Spoken::Notification("<task-notification>x"));
+        check(
+            "<task-notification>x",
+            Spoken::Notification("<task-notification>x"),
+        );
     }
 }

@@ -1,17 +1,16 @@
 //! What is kept between the lines of a transcript.
 
-use std::borrow::Cow;
-
-use ccpeer_core::{limits, text};
+use ccpeer_core::limits;
 use serde::{Deserialize, Serialize};
 
 use super::chain::Chain;
+use super::fields::{add_part, keep, said, set, set_line};
 use super::json::{self, Raw};
 use super::prompt::{self, Spoken};
 use super::record::{self, Record};
 use super::summary::{Prompt, Summary, TurnState};
 use super::tools::{Outcome, Tools};
-use crate::rfc3339;
+use crate::{bounded, rfc3339};
 
 /// All that is kept.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -30,7 +29,7 @@ pub(super) struct State {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Turn {
     node: Option<u32>,
-    /// Nothing where the file begins with an answer.
+    /// Nothing where the file begins with an answer. Its answer is beside it.
     prompt: Option<Prompt>,
     answer: Option<Answer>,
 }
@@ -75,21 +74,33 @@ impl State {
     /// All that is told, but for the end of the file.
     pub(super) fn summary(&self) -> Summary {
         let branch = self.chain.branch();
-        let mut turns: Vec<&Turn> =
-            self.turns.iter().filter(|turn| branch.contains(turn.node)).collect();
+        let mut turns: Vec<&Turn> = self
+            .turns
+            .iter()
+            .filter(|turn| branch.contains(turn.node))
+            .collect();
         if turns.is_empty() {
             turns = self.turns.iter().collect();
         }
-        let prompts: Vec<Prompt> = turns.iter().filter_map(|t| t.prompt.clone()).collect();
-        let answer = turns
+        let answer = |turn: &Turn| {
+            turn.answer
+                .as_ref()
+                .filter(|a| branch.contains(a.node))
+                .map(|a| a.text.clone())
+        };
+        let prompts: Vec<Prompt> = turns
             .iter()
-            .rev()
-            .filter_map(|turn| turn.answer.as_ref())
-            .find(|answer| branch.contains(answer.node));
+            .filter_map(|turn| {
+                Some(Prompt {
+                    answer: answer(turn),
+                    ..turn.prompt.clone()?
+                })
+            })
+            .collect();
         Summary {
             first_prompt: prompts.first().map(|p| p.text.clone()),
             prompts,
-            last_assistant: answer.map(|a| a.text.clone()),
+            last_assistant: turns.iter().rev().find_map(|turn| answer(turn)),
             edited: self.tools.edited.clone(),
             commands: self.tools.commands.clone(),
             commits: self.tools.commits.clone(),
@@ -126,9 +137,13 @@ impl State {
 
     /// A record that has a place in the tree.
     fn chain_record(&mut self, record: &Record<'_>) {
-        let Some(uuid) = json::text(record.uuid) else { return };
+        let Some(uuid) = json::text(record.uuid) else {
+            return;
+        };
         let parent = json::text(record.parent);
-        let Some(node) = self.chain.insert(&uuid, parent.as_deref()) else { return };
+        let Some(node) = self.chain.insert(&uuid, parent.as_deref()) else {
+            return;
+        };
         self.circumstances(record);
         match &*record.kind {
             "user" => self.user(record, Some(node)),
@@ -178,7 +193,9 @@ impl State {
     }
 
     fn user(&mut self, record: &Record<'_>, node: Option<u32>) {
-        let Some([content]) = json::pick_in(record.message, &["content"]) else { return };
+        let Some([content]) = json::pick_in(record.message, &["content"]) else {
+            return;
+        };
         if record.is_compact_summary {
             if let Some(text) = said(content) {
                 self.facts.compact_summary = Some(keep(&text));
@@ -187,9 +204,10 @@ impl State {
         }
         let mut has_result = false;
         let mut text = json::text(content).unwrap_or_default();
-        for [kind, part, id, is_error, inner] in
-            json::objects(content, &["type", "text", "tool_use_id", "is_error", "content"])
-        {
+        for [kind, part, id, is_error, inner] in json::objects(
+            content,
+            &["type", "text", "tool_use_id", "is_error", "content"],
+        ) {
             let kind = json::text(kind).unwrap_or_default();
             if kind == "tool_result" {
                 has_result = true;
@@ -222,8 +240,16 @@ impl State {
     /// The user asked for something.
     fn asked(&mut self, text: &str, record: &Record<'_>, node: Option<u32>) {
         let at_ms = json::text(record.timestamp).and_then(|t| rfc3339::to_ms(&t));
-        let prompt = Prompt { text: keep(text), at_ms };
-        self.push_turn(Turn { node, prompt: Some(prompt), answer: None });
+        let prompt = Prompt {
+            text: keep(text),
+            at_ms,
+            answer: None,
+        };
+        self.push_turn(Turn {
+            node,
+            prompt: Some(prompt),
+            answer: None,
+        });
         self.facts.turns = self.facts.turns.saturating_add(1);
         self.facts.turn = TurnState::Open;
     }
@@ -236,7 +262,7 @@ impl State {
         };
         if record.is_api_error {
             let why = said(content).unwrap_or_default();
-            self.facts.turn = TurnState::Failed(line(&why, 200));
+            self.facts.turn = TurnState::Failed(bounded::line(&why, 200));
             return;
         }
         if json::text(model).as_deref() == Some("<synthetic>") {
@@ -245,9 +271,10 @@ impl State {
         set_line(&mut self.facts.model, model);
         let mut is_last_text = false;
         let mut spoken = Vec::new();
-        for [kind, text, id, name, input, signature] in
-            json::objects(content, &["type", "text", "id", "name", "input", "signature"])
-        {
+        for [kind, text, id, name, input, signature] in json::objects(
+            content,
+            &["type", "text", "id", "name", "input", "signature"],
+        ) {
             let kind = json::text(kind);
             is_last_text = kind.as_deref() == Some("text");
             match kind.as_deref() {
@@ -278,16 +305,28 @@ impl State {
             return;
         }
         if self.turns.is_empty() {
-            self.push_turn(Turn { node, prompt: None, answer: None });
+            self.push_turn(Turn {
+                node,
+                prompt: None,
+                answer: None,
+            });
         }
         let message = json::short_text(message, 128).unwrap_or_default();
-        let Some(turn) = self.turns.last_mut() else { return };
+        let Some(turn) = self.turns.last_mut() else {
+            return;
+        };
         match &mut turn.answer {
             Some(before) if before.message == message && !message.is_empty() => {
                 before.text = keep(&format!("{}\n\n{text}", before.text));
                 before.node = node;
             }
-            answer => *answer = Some(Answer { node, message, text }),
+            answer => {
+                *answer = Some(Answer {
+                    node,
+                    message,
+                    text,
+                })
+            }
         }
     }
 
@@ -295,9 +334,9 @@ impl State {
     fn attachment(&mut self, record: &Record<'_>, node: Option<u32>) {
         // Attachments may be long and only this kind is looked for; it says so
         // at its beginning.
-        let is_queued = record.attachment.is_some_and(|raw| {
-            front(raw.get(), 256).contains("queued_command")
-        });
+        let is_queued = record
+            .attachment
+            .is_some_and(|raw| bounded::front(raw.get(), 256).contains("queued_command"));
         if !is_queued {
             return;
         }
@@ -317,9 +356,10 @@ impl State {
 
     /// A word from a background task.
     fn background(&mut self, text: &str) {
-        if let (Some(id), Some(status)) =
-            (prompt::tagged(text, "task-id"), prompt::tagged(text, "status"))
-        {
+        if let (Some(id), Some(status)) = (
+            prompt::tagged(text, "task-id"),
+            prompt::tagged(text, "status"),
+        ) {
             self.tools.notified(id, status);
         }
     }
@@ -334,91 +374,4 @@ impl State {
             turn.answer = None;
         }
     }
-}
-
-/// What is said in a message: a string, or the text blocks of a list.
-fn said(content: Raw<'_>) -> Option<Cow<'_, str>> {
-    if let Some(text) = json::text(content) {
-        return Some(text);
-    }
-    let mut out = String::new();
-    for [kind, text] in json::objects(content, &["type", "text"]) {
-        add_part(&mut out, &json::text(kind).unwrap_or_default(), text);
-    }
-    (!out.is_empty()).then_some(Cow::Owned(out))
-}
-
-/// Adds what a block of a message says.
-fn add_part(said: &mut String, kind: &str, text: Raw<'_>) {
-    let part = match kind {
-        "text" => json::text(text),
-        "image" => Some(Cow::Borrowed("[image]")),
-        "document" => Some(Cow::Borrowed("[document]")),
-        _ => None,
-    };
-    // What Claude Code puts beside a prompt is no part of it.
-    if let Some(part) = part.filter(|p| !matches!(prompt::classify(p), Spoken::Machine)) {
-        if !said.is_empty() {
-            said.push('\n');
-        }
-        said.push_str(&part);
-    }
-}
-
-/// Keeps a path or id as it is, without allocating where nothing changed.
-fn set(place: &mut Option<String>, raw: Raw<'_>) {
-    if let Some(text) = json::text(raw)
-        && (1..=limits::FOREIGN_PATH_BYTES_MAX).contains(&text.len())
-        && place.as_deref() != Some(&*text)
-    {
-        *place = Some(text.into_owned());
-    }
-}
-
-/// Keeps a word or a title as one visible line.
-fn set_line(place: &mut Option<String>, raw: Raw<'_>) {
-    if let Some(text) = json::text(raw)
-        && place.as_deref() != Some(&*text)
-    {
-        let line = line(&text, 256);
-        if !line.is_empty() {
-            *place = Some(line);
-        }
-    }
-}
-
-/// A text of several lines within its bound.
-fn keep(text: &str) -> String {
-    cut(text, limits::DIGEST_TEXT_CHARS_MAX)
-}
-
-/// The beginning of a text as one visible line.
-pub(super) fn line(text: &str, chars_max: usize) -> String {
-    // White space may be folded: look at some more than is kept, but not at all.
-    text::one_line(front(text, chars_max.saturating_mul(4) + 256), chars_max)
-}
-
-/// The first bytes of a text, never a part of a character.
-fn front(text: &str, bytes_max: usize) -> &str {
-    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or(text)
-}
-
-/// The visible part of a text, at most so many characters; what is cut off is
-/// marked.
-pub(super) fn cut(text: &str, chars_max: usize) -> String {
-    // Four bytes a character at most: nothing beyond can matter, so nothing
-    // beyond is looked at.
-    let clean = text::strip(front(text, chars_max.saturating_mul(4) + 4), text::Lines::Keep);
-    if clean.chars().count() <= chars_max {
-        return clean;
-    }
-    clean.chars().take(chars_max.saturating_sub(1)).chain(['…']).collect()
-}
-
-/// Adds an element; the oldest goes where there are too many.
-pub(super) fn push_bounded<T>(list: &mut Vec<T>, element: T, max: usize) {
-    if list.len() >= max {
-        list.remove(0);
-    }
-    list.push(element);
 }

@@ -95,6 +95,8 @@ pub struct Prompt {
     pub text: String,
     /// When, milliseconds since 1970. A label.
     pub at_ms: Option<u64>,
+    /// The last thing that Claude said to it; kept for the latest turns.
+    pub answer: Option<String>,
 }
 
 /// A file that was written or edited.

@@ -3,9 +3,10 @@
 use ccpeer_core::{limits, text};
 use serde::{Deserialize, Serialize};
 
+use super::fields::keep;
 use super::json::{self, Raw};
-use super::state::{cut, line, push_bounded};
 use super::summary::{CommandRun, Commit, EditedFile, PendingTool};
+use crate::bounded;
 use crate::claude::tasks::{Todo, TodoStatus};
 
 /// A call that has no result yet.
@@ -75,19 +76,31 @@ const OUTPUT_MAX: (usize, usize) = (8, 600);
 impl Tools {
     /// A tool was called.
     pub(super) fn call(&mut self, id: Raw<'_>, name: Raw<'_>, input: Raw<'_>) {
-        let (Some(id), Some(name)) = (json::text(id), json::text(name)) else { return };
+        let (Some(id), Some(name)) = (json::text(id), json::text(name)) else {
+            return;
+        };
         let kind = CallKind::of(&name, input);
-        let call = Call { id: cut(&id, 128), name: line(&name, 128), kind };
-        push_bounded(&mut self.calls, call, limits::DIGEST_ITEMS_MAX);
+        let call = Call {
+            id: bounded::visible(&id, 128),
+            name: bounded::line(&name, 128),
+            kind,
+        };
+        bounded::push(&mut self.calls, call, limits::DIGEST_ITEMS_MAX);
     }
 
     /// A call has a result.
     pub(super) fn result(&mut self, id: Raw<'_>, outcome: &Outcome<'_>) {
         let Some(id) = json::text(id) else { return };
-        let Some(place) = self.calls.iter().rposition(|c| c.id == id) else { return };
+        let Some(place) = self.calls.iter().rposition(|c| c.id == id) else {
+            return;
+        };
         let call = self.calls.remove(place);
         match call.kind {
-            CallKind::Command { command, commits, checks } => {
+            CallKind::Command {
+                command,
+                commits,
+                checks,
+            } => {
                 self.command_ended(command, commits, checks, outcome);
             }
             _ if outcome.is_error => {}
@@ -96,7 +109,11 @@ impl Tools {
                 self.todos = list.into_iter().map(|todo| (String::new(), todo)).collect();
             }
             CallKind::TaskCreate(subject) => self.task_created(&subject, outcome),
-            CallKind::TaskUpdate { id, status, subject } => {
+            CallKind::TaskUpdate {
+                id,
+                status,
+                subject,
+            } => {
                 self.task_updated(&id, status.as_deref(), subject.as_deref());
             }
             CallKind::Agent(about) => self.agent_launched(about, outcome),
@@ -108,7 +125,11 @@ impl Tools {
             CallKind::Question => {
                 let said = content_text(outcome.content);
                 let said = said.trim_start_matches("User has answered your questions:");
-                push_bounded(&mut self.answers, line(said, 500), limits::DIGEST_ITEMS_MAX);
+                bounded::push(
+                    &mut self.answers,
+                    bounded::line(said, 500),
+                    limits::DIGEST_ITEMS_MAX,
+                );
             }
             CallKind::Other => {}
         }
@@ -142,7 +163,13 @@ impl Tools {
             | CallKind::Question
             | CallKind::Other => String::new(),
         };
-        self.calls.iter().map(|c| PendingTool { name: c.name.clone(), about: about(c) }).collect()
+        self.calls
+            .iter()
+            .map(|c| PendingTool {
+                name: c.name.clone(),
+                about: about(c),
+            })
+            .collect()
     }
 
     pub(super) fn subagents(&self) -> Vec<String> {
@@ -150,14 +177,22 @@ impl Tools {
             CallKind::Agent(about) => Some(about.clone()),
             _ => None,
         });
-        self.agents.iter().map(|(_, about)| about.clone()).chain(waited_for).collect()
+        self.agents
+            .iter()
+            .map(|(_, about)| about.clone())
+            .chain(waited_for)
+            .collect()
     }
 
     fn file_edited(&mut self, path: String, turn: u32) {
         let before = self.edited.iter().position(|f| f.path == path);
         let edits = before.map_or(0, |place| self.edited.remove(place).edits);
-        let file = EditedFile { path, edits: edits.saturating_add(1), turn };
-        push_bounded(&mut self.edited, file, limits::DIGEST_FILES_MAX);
+        let file = EditedFile {
+            path,
+            edits: edits.saturating_add(1),
+            turn,
+        };
+        bounded::push(&mut self.edited, file, limits::DIGEST_FILES_MAX);
     }
 
     fn command_ended(
@@ -175,32 +210,51 @@ impl Tools {
             }
             if checks || failed_before {
                 let (output, turn) = (String::new(), outcome.turn);
-                let run = CommandRun { command, ok: true, output, turn };
-                push_bounded(&mut self.commands, run, limits::DIGEST_ITEMS_MAX);
+                let run = CommandRun {
+                    command,
+                    ok: true,
+                    output,
+                    turn,
+                };
+                bounded::push(&mut self.commands, run, limits::DIGEST_ITEMS_MAX);
             }
             return;
         }
         let said = content_text(outcome.content);
         // Not run at all: refused by the user, or never understood as a command.
-        let not_run = ["The user doesn't want to", "<tool_use_error>", "[Request interrupted"];
+        let not_run = [
+            "The user doesn't want to",
+            "<tool_use_error>",
+            "[Request interrupted",
+        ];
         if not_run.iter().any(|start| said.starts_with(start)) {
             return;
         }
-        let run = CommandRun { command, ok: false, output: end_of(&said), turn: outcome.turn };
-        push_bounded(&mut self.commands, run, limits::DIGEST_ITEMS_MAX);
+        let run = CommandRun {
+            command,
+            ok: false,
+            output: end_of(&said),
+            turn: outcome.turn,
+        };
+        bounded::push(&mut self.commands, run, limits::DIGEST_ITEMS_MAX);
     }
 
     /// Finds `[main 1a2b3c4] subject` in what git printed.
     fn committed(&mut self, output: &str) {
         for printed in output.lines() {
-            let Some((head, subject)) = printed.strip_prefix('[').and_then(|l| l.split_once("] ")) else {
+            let Some((head, subject)) = printed.strip_prefix('[').and_then(|l| l.split_once("] "))
+            else {
                 continue;
             };
             let hash = head.rsplit(' ').next().unwrap_or("");
-            let is_hash = (7..=40).contains(&hash.len()) && hash.bytes().all(|c| c.is_ascii_hexdigit());
+            let is_hash =
+                (7..=40).contains(&hash.len()) && hash.bytes().all(|c| c.is_ascii_hexdigit());
             if is_hash && head.contains(' ') {
-                let commit = Commit { hash: hash.to_owned(), subject: line(subject, 120) };
-                push_bounded(&mut self.commits, commit, limits::DIGEST_ITEMS_MAX);
+                let commit = Commit {
+                    hash: hash.to_owned(),
+                    subject: bounded::line(subject, 120),
+                };
+                bounded::push(&mut self.commits, commit, limits::DIGEST_ITEMS_MAX);
             }
         }
     }
@@ -209,19 +263,25 @@ impl Tools {
         let structured = json::pick_in(outcome.structured, &["task"])
             .and_then(|[task]| json::pick_in(task, &["id"]))
             .and_then(|[id]| json::text(id))
-            .map(|id| cut(&id, 32));
+            .map(|id| bounded::visible(&id, 32));
         let id = structured.unwrap_or_else(|| {
             let said = content_text(outcome.content);
             let after = said.split_once('#').map_or("", |(_, rest)| rest);
-            after.chars().take_while(char::is_ascii_digit).take(10).collect()
+            after
+                .chars()
+                .take_while(char::is_ascii_digit)
+                .take(10)
+                .collect()
         });
         if let Some(todo) = Todo::new(subject, None) {
-            push_bounded(&mut self.todos, (id, todo), limits::DIGEST_ITEMS_MAX);
+            bounded::push(&mut self.todos, (id, todo), limits::DIGEST_ITEMS_MAX);
         }
     }
 
     fn task_updated(&mut self, id: &str, status: Option<&str>, subject: Option<&str>) {
-        let Some(place) = self.todos.iter().position(|(known, _)| known == id) else { return };
+        let Some(place) = self.todos.iter().position(|(known, _)| known == id) else {
+            return;
+        };
         match status.map(TodoStatus::from_word) {
             Some(None) => {
                 self.todos.remove(place);
@@ -247,7 +307,11 @@ impl Tools {
         if json::text(status).as_deref() == Some("async_launched")
             && let Some(id) = json::text(id)
         {
-            push_bounded(&mut self.agents, (cut(&id, 128), about), limits::DIGEST_ITEMS_MAX);
+            bounded::push(
+                &mut self.agents,
+                (bounded::visible(&id, 128), about),
+                limits::DIGEST_ITEMS_MAX,
+            );
         }
     }
 }
@@ -264,25 +328,32 @@ impl CallKind {
         match name {
             "Write" | "Edit" | "MultiEdit" => path(one(&["file_path"])),
             "NotebookEdit" => path(one(&["notebook_path"])),
-            "Bash" | "PowerShell" => one(&["command"]).map_or(Self::Other, |command| Self::Command {
-                commits: command.contains("git") && command.contains("commit"),
-                checks: is_check(&command),
-                command: line(&command, COMMAND_CHARS_MAX),
-            }),
+            "Bash" | "PowerShell" => {
+                one(&["command"]).map_or(Self::Other, |command| Self::Command {
+                    commits: command.contains("git") && command.contains("commit"),
+                    checks: is_check(&command),
+                    command: bounded::line(&command, COMMAND_CHARS_MAX),
+                })
+            }
             "TodoWrite" => json::pick_in(input, &["todos"])
                 .map_or(Self::Other, |[todos]| Self::Todos(Todo::list(todos))),
-            "TaskCreate" => one(&["subject"])
-                .map_or(Self::Other, |subject| Self::TaskCreate(line(&subject, 200))),
+            "TaskCreate" => one(&["subject"]).map_or(Self::Other, |subject| {
+                Self::TaskCreate(bounded::line(&subject, 200))
+            }),
             "TaskUpdate" => json::pick_in(input, &["taskId", "status", "subject"]).map_or(
                 Self::Other,
                 |[id, status, subject]| Self::TaskUpdate {
-                    id: json::text(id).map(|id| cut(&id, 32)).unwrap_or_default(),
-                    status: json::text(status).map(|s| cut(&s, 32)),
-                    subject: json::text(subject).map(|s| line(&s, 200)),
+                    id: json::text(id)
+                        .map(|id| bounded::visible(&id, 32))
+                        .unwrap_or_default(),
+                    status: json::text(status).map(|s| bounded::visible(&s, 32)),
+                    subject: json::text(subject).map(|s| bounded::line(&s, 200)),
                 },
             ),
             "Agent" | "Task" => Self::Agent(
-                one(&["description"]).map(|d| line(&d, 200)).unwrap_or_default(),
+                one(&["description"])
+                    .map(|d| bounded::line(&d, 200))
+                    .unwrap_or_default(),
             ),
             "ExitPlanMode" => Self::Plan(one(&["plan"]).map(|plan| keep(&plan))),
             "AskUserQuestion" => Self::Question,
@@ -318,16 +389,15 @@ fn content_text(content: Raw<'_>) -> String {
 /// The last lines of an output that say something.
 fn end_of(output: &str) -> String {
     let (lines_max, chars_max) = OUTPUT_MAX;
-    let start = output.ceil_char_boundary(output.len().saturating_sub(chars_max * 8));
-    let clean = text::strip(output.get(start..).unwrap_or(output), text::Lines::Keep);
-    let mut lines: Vec<&str> =
-        clean.lines().rev().filter(|line| !line.trim().is_empty()).take(lines_max).collect();
+    let clean = text::strip(bounded::back(output, chars_max * 8), text::Lines::Keep);
+    let mut lines: Vec<&str> = clean
+        .lines()
+        .rev()
+        .filter(|line| !line.trim().is_empty())
+        .take(lines_max)
+        .collect();
     lines.reverse();
     let joined = lines.join("\n");
     let skip = joined.chars().count().saturating_sub(chars_max);
     joined.chars().skip(skip).collect()
-}
-
-fn keep(text: &str) -> String {
-    cut(text, limits::DIGEST_TEXT_CHARS_MAX)
 }
