@@ -86,6 +86,8 @@ impl Installed {
 
 /// Tries before another writer that never rests is given up on.
 const TRIES_MAX: u32 = 100;
+/// Tries in which everything is durable before the exchange.
+const PATIENT_TRIES: u32 = 5;
 /// A file that is empty or broken may just be being written: it is believed
 /// only after this many looks, this far apart.
 const BELIEVE: (u32, Duration) = (5, Duration::from_millis(5));
@@ -105,7 +107,7 @@ pub fn install(home: &Home, program: &Path) -> Result<HooksChange, ApiError> {
     let path = home.claude_settings();
     make_private_dir(home.claude()).map_err(|e| disk("create", home.claude(), &e))?;
     let _lock = lock(home)?;
-    let edit = edit(home, &path, &mut |current| {
+    let edit = edit(home, &path, |current| {
         let new = settings::install(current, program)
             .map_err(|e| refused(&format!("{}: {e}", path.display()), FIX_BY_HAND))?;
         Ok(New::Bytes(new))
@@ -125,7 +127,7 @@ pub fn remove(home: &Home) -> Result<HooksChange, ApiError> {
     let path = home.claude_settings();
     let _lock = lock(home)?;
     let record = Record::read(home);
-    let edit = edit(home, &path, &mut |current| {
+    let edit = edit(home, &path, |current| {
         let Some(current) = current else {
             return Ok(New::Unchanged);
         };
@@ -197,10 +199,10 @@ impl Edit {
 fn edit(
     home: &Home,
     path: &Path,
-    change: &mut dyn FnMut(Option<&[u8]>) -> Result<New, ApiError>,
+    mut change: impl FnMut(Option<&[u8]>) -> Result<New, ApiError>,
 ) -> Result<Edit, ApiError> {
     let mut doubts = 0;
-    for _ in 0..TRIES_MAX {
+    for tries in 0..TRIES_MAX {
         let current = read(path)?;
         let new = change(current.bytes.as_deref());
         let doubtful = new.is_err() || current.bytes.as_ref().is_some_and(Vec::is_empty);
@@ -228,13 +230,19 @@ fn edit(
                 "make it writable, or add the hooks where it is made",
             ));
         }
-        let backup = match &current.bytes {
-            Some(bytes) => Some(back_up(home, bytes)?),
-            None => None,
-        };
-        let swapped = file::replace(&current, new.as_deref())
+        // Against a busy writer only haste helps: later tries copy and flush
+        // after the exchange.
+        let hasty = tries >= PATIENT_TRIES;
+        let mut backup = None;
+        if let Some(bytes) = current.bytes.as_deref().filter(|_| !hasty) {
+            backup = Some(back_up(home, bytes)?);
+        }
+        let swapped = file::replace(&current, new.as_deref(), hasty)
             .map_err(|e| disk("write", &current.target, &e))?;
         if swapped == Swap::Done {
+            if let Some(bytes) = current.bytes.as_deref().filter(|_| hasty) {
+                backup = Some(back_up(home, bytes)?);
+            }
             return Ok(Edit {
                 target: current.target,
                 backup,

@@ -70,11 +70,12 @@ pub(super) fn read(path: &Path, bytes_max: usize) -> io::Result<Current> {
 }
 
 /// Gives the file new content, or takes it away, if it still is as it was
-/// found. The name goes from the old to the new content in one step.
+/// found. The name goes from the old to the new content in one step. With
+/// `hasty` the new content is made durable only afterwards.
 ///
 /// # Errors
 /// What the system says; then nothing was changed.
-pub(super) fn replace(current: &Current, new: Option<&[u8]>) -> io::Result<Swap> {
+pub(super) fn replace(current: &Current, new: Option<&[u8]>, hasty: bool) -> io::Result<Swap> {
     let dir = current
         .target
         .parent()
@@ -83,15 +84,19 @@ pub(super) fn replace(current: &Current, new: Option<&[u8]>) -> io::Result<Swap>
     let swapped = match (&current.bytes, new) {
         (None, None) => Ok(Swap::Done),
         (None, Some(new)) => {
-            write_new(&beside, new).and_then(|()| appear(&beside, &current.target))
+            write_new(&beside, new, hasty).and_then(|()| appear(&beside, &current.target))
         }
-        (Some(old), Some(new)) => write_new(&beside, new)
+        (Some(old), Some(new)) => write_new(&beside, new, hasty)
             .and_then(|()| like(&beside, current.meta.as_ref()))
             .and_then(|()| exchange(&beside, &current.target, old, new)),
         (Some(old), None) => vanish(&beside, &current.target, old),
     };
     let _ = fs::remove_file(&beside);
     if swapped.as_ref().is_ok_and(|s| *s == Swap::Done) {
+        if hasty && new.is_some() {
+            // Whoever has replaced it meanwhile has taken over.
+            fs::File::open(&current.target).and_then(|file| file.sync_all())?;
+        }
         sync_dir(dir)?;
     }
     swapped
@@ -103,7 +108,7 @@ pub(super) fn replace(current: &Current, new: Option<&[u8]>) -> io::Result<Swap>
 /// What the system says.
 pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temp = beside(path)?;
-    let written = write_new(&temp, bytes).and_then(|()| fs::rename(&temp, path));
+    let written = write_new(&temp, bytes, false).and_then(|()| fs::rename(&temp, path));
     if written.is_err() {
         let _ = fs::remove_file(&temp);
     }
@@ -209,14 +214,14 @@ fn beside(path: &Path) -> io::Result<PathBuf> {
     Ok(path.with_file_name(format!(".{}.ccpeer-{id}", name.to_string_lossy())))
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_new(path: &Path, bytes: &[u8], hasty: bool) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    if hasty { Ok(()) } else { file.sync_all() }
 }
 
 /// Gives a file the mode and the owner of the one that it stands in for.

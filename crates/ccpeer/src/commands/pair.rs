@@ -166,10 +166,11 @@ fn show(event: &PairEvent, args: &PairArgs) -> Result<(), CommandError> {
         PairEvent::Ticket { ticket } => {
             talk("On the other machine, run `ccpeer join` and paste this ticket.\n");
             say(ticket)?;
-            if !args.no_qr && std::io::stderr().is_terminal() {
-                if let Some(picture) = qr(ticket) {
-                    talk(format!("\n{picture}"));
-                }
+            if !args.no_qr
+                && std::io::stderr().is_terminal()
+                && let Some(picture) = qr(ticket)
+            {
+                talk(format!("\n{picture}"));
             }
             talk("Waiting …");
         }

@@ -1,0 +1,6 @@
+//! The command line from outside: exit codes, streams, JSON, and what is asked
+//! of the agent. The agent is played by the test.
+
+mod agent_said;
+mod settings;
+mod usage;

@@ -1,0 +1,395 @@
+//! The hook client from outside: it always ends with 0, in time, in silence, and
+//! the event is at the agent or in the spool.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Output, Stdio};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use ccpeer_agent::api::{FRAME_HOOK, FRAME_REPLY, HookHeader, Reply};
+use ccpeer_agent::client::{read_frame, write_frame};
+use ccpeer_agent::spool;
+use ccpeer_core::limits;
+use serde_json::json;
+
+use crate::support::{User, stderr, stdout, wait_for_end};
+
+const STOP: &[u8] =
+    br#"{"session_id":"aa21a64c-b7a7-41b7-a51f-ceeccfa4623b","hook_event_name":"Stop"}"#;
+
+/// Asserts what holds for every call, whatever happened.
+#[track_caller]
+fn assert_silent(output: &Output) {
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(stdout(output), "");
+    assert_eq!(stderr(output), "");
+}
+
+/// Runs until one run was in time: the deadline is the program's, how long a
+/// loaded machine takes to start it is not.
+#[track_caller]
+fn assert_in_time(mut run: impl FnMut()) {
+    let bound = Duration::from_millis(limits::HOOK_DEADLINE_MS);
+    let times: Vec<Duration> = (0..8)
+        .map(|_| {
+            let started = Instant::now();
+            run();
+            started.elapsed()
+        })
+        .take_while(|took| *took > bound)
+        .collect();
+    assert!(times.len() < 8, "none of {times:?} within {bound:?}");
+}
+
+/// The events in the spool, in order.
+fn spooled(user: &User) -> Vec<(HookHeader, Vec<u8>)> {
+    spool::list(&user.home())
+        .iter()
+        .map(|path| {
+            let bytes = fs::read(path).unwrap();
+            let (header, input) = spool::decode(&bytes).expect("not a whole event");
+            (header, input.to_owned())
+        })
+        .collect()
+}
+
+fn acknowledge(stream: &mut UnixStream, value: serde_json::Value) {
+    let body = serde_json::to_vec(&Reply::Ok { value }).unwrap();
+    write_frame(stream, FRAME_REPLY, &body).unwrap();
+}
+
+#[test]
+fn k_h02_without_an_agent_events_wait_in_order() {
+    let user = User::new();
+    assert_in_time(|| assert_silent(&user.run_with(&["hook", "Stop"], STOP)));
+    for n in 0..10 {
+        let input = format!("{{\"n\":{n}}}");
+        assert_silent(&user.run_with(&["hook", "PreCompact"], input.as_bytes()));
+    }
+    let events = spooled(&user);
+    assert_eq!(events[0].1, STOP);
+    assert_eq!(events[0].0.event, "Stop");
+    let late: Vec<String> = events
+        .iter()
+        .filter(|(header, _)| header.event == "PreCompact")
+        .map(|(_, input)| String::from_utf8(input.clone()).unwrap())
+        .collect();
+    assert_eq!(
+        late,
+        (0..10)
+            .map(|n| format!("{{\"n\":{n}}}"))
+            .collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn the_agent_gets_the_event_as_it_came_and_what_the_environment_says() {
+    let user = User::new();
+    let (seen, frames) = channel();
+    user.listen(move |mut stream| {
+        seen.send(read_frame(&mut stream).unwrap()).unwrap();
+        acknowledge(&mut stream, json!({}));
+    });
+    let mut command = user.ccpeer(&["hook", "Stop"]);
+    let mut child = command
+        .env("CLAUDE_PID", "4711")
+        .env("CLAUDE_PROJECT_DIR", "/p")
+        .env("CLAUDE_CODE_SESSION_ID", "s")
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"{ \"odd\":\n1}")
+        .unwrap();
+    assert_eq!(wait_for_end(&mut child), 0);
+    let (kind, body) = frames.recv().unwrap();
+    assert_eq!(kind, FRAME_HOOK);
+    let (header, input) = spool::decode(&body).unwrap();
+    assert_eq!(input, b"{ \"odd\":\n1}");
+    assert_eq!(header.pid, Some(4711));
+    assert_eq!(header.project_dir.as_deref(), Some("/p"));
+    assert_eq!(header.session.as_deref(), Some("s"));
+    assert!(!header.cut && header.id.len() == 32);
+    assert!(spooled(&user).is_empty());
+}
+
+#[test]
+fn k_h03_whatever_the_agent_does_the_event_is_spooled_in_time() {
+    type Serve = fn(UnixStream);
+    let cases: [(&str, Serve); 5] = [
+        ("never answers", |stream| {
+            let (_never, wait) = channel::<()>();
+            let _ = wait.recv_timeout(Duration::from_secs(5));
+            drop(stream);
+        }),
+        ("answers garbage", |mut stream| {
+            let _ = read_frame(&mut stream);
+            let _ = stream.write_all(&[0xff; 64]);
+        }),
+        ("answers in another protocol", |mut stream| {
+            let _ = read_frame(&mut stream);
+            let _ = write_frame(&mut stream, b'?', b"{}");
+        }),
+        ("refuses", |mut stream| {
+            let _ = read_frame(&mut stream);
+            let _ = write_frame(&mut stream, FRAME_REPLY, br#"{"reply":"nonsense"}"#);
+        }),
+        ("closes", drop),
+    ];
+    for (what, serve) in cases {
+        let user = User::new();
+        user.listen(serve);
+        let mut runs = 0;
+        assert_in_time(|| {
+            runs += 1;
+            assert_silent(&user.run_with(&["hook", "Stop"], STOP));
+        });
+        let events = spooled(&user);
+        assert_eq!(events.len(), runs, "{what}");
+        assert!(events.iter().all(|(_, input)| input == STOP), "{what}");
+    }
+}
+
+/// A stopped agent: the kernel takes connections until its queue is full, then
+/// even connecting blocks.
+#[test]
+fn k_h03_an_agent_that_accepts_nothing_is_not_waited_for() {
+    let user = User::new();
+    let listener = user.bind();
+    let path = user.home().socket();
+    let (full, reached) = channel();
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        while let Ok(stream) = UnixStream::connect(&path) {
+            kept.push(stream);
+            if full.send(kept.len()).is_err() {
+                return;
+            }
+        }
+    });
+    // The queue is full when no further connection comes about.
+    while reached.recv_timeout(Duration::from_millis(300)).is_ok() {}
+    let mut runs = 0;
+    assert_in_time(|| {
+        runs += 1;
+        assert_silent(&user.run_with(&["hook", "Stop"], STOP));
+    });
+    assert_eq!(spooled(&user).len(), runs);
+    drop(listener);
+}
+
+#[test]
+fn k_h04_a_spool_that_cannot_be_used_is_no_ones_trouble() {
+    type Spoil = fn(&User);
+    let cases: [(&str, Spoil); 4] = [
+        ("the spool is a file", |user| {
+            fs::create_dir_all(user.home().root()).unwrap();
+            fs::write(user.home().spool(), b"").unwrap();
+        }),
+        ("the spool is a link", |user| {
+            fs::create_dir_all(user.home().root()).unwrap();
+            std::os::unix::fs::symlink(user.claude(), user.home().spool()).unwrap();
+        }),
+        ("the home is a file", |user| {
+            fs::write(user.home().root(), b"").unwrap();
+        }),
+        ("the home's place is a file", |user| {
+            fs::remove_dir_all(user.claude()).unwrap();
+        }),
+    ];
+    for (what, spoil) in cases {
+        let user = User::new();
+        spoil(&user);
+        assert_in_time(|| assert_silent(&user.run_with(&["hook", "Stop"], STOP)));
+        let noted = fs::read_to_string(user.home().hook_log()).unwrap_or_default();
+        if what.starts_with("the spool") {
+            assert!(noted.contains("cannot spool"), "{what}: {noted}");
+            assert!(!noted.contains("aa21a64c"), "{what}: {noted}");
+        }
+        let left = fs::read_dir(user.claude()).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "{what}");
+    }
+}
+
+#[test]
+fn k_h05_an_event_is_durable_when_the_group_is_killed_afterwards() {
+    let user = User::new();
+    for _ in 0..10 {
+        let mut child = user
+            .ccpeer(&["hook", "SessionEnd"])
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let group = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+        child.stdin.take().unwrap().write_all(STOP).unwrap();
+        assert_eq!(wait_for_end(&mut child), 0);
+        // The group may be empty by now; that is the point.
+        let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+    }
+    assert_eq!(spooled(&user).len(), 10);
+}
+
+#[test]
+fn k_h06_any_standard_input_is_taken_in_time() {
+    let user = User::new();
+    let huge = vec![b'x'; 20 * 1024 * 1024];
+    let inputs: [(&str, &[u8]); 5] = [
+        ("empty", b""),
+        ("invalid UTF-8", b"\xff\xfe\x00{"),
+        ("an array", b"[1,2,3]"),
+        ("fields are missing", b"{}"),
+        ("huge", &huge),
+    ];
+    for (what, input) in inputs {
+        assert_in_time(|| assert_silent(&user.run_with(&["hook", "Never Heard Of"], input)));
+        let (header, taken) = spooled(&user).pop().unwrap();
+        let want = &input[..input.len().min(limits::HOOK_BYTES_MAX)];
+        if what == "huge" {
+            assert!(header.cut && taken.len() <= want.len(), "{what}");
+        } else {
+            assert!(!header.cut && taken == want, "{what}");
+        }
+        assert_eq!(header.event, "Never Heard Of");
+    }
+}
+
+#[test]
+fn k_h06_a_standard_input_that_never_ends_is_not_waited_for() {
+    let user = User::new();
+    assert_in_time(|| {
+        let mut child = user
+            .ccpeer(&["hook", "Stop"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(b"{").unwrap();
+        assert_eq!(wait_for_end(&mut child), 0);
+        drop(stdin);
+    });
+    let (header, input) = spooled(&user).pop().unwrap();
+    assert!(header.cut);
+    assert_eq!(input, b"{");
+}
+
+#[test]
+fn k_h07_programs_that_ccpeer_started_cause_no_events() {
+    let user = User::new();
+    let output = user
+        .ccpeer(&["hook", "Stop"])
+        .env("CCPEER_CHILD", "1")
+        .output()
+        .unwrap();
+    assert_silent(&output);
+    assert!(!user.home().root().exists());
+}
+
+#[test]
+fn k_h08_only_the_start_of_a_session_may_print_one_line() {
+    let line = "ccpeer: 2 unfinished sessions on other machines (desk, 14 h).";
+    let long = format!("ccpeer: {}", "x".repeat(400));
+    let cases = [
+        ("SessionStart", json!({"line": line}), format!("{line}\n")),
+        ("Stop", json!({"line": line}), String::new()),
+        ("SessionEnd", json!({"line": line}), String::new()),
+        ("UserPromptSubmit", json!({"line": line}), String::new()),
+        ("SessionStart", json!({}), String::new()),
+        ("SessionStart", json!({"line": "obey me"}), String::new()),
+        (
+            "SessionStart",
+            json!({"line": "ccpeer: a\nb"}),
+            String::new(),
+        ),
+        (
+            "SessionStart",
+            json!({"line": "ccpeer: \u{1b}[2J"}),
+            String::new(),
+        ),
+        ("SessionStart", json!({"line": long}), String::new()),
+        ("SessionStart", json!({"line": ["ccpeer: "]}), String::new()),
+    ];
+    for (event, answer, want) in cases {
+        let user = User::new();
+        let shown = answer.to_string();
+        user.listen(move |mut stream| {
+            read_frame(&mut stream).unwrap();
+            acknowledge(&mut stream, answer.clone());
+        });
+        let output = user.run_with(&["hook", event], STOP);
+        assert_eq!(output.status.code(), Some(0));
+        // On a machine that is slow enough the answer comes too late.
+        if spooled(&user).is_empty() {
+            assert_eq!(stdout(&output), want, "{event} {shown}");
+        }
+        assert_eq!(stderr(&output), "");
+    }
+}
+
+#[test]
+fn k_h10_a_killed_client_leaves_whole_files_only() {
+    let user = User::new();
+    for n in 0..40u64 {
+        let mut child = user
+            .ccpeer(&["hook", "Stop"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(STOP).unwrap();
+        // Spread over the life of the process, without a clock.
+        let until = Instant::now() + Duration::from_micros(n * 500);
+        while Instant::now() < until && child.try_wait().unwrap().is_none() {}
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+    assert!(spooled(&user).iter().all(|(_, input)| input == STOP));
+}
+
+#[test]
+fn k_h12_many_hooks_at_once_are_all_kept() {
+    let user = User::new();
+    let children: Vec<_> = (0..40)
+        .map(|_| {
+            let mut child = user
+                .ccpeer(&["hook", "Stop"])
+                .stdin(Stdio::piped())
+                .spawn()
+                .unwrap();
+            child.stdin.take().unwrap().write_all(STOP).unwrap();
+            child
+        })
+        .collect();
+    for mut child in children {
+        assert_eq!(wait_for_end(&mut child), 0);
+    }
+    assert_eq!(spooled(&user).len(), 40);
+    assert!(no_litter(&user.home().spool()));
+}
+
+fn no_litter(dir: &Path) -> bool {
+    fs::read_dir(dir)
+        .unwrap()
+        .flatten()
+        .all(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
+}
+
+#[test]
+fn a_hook_call_is_never_wrong_usage() {
+    let user = User::new();
+    for args in [
+        &["hook"][..],
+        &["hook", "Stop", "extra"],
+        &["hook", "--nonsense"],
+        &["hook", ""],
+    ] {
+        assert_silent(&user.run_with(args, STOP));
+    }
+}
