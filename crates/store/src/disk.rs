@@ -63,7 +63,12 @@ impl Disk {
 
     fn open_as(wanted: Mode, open: Opener) -> Result<Self, StoreError> {
         let len = Arc::new(AtomicU64::new(0));
-        let opened = open_database(wanted, &open, &len)?;
+        let opened = match open_database(wanted, &open, &len) {
+            Err(e) if wanted == Mode::Full && may_be_read(&e) => {
+                open_database(Mode::ReadOnly, &open, &len).map_err(|_| e)?
+            }
+            opened => opened?,
+        };
         let state = State {
             db: Some(opened),
             generation: 0,
@@ -203,7 +208,7 @@ impl Disk {
             }
             Err(e) => e,
         };
-        if self.wanted == Mode::Full && error.is_transient() && error != StoreError::Locked {
+        if self.wanted == Mode::Full && may_be_read(&error) {
             state.db = open_database(Mode::ReadOnly, &self.open, &self.len).ok();
         }
         Err(error)
@@ -213,6 +218,11 @@ impl Disk {
 /// One failure that others had met before us, one opening that fails for reading
 /// only.
 const ATTEMPTS: usize = 3;
+
+/// Whether a file that cannot be opened for writing is worth a look.
+fn may_be_read(error: &StoreError) -> bool {
+    matches!(error, StoreError::Full | StoreError::Io { .. })
+}
 
 fn open_database(mode: Mode, open: &Opener, len: &Arc<AtomicU64>) -> Result<Opened, StoreError> {
     let failed = |e| StoreError::io("open", &e);

@@ -91,6 +91,8 @@ impl StoreError {
             io::ErrorKind::StorageFull
             | io::ErrorKind::QuotaExceeded
             | io::ErrorKind::FileTooLarge => Self::Full,
+            // Windows locks bytes, not names: reading them is how one notices.
+            _ if cfg!(windows) && matches!(error.raw_os_error(), Some(32 | 33)) => Self::Locked,
             io::ErrorKind::UnexpectedEof => Self::corrupt(Place::File, "it ends too early"),
             io::ErrorKind::InvalidData => Self::corrupt(Place::File, error.to_string()),
             kind => Self::Io {

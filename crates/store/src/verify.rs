@@ -100,6 +100,7 @@ impl Store {
             progress,
             done: 0,
             total: 0,
+            raw_bytes: 0,
             referenced: BTreeSet::new(),
             manifests: BTreeSet::new(),
         };
@@ -132,7 +133,8 @@ impl Store {
             Vec::new()
         };
         pass.report.recovered = adopt.len() as u64;
-        if forget.is_empty() && adopt.is_empty() {
+        let sound = pass.raw_bytes == self.stats()?.raw_bytes;
+        if sound && forget.is_empty() && adopt.is_empty() {
             return Ok(());
         }
         let amendment = chunks::Amendment {
@@ -141,7 +143,16 @@ impl Store {
             recount: true,
             ..Default::default()
         };
-        self.queue.run(&self.disk, Job::Amend(amendment))
+        self.amend(amendment);
+        Ok(())
+    }
+
+    /// Where nothing can be written (a full disk), the report is still worth
+    /// having, and what is damaged is not served in any case.
+    fn amend(&self, amendment: chunks::Amendment) {
+        if let Err(error) = self.queue.run(&self.disk, Job::Amend(amendment)) {
+            tracing::warn!(%error, "what was found cannot be noted in the store");
+        }
     }
 }
 
@@ -151,6 +162,8 @@ struct Pass<'s> {
     progress: &'s mut dyn FnMut(u64, u64),
     done: u64,
     total: u64,
+    /// Bytes of all listed chunks, by their rows.
+    raw_bytes: u64,
     /// What entries refer to directly.
     referenced: BTreeSet<ChunkId>,
     /// Those of them that are manifests.
@@ -192,6 +205,8 @@ impl Pass<'_> {
                 Ok(true) => {}
                 Ok(false) => self.index("file", "its page accounts were wrong and are repaired"),
                 Err(StoreError::Corrupt { why, .. }) => self.index("file", why),
+                // It needs to write; the rows are looked at all the same.
+                Err(StoreError::Full) => {}
                 Err(e) => return Err(e),
             }
         }
@@ -253,7 +268,9 @@ impl Pass<'_> {
     fn chunks(&mut self, read_data: bool) -> Result<Vec<ChunkId>, StoreError> {
         let store = self.store;
         let mut damaged = Vec::new();
-        let gaps = scan::rows(&store.disk, HAVE, &mut |key, _| {
+        let gaps = scan::rows(&store.disk, HAVE, &mut |key, row| {
+            let have = tables::Have::from_row(row);
+            self.raw_bytes += have.map_or(0, |h| u64::from(h.raw_len));
             let Some(id) = tables::id_of(key) else {
                 return true;
             };
@@ -335,9 +352,8 @@ impl Pass<'_> {
             incomplete,
             ..Default::default()
         };
-        self.store
-            .queue
-            .run(&self.store.disk, Job::Amend(amendment))
+        self.store.amend(amendment);
+        Ok(())
     }
 
     /// Whether all below a want is here. List pages are shared between versions,

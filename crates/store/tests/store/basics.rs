@@ -292,6 +292,36 @@ fn k_s09_a_store_is_open_once() {
 }
 
 #[test]
+fn k_s09_of_twenty_who_create_it_at_once_one_has_it() {
+    let (_dir, path) = temp_store();
+    let start = Arc::new(Barrier::new(20));
+    let threads: Vec<_> = (0..20)
+        .map(|_| {
+            let (path, start) = (path.clone(), Arc::clone(&start));
+            std::thread::spawn(move || {
+                start.wait();
+                Store::open(&path, &OPTIONS)
+            })
+        })
+        .collect();
+    // Joined before any is dropped, so the one who has it keeps it.
+    let results: Vec<_> = threads.into_iter().map(|t| t.join().unwrap()).collect();
+    assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 1);
+    for error in results.into_iter().filter_map(Result::err) {
+        assert_eq!(error, StoreError::Locked);
+    }
+    assert!(open(&path).recovered().unwrap().entries.is_empty());
+}
+
+#[test]
+fn a_store_whose_creation_was_cut_off_is_made_anew() {
+    let (_dir, path) = temp_store();
+    std::fs::write(&path, vec![0; 1 << 20]).unwrap();
+    open(&path).commit(&batch(&chain(1, 1))).unwrap();
+    assert_eq!(open(&path).recovered().unwrap().entries.len(), 1);
+}
+
+#[test]
 fn k_h12_many_small_writes_at_once_are_durable_together() {
     let (_dir, path) = temp_store();
     let store = Arc::new(open(&path));

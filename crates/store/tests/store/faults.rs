@@ -235,6 +235,29 @@ fn k_s06_one_failed_operation_anywhere_is_survived() {
 }
 
 #[test]
+fn k_s04_a_store_can_be_opened_and_read_on_a_full_disk() {
+    let disk = Faulty::default();
+    let store = disk.open().unwrap();
+    (0..STEPS).for_each(|n| step(&store, n).unwrap());
+    drop(store);
+    disk.set(0, Fault::Full);
+    let store = disk.open().unwrap();
+    (0..STEPS).for_each(|n| check(&store, n));
+    assert_eq!(step(&store, STEPS), Err(StoreError::Full));
+    let report = store.verify(true, &mut |_, _| {}).unwrap();
+    assert_eq!(report.problems, []);
+    disk.mend();
+    step(&store, STEPS).unwrap();
+    check(&store, STEPS);
+    // A new store cannot be made there.
+    let disk = Faulty::default();
+    disk.set(0, Fault::Full);
+    assert_eq!(disk.open().err(), Some(StoreError::Full));
+    disk.mend();
+    disk.open().unwrap();
+}
+
+#[test]
 fn an_error_while_opening_is_an_error_and_no_more() {
     let disk = Faulty::default();
     let store = disk.open().unwrap();
