@@ -212,7 +212,8 @@ impl Matcher {
             (Form::Drive, Some(Slash::Back(_) | Slash::Plain)) => {
                 Some(spelling.run).filter(|r| *r > 0).or(Some(least))
             }
-            (Form::Slug, _) if self.from == PathFlavour::Windows => Some(least),
+            // Text of both systems may hold it; the way back must see the same.
+            (Form::Slug, _) => Some(least),
             _ => None,
         }
     }

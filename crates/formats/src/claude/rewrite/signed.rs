@@ -35,10 +35,13 @@ pub(super) fn signed_blocks(line: &[u8]) -> Vec<(usize, usize)> {
                 let end = string_end(line, at);
                 let text = line.get(at + 1..end.saturating_sub(1)).unwrap_or_default();
                 let is_key = next_token(line, end) == Some(b':');
-                if !is_key && names_type && is_signed_type(text) && too_deep == 0 {
-                    if let Some(object) = objects.last_mut() {
-                        object.1 = true;
-                    }
+                if !is_key
+                    && names_type
+                    && is_signed_type(text)
+                    && too_deep == 0
+                    && let Some(object) = objects.last_mut()
+                {
+                    object.1 = true;
                 }
                 names_type = is_key && text == b"type";
                 at = end;

@@ -248,7 +248,7 @@ pub(super) fn read_char_back(t: &[u8], end: usize, want: char) -> Option<usize> 
         // A separator of Windows may stand directly before: then a third of the
         // back-slashes belong to the character.
         let run = run_before(t, u);
-        let own = if run % 3 == 0 { run / 3 } else { run };
+        let own = if run.is_multiple_of(3) { run / 3 } else { run };
         if own == 0 {
             return None;
         }
