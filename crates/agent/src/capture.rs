@@ -1,0 +1,502 @@
+//! Claude's directory → store: one session's files become a version.
+//!
+//! Order: content durable, then the manifest; the entry that names it is the
+//! driver's, and only after that entry the memory of it here. Whatever is lost
+//! in between is read again. Must not know peers, and never writes below
+//! Claude's directory.
+
+mod chunking;
+mod describe;
+mod digest;
+mod files;
+
+use std::path::Path;
+
+use ccpeer_core::entry::{ContentRef, SessionMeta};
+use ccpeer_core::id::{EntryHash, SessionId};
+use ccpeer_core::limits;
+use ccpeer_core::manifest::{
+    FileEntry, MANIFEST_VERSION, Manifest, Origin, ProjectIdentity, Slot,
+};
+use ccpeer_core::presence::SessionState;
+use ccpeer_core::time::Timestamp;
+use ccpeer_formats::claude::layout::{self, Classified, Place, Source};
+use ccpeer_formats::claude::transcript::Summary;
+use ccpeer_store::{NoteWrite, Store, StoreError};
+
+use crate::api::{ApiError, ErrorCode};
+use crate::confined::{ConfinedError, Root};
+use crate::home::Home;
+use crate::local::{LocalFile, LocalState};
+use crate::{problem, projects, scan};
+
+use chunking::{ChunkError, Sink};
+use files::{Change, Reader, Taken};
+
+/// Names in one directory of a session that are looked at.
+const NAMES_MAX: usize = 16 * 1024;
+
+/// What is to be captured.
+#[derive(Debug, Clone)]
+pub(crate) struct CaptureRequest {
+    /// Which session.
+    pub(crate) session: SessionId,
+    /// The last reply as the Stop hook told it: the file may not have it yet.
+    pub(crate) last_assistant_message: Option<String>,
+    /// Where the session stands.
+    pub(crate) state: SessionState,
+    /// This device's name, for the hand-off document.
+    pub(crate) device_name: String,
+    /// By the wall clock: a label.
+    pub(crate) now: Timestamp,
+}
+
+/// What a capture came to.
+#[derive(Debug)]
+pub(crate) enum Captured {
+    /// The files are those of this version.
+    Unchanged {
+        /// The version, if it was ever stated.
+        base: Option<EntryHash>,
+    },
+    /// The session's transcript is not in Claude's directory: cleaned up, moved
+    /// away, or never written. Nothing is deleted anywhere because of that.
+    Vanished,
+    /// There is a new version; its content is durable.
+    New(Box<NewVersion>),
+}
+
+/// A version that has not been stated yet.
+#[derive(Debug)]
+pub(crate) struct NewVersion {
+    /// Its manifest, durable.
+    pub(crate) manifest: ContentRef,
+    /// Its hand-off document, durable.
+    pub(crate) snapshot: ContentRef,
+    /// What lists show.
+    pub(crate) meta: SessionMeta,
+    /// The version that the files grew from, as far as is remembered.
+    pub(crate) base: Option<EntryHash>,
+    /// Where a fork came from; only before its first version.
+    pub(crate) derived_from: Option<(SessionId, EntryHash)>,
+    session: SessionId,
+    state: LocalState,
+    digest: Vec<NoteWrite>,
+}
+
+/// Why a session cannot be captured.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CaptureError {
+    /// A place below Claude's directory is not fit to be read.
+    #[error(transparent)]
+    Place(#[from] ConfinedError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file changed again and again while it was read.
+    #[error("session {0} changes faster than it can be read")]
+    Restless(SessionId),
+    /// More than can be carried.
+    #[error("session {session} has {bytes} bytes, more than {max}", max = limits::SESSION_BYTES_MAX)]
+    TooLarge {
+        /// Which session.
+        session: SessionId,
+        /// All its files together.
+        bytes: u64,
+    },
+    /// Too many files.
+    #[error("the files of session {0} do not fit into a manifest")]
+    TooMany(SessionId),
+}
+
+/// Reads what changed of a session, makes it durable, and says what it is.
+///
+/// # Errors
+/// See [`CaptureError`]. What was remembered stays as it was.
+pub(crate) fn capture(
+    store: &Store,
+    home: &Home,
+    request: &CaptureRequest,
+) -> Result<Captured, CaptureError> {
+    let session = request.session;
+    let Some(root) = Root::open(home.claude())? else { return Ok(Captured::Vanished) };
+    let Some(found) = scan::find_session(home, &session).into_iter().next() else {
+        return Ok(Captured::Vanished);
+    };
+    let before = LocalState::load(store, &session)?;
+    let manifest = match &before {
+        Some(state) => state.manifest(store)?,
+        None => None,
+    };
+    let known = Known { state: before, manifest };
+    Capture { store, home, root, request, slug: found.slug, known, sink: Sink::new(store) }.run()
+}
+
+impl NewVersion {
+    /// What is to be remembered once the version is durable under this name.
+    pub(crate) fn notes(&self, version: EntryHash) -> Vec<NoteWrite> {
+        let state = LocalState { base: Some(version), ..self.state.clone() };
+        let mut notes = self.digest.clone();
+        notes.push(state.note(&self.session));
+        notes
+    }
+}
+
+/// The notes that forget what a session's transcript said: another file took its
+/// place.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) fn forget_digest(
+    store: &Store,
+    session: &SessionId,
+) -> Result<Vec<NoteWrite>, StoreError> {
+    digest::forget(store, session)
+}
+
+pub(crate) use describe::here;
+
+/// What was remembered.
+struct Known {
+    state: Option<LocalState>,
+    manifest: Option<Manifest>,
+}
+
+impl Known {
+    fn file(&self, slot: &Slot) -> Option<(&FileEntry, &LocalFile)> {
+        let entry = self.manifest.as_ref()?.file(slot)?;
+        Some((entry, self.state.as_ref()?.file(slot)?))
+    }
+}
+
+/// One capture.
+struct Capture<'a> {
+    store: &'a Store,
+    home: &'a Home,
+    root: Root,
+    request: &'a CaptureRequest,
+    slug: String,
+    known: Known,
+    sink: Sink<'a>,
+}
+
+/// The files of a session as they are now.
+struct Files {
+    entries: Vec<FileEntry>,
+    local: Vec<LocalFile>,
+    /// Whether any content is new.
+    content: bool,
+}
+
+impl Capture<'_> {
+    fn run(mut self) -> Result<Captured, CaptureError> {
+        let session = self.request.session;
+        let main = layout::path_of(&Slot::Main, &session, &self.slug);
+        let Some((names, opened)) = main.and_then(|names| {
+            let opened = self.root.file(&names);
+            Some((names, opened.transpose()?))
+        }) else {
+            return Ok(Captured::Vanished);
+        };
+        let (file, stamp) = opened?;
+        let reader = Reader::new(file, stamp, self.root.join(&names), self.request.now);
+        let known_main = self.known.file(&Slot::Main);
+        let view = reader.log_view(known_main.map(|(_, local)| local))?;
+        let reading =
+            digest::read(self.store, &session, &reader, &view, self.known.state.as_ref())?;
+        let summary = reading.summary();
+        let here = self.here(&summary);
+        let mut origins = self.origins(&here);
+        let here_at = position(&mut origins, &here);
+
+        let main = self.take(&Slot::Main, &reader, Some(&view), here_at)?;
+        let digest = reading.notes(&session, &main.local.print);
+        let mut files = Files { entries: Vec::new(), local: Vec::new(), content: false };
+        files.add(main);
+        self.take_side_files(&summary, here_at, &mut files)?;
+        self.keep_vanished(&origins, &mut files);
+        files.entries.sort_by(|a, b| a.slot.cmp(&b.slot));
+        files.local.sort_by(|a, b| a.slot.cmp(&b.slot));
+
+        let mut state = self.known.state.clone().unwrap_or_else(|| LocalState::new(here.clone()));
+        let same_place = state.here == here;
+        state.here = here;
+        state.files = files.local;
+        if !files.content && self.known.manifest.is_some() {
+            return self.unchanged(state, digest);
+        }
+        let dir = Path::new(&state.here.project).to_owned();
+        let before = state.project.as_ref().filter(|_| same_place);
+        let (identity, project) = projects::identity_again(&dir, self.home.user(), before);
+        state.project = project;
+        self.conclude(state, origins, files.entries, identity, &summary, digest)
+    }
+
+    /// Makes everything durable that a version consists of.
+    fn conclude(
+        mut self,
+        mut state: LocalState,
+        origins: Vec<Origin>,
+        entries: Vec<FileEntry>,
+        project: ProjectIdentity,
+        summary: &Summary,
+        digest: Vec<NoteWrite>,
+    ) -> Result<Captured, CaptureError> {
+        let session = self.request.session;
+        let mut manifest =
+            Manifest { version: MANIFEST_VERSION, session, origins, project, files: entries };
+        drop_unused_origins(&mut manifest);
+        let bytes = manifest.total_bytes();
+        if bytes > limits::SESSION_BYTES_MAX {
+            return Err(CaptureError::TooLarge { session, bytes });
+        }
+        let encoded = fit(&mut manifest).ok_or(CaptureError::TooMany(session))?;
+        let todos = describe::todos(&self.root, &session, &manifest, &self.slug);
+        let described = describe::describe(self.request, &state.here, &manifest, summary, todos);
+        let snapshot = self.sink.keep(described.snapshot)?;
+        let content = self.sink.keep(encoded)?;
+        self.sink.flush()?;
+        tracing::debug!(%session, chunks = self.sink.fresh(), "captured");
+        let manifest = ContentRef { id: content.id, len: content.len };
+        let base = state.base;
+        state.manifest = Some(manifest);
+        Ok(Captured::New(Box::new(NewVersion {
+            manifest,
+            snapshot: ContentRef { id: snapshot.id, len: snapshot.len },
+            meta: described.meta,
+            base,
+            derived_from: state.derived_from.filter(|_| base.is_none()),
+            session,
+            state,
+            digest,
+        })))
+    }
+
+    /// Remembers how the files look now, so that the next look is a short one.
+    fn unchanged(
+        &self,
+        state: LocalState,
+        digest: Vec<NoteWrite>,
+    ) -> Result<Captured, CaptureError> {
+        let base = state.base;
+        let mut notes = digest;
+        if self.known.state.as_ref() != Some(&state) {
+            notes.push(state.note(&self.request.session));
+        }
+        self.store.put_notes(&notes)?;
+        Ok(Captured::Unchanged { base })
+    }
+
+    /// In whose paths this machine writes the session.
+    fn here(&self, summary: &Summary) -> Origin {
+        match &self.known.state {
+            // As long as it lies there, it goes on as it began, whatever the
+            // first record says.
+            Some(state) if state.here.slug == self.slug => state.here.clone(),
+            _ => describe::origin(self.home, &self.slug, summary),
+        }
+    }
+
+    /// The origins to go on with. Where there is no room for another one, the
+    /// files are taken as if they had been written here.
+    fn origins(&mut self, here: &Origin) -> Vec<Origin> {
+        let known = self.known.manifest.as_ref().map(|m| m.origins.clone()).unwrap_or_default();
+        if known.len() < limits::ORIGINS_MAX || known.contains(here) {
+            return known;
+        }
+        self.known.manifest = None;
+        Vec::new()
+    }
+
+    fn take(
+        &mut self,
+        slot: &Slot,
+        reader: &Reader,
+        view: Option<&files::LogView>,
+        here: u8,
+    ) -> Result<Taken, CaptureError> {
+        let known = self.known.file(slot);
+        files::take(slot, reader, view, known, here, &mut self.sink)
+            .map_err(|e| e.into_capture(self.request.session, reader.path()))
+    }
+
+    fn take_side_files(
+        &mut self,
+        summary: &Summary,
+        here: u8,
+        files: &mut Files,
+    ) -> Result<(), CaptureError> {
+        let mut sources = layout::sources(&self.request.session, &self.slug);
+        sources.extend(summary.plan_name.as_deref().and_then(layout::plan_source));
+        for source in sources.iter().filter(|s| s.place != Place::Transcript) {
+            for name in self.root.list(&source.dir, NAMES_MAX)? {
+                match layout::slot_of(source, &name) {
+                    Classified::Slot(slot) => self.take_side_file(source, name, &slot, here, files)?,
+                    Classified::Unknown => {
+                        tracing::debug!(place = ?source.place, "a file of an unknown kind stays");
+                    }
+                    Classified::Ignored | Classified::Other => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_side_file(
+        &mut self,
+        source: &Source,
+        name: String,
+        slot: &Slot,
+        here: u8,
+        files: &mut Files,
+    ) -> Result<(), CaptureError> {
+        let mut names = source.dir.clone();
+        names.push(name);
+        let (file, stamp) = match self.root.file(&names) {
+            Ok(Some(opened)) => opened,
+            // Gone since it was listed.
+            Ok(None) => return Ok(()),
+            Err(e @ (ConfinedError::Link(_) | ConfinedError::Kind(_) | ConfinedError::Owner(_))) => {
+                tracing::warn!(error = %e, "a file of the session is left out");
+                return Ok(());
+            }
+            Err(e) => return Err(e.into()),
+        };
+        let reader = Reader::new(file, stamp, self.root.join(&names), self.request.now);
+        let view = match slot.is_log() {
+            true => Some(reader.log_view(self.known.file(slot).map(|(_, local)| local))?),
+            false => None,
+        };
+        match self.take(slot, &reader, view.as_ref(), here) {
+            Ok(taken) => files.add(taken),
+            // It is written all the time; the next capture has it.
+            Err(CaptureError::Restless(_)) => {
+                tracing::debug!(?slot, "a file of the session is left as it was: it keeps changing");
+            }
+            Err(e) => return Err(e),
+        }
+        Ok(())
+    }
+
+    /// What has been captured once stays, also where Claude has cleaned it up.
+    fn keep_vanished(&self, origins: &[Origin], files: &mut Files) {
+        let Some(manifest) = &self.known.manifest else { return };
+        for entry in &manifest.files {
+            let gone = files.entries.iter().all(|e| e.slot != entry.slot);
+            let spoken = entry.segments.iter().all(|s| usize::from(s.origin) < origins.len());
+            if gone && spoken {
+                files.entries.push(entry.clone());
+                files.local.extend(self.known.state.as_ref().and_then(|s| s.file(&entry.slot)).cloned());
+            }
+        }
+    }
+}
+
+impl Files {
+    fn add(&mut self, taken: Taken) {
+        self.content |= taken.change == Change::Content;
+        self.entries.push(taken.entry);
+        self.local.push(taken.local);
+    }
+}
+
+/// The index of an origin, which is added if it is not there.
+fn position(origins: &mut Vec<Origin>, here: &Origin) -> u8 {
+    let at = origins.iter().position(|o| o == here).unwrap_or_else(|| {
+        origins.push(here.clone());
+        origins.len() - 1
+    });
+    u8::try_from(at).unwrap_or(u8::MAX)
+}
+
+fn drop_unused_origins(manifest: &mut Manifest) {
+    let used: Vec<bool> = (0..manifest.origins.len())
+        .map(|at| {
+            let mut segments = manifest.files.iter().flat_map(|f| &f.segments);
+            segments.any(|s| usize::from(s.origin) == at)
+        })
+        .collect();
+    if used.iter().all(|u| !u) {
+        // An empty session: nothing is written in any paths, yet a manifest
+        // names one.
+        manifest.origins.truncate(1);
+        return;
+    }
+    let mut next = 0u8;
+    let places: Vec<u8> = used
+        .iter()
+        .map(|u| {
+            let at = next;
+            next += u8::from(*u);
+            at
+        })
+        .collect();
+    for segment in manifest.files.iter_mut().flat_map(|f| &mut f.segments) {
+        if let Some(at) = places.get(usize::from(segment.origin)) {
+            segment.origin = *at;
+        }
+    }
+    let mut used = used.iter();
+    manifest.origins.retain(|_| used.next().copied().unwrap_or(false));
+}
+
+/// Encodes a manifest that keeps its bounds. Where there are too many files,
+/// the oldest of what is only needed for rewinding goes first.
+fn fit(manifest: &mut Manifest) -> Option<Vec<u8>> {
+    loop {
+        let bytes = manifest.to_bytes();
+        let fits = bytes.len() <= limits::MANIFEST_BYTES_MAX
+            && manifest.files.len() <= limits::MANIFEST_SLOTS_MAX;
+        if fits {
+            // What we write we must be able to read.
+            return Manifest::from_bytes(&bytes).is_ok().then_some(bytes);
+        }
+        let is_spare = |s: &Slot| matches!(s, Slot::FileHistory { .. } | Slot::ToolResult(_));
+        let mut spare: Vec<(Timestamp, Slot)> = manifest
+            .files
+            .iter()
+            .filter(|f| is_spare(&f.slot))
+            .map(|f| (f.modified, f.slot.clone()))
+            .collect();
+        spare.sort();
+        let half = spare.len().div_ceil(2).min(64);
+        if half == 0 {
+            return None;
+        }
+        tracing::warn!(files = half, "the oldest files for rewinding are left out");
+        let goes: Vec<Slot> = spare.into_iter().take(half).map(|(_, slot)| slot).collect();
+        manifest.files.retain(|f| !goes.contains(&f.slot));
+    }
+}
+
+impl From<ChunkError> for files::TakeError {
+    fn from(error: ChunkError) -> Self {
+        match error {
+            ChunkError::Read(e) => Self::Read(e),
+            ChunkError::Store(e) => Self::Store(e),
+        }
+    }
+}
+
+impl From<CaptureError> for ApiError {
+    fn from(error: CaptureError) -> Self {
+        let message = error.to_string();
+        match error {
+            CaptureError::Store(e) => problem::store(&e),
+            CaptureError::Place(ConfinedError::Io { .. }) => {
+                Self::new(ErrorCode::Disk, message).hint("check that the file can be read")
+            }
+            CaptureError::Place(_) => Self::new(ErrorCode::Refused, message)
+                .hint("replace the link by what it points to, or set CLAUDE_CONFIG_DIR"),
+            CaptureError::Restless(_) => {
+                Self::new(ErrorCode::Live, message).hint("try again when its turn has ended")
+            }
+            CaptureError::TooLarge { .. } | CaptureError::TooMany(_) => {
+                Self::new(ErrorCode::Refused, message).hint("compact the session with `/compact`")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

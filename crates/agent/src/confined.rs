@@ -1,0 +1,451 @@
+//! The few ways in which files below Claude Code's directory are touched: never
+//! through a link, never anything but regular files, everything created private.
+//!
+//! Must not know what any of these files means.
+//!
+//! Claude's directory itself may be a link of the user's own making; it is
+//! resolved once and everything below it is then looked at name by name.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use ccpeer_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A directory and what lies below it, without links.
+#[derive(Debug, Clone)]
+pub(crate) struct Root {
+    path: PathBuf,
+}
+
+/// Why a place below the root may not be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfinedError {
+    /// A name on the way, or the file itself, is a link.
+    #[error("{0} is a link, and links below Claude's directory are not followed")]
+    Link(PathBuf),
+    /// Something else lies where a directory or a file should.
+    #[error("{0} is not what should lie there")]
+    Kind(PathBuf),
+    /// It belongs to another user.
+    #[error("{0} belongs to another user")]
+    Owner(PathBuf),
+    /// The system refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// What was touched.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+/// What a look at a file tells without reading it. Equal stamps mean an
+/// unchanged file, unless it changed within the clock's grain; see
+/// [`Stamp::is_fresh`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Stamp {
+    /// Device and number of the file; zero where the system has none.
+    pub(crate) id: (u64, u64),
+    /// Bytes.
+    pub(crate) len: u64,
+    /// When the content changed, nanoseconds since 1970.
+    pub(crate) modified_ns: u64,
+    /// When anything about it changed; zero where the system does not say.
+    pub(crate) changed_ns: u64,
+}
+
+/// Two writes within this long may leave the same time behind.
+const CLOCK_GRAIN_NS: u64 = 2_000_000_000;
+
+impl Stamp {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        let modified_ns = metadata
+            .modified()
+            .ok()
+            .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
+            .map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX));
+        let (id, changed_ns) = identity(metadata);
+        Self { id, len: metadata.len(), modified_ns, changed_ns }
+    }
+
+    /// Whether the file changed so shortly before `now` that it may change again
+    /// without a trace.
+    pub(crate) fn is_fresh(&self, now: Timestamp) -> bool {
+        let now_ns = now.0.saturating_mul(1_000_000);
+        self.modified_ns.saturating_add(CLOCK_GRAIN_NS) >= now_ns
+    }
+
+    /// When the content changed, as a label.
+    pub(crate) fn modified(&self) -> Timestamp {
+        Timestamp(self.modified_ns / 1_000_000)
+    }
+}
+
+#[cfg(unix)]
+fn identity(metadata: &Metadata) -> ((u64, u64), u64) {
+    use std::os::unix::fs::MetadataExt;
+    let seconds = u64::try_from(metadata.ctime()).unwrap_or(0);
+    let nanos = u64::try_from(metadata.ctime_nsec()).unwrap_or(0);
+    let changed = seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
+    ((metadata.dev(), metadata.ino()), changed)
+}
+
+#[cfg(not(unix))]
+fn identity(_: &Metadata) -> ((u64, u64), u64) {
+    ((0, 0), 0)
+}
+
+impl Root {
+    /// The directory, resolved; nothing if it does not exist.
+    ///
+    /// # Errors
+    /// When it cannot be looked at or is no directory.
+    pub(crate) fn open(path: &Path) -> Result<Option<Self>, ConfinedError> {
+        let resolved = match fs::canonicalize(path) {
+            Ok(resolved) => resolved,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(ConfinedError::io(path, e)),
+        };
+        if !resolved.is_dir() {
+            return Err(ConfinedError::Kind(resolved));
+        }
+        Ok(Some(Self { path: resolved }))
+    }
+
+    /// The directory; it is made if it is absent.
+    ///
+    /// # Errors
+    /// See [`ConfinedError`].
+    pub(crate) fn open_or_make(path: &Path) -> Result<Self, ConfinedError> {
+        if let Some(root) = Self::open(path)? {
+            return Ok(root);
+        }
+        make_private_dirs(path)?;
+        Self::open(path)?.ok_or_else(|| ConfinedError::Kind(path.to_owned()))
+    }
+
+    /// Its resolved path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of a place below. Says nothing about what lies there.
+    pub(crate) fn join(&self, names: &[String]) -> PathBuf {
+        let mut path = self.path.clone();
+        path.extend(names);
+        path
+    }
+
+    /// The names of a path below this root.
+    pub(crate) fn names_of(&self, path: &Path) -> Option<Vec<String>> {
+        let below = path.strip_prefix(&self.path).ok()?;
+        below.iter().map(|name| Some(name.to_str()?.to_owned())).collect()
+    }
+
+    /// Whether a directory is there, and reached without a link.
+    ///
+    /// # Errors
+    /// When something else than a directory of ours is in the way.
+    pub(crate) fn dir(&self, names: &[String]) -> Result<bool, ConfinedError> {
+        let mut path = self.path.clone();
+        for name in names {
+            path.push(name);
+            match fs::symlink_metadata(&path) {
+                Ok(metadata) => check_dir(&path, &metadata)?,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+                Err(e) => return Err(ConfinedError::io(&path, e)),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes a directory, each missing one on the way private.
+    ///
+    /// # Errors
+    /// See [`ConfinedError`].
+    pub(crate) fn make_dir(&self, names: &[String]) -> Result<PathBuf, ConfinedError> {
+        let mut path = self.path.clone();
+        for name in names {
+            let parent = path.clone();
+            path.push(name);
+            match private_dir().create(&path) {
+                Ok(()) => sync_dir(&parent)?,
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                    let metadata =
+                        fs::symlink_metadata(&path).map_err(|e| ConfinedError::io(&path, e))?;
+                    check_dir(&path, &metadata)?;
+                }
+                Err(e) => return Err(ConfinedError::io(&path, e)),
+            }
+        }
+        Ok(path)
+    }
+
+    /// The names in a directory, sorted; none if it is absent.
+    ///
+    /// # Errors
+    /// See [`ConfinedError`].
+    pub(crate) fn list(&self, names: &[String], max: usize) -> Result<Vec<String>, ConfinedError> {
+        if !self.dir(names)? {
+            return Ok(Vec::new());
+        }
+        let path = self.join(names);
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(ConfinedError::io(&path, e)),
+        };
+        let mut out = Vec::new();
+        for entry in entries.take(max) {
+            let entry = entry.map_err(|e| ConfinedError::io(&path, e))?;
+            // A name that is no text is none of Claude's.
+            out.extend(entry.file_name().into_string().ok());
+        }
+        out.sort_unstable();
+        Ok(out)
+    }
+
+    /// Opens a regular file for reading; nothing if it is absent.
+    ///
+    /// # Errors
+    /// When it, or a name on the way, is anything else.
+    pub(crate) fn file(&self, names: &[String]) -> Result<Option<(File, Stamp)>, ConfinedError> {
+        let Some((_, dir)) = names.split_last() else {
+            return Err(ConfinedError::Kind(self.path.clone()));
+        };
+        if !self.dir(dir)? {
+            return Ok(None);
+        }
+        open_regular(&self.join(names))
+    }
+
+    /// What lies there now, without opening it.
+    ///
+    /// # Errors
+    /// When it, or a name on the way, is anything but a regular file.
+    pub(crate) fn stamp(&self, names: &[String]) -> Result<Option<Stamp>, ConfinedError> {
+        let Some((_, dir)) = names.split_last() else {
+            return Err(ConfinedError::Kind(self.path.clone()));
+        };
+        if !self.dir(dir)? {
+            return Ok(None);
+        }
+        let path = self.join(names);
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) => {
+                check_file(&path, &metadata)?;
+                Ok(Some(Stamp::of(&metadata)))
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(ConfinedError::io(&path, e)),
+        }
+    }
+}
+
+impl ConfinedError {
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source }
+    }
+}
+
+/// Opens a regular file for reading without following a link or waiting for a
+/// pipe's other end; nothing if it is absent.
+///
+/// # Errors
+/// When it is a link or no regular file, or cannot be opened.
+pub(crate) fn open_regular(path: &Path) -> Result<Option<(File, Stamp)>, ConfinedError> {
+    // Looked at first: opening a device can have effects.
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => check_file(path, &metadata)?,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(ConfinedError::io(path, e)),
+    }
+    let mut options = OpenOptions::new();
+    options.read(true);
+    no_follow(&mut options);
+    let file = match options.open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(ConfinedError::io(path, e)),
+    };
+    let metadata = file.metadata().map_err(|e| ConfinedError::io(path, e))?;
+    check_file(path, &metadata)?;
+    let stamp = Stamp::of(&metadata);
+    Ok(Some((file, stamp)))
+}
+
+/// Makes a new file that only its owner may read; what is there already stays.
+///
+/// # Errors
+/// When something is there, or the system refuses.
+pub(crate) fn create_private(path: &Path) -> Result<File, ConfinedError> {
+    let mut options = OpenOptions::new();
+    options.write(true).read(true).create_new(true);
+    private_file(&mut options);
+    options.open(path).map_err(|e| ConfinedError::io(path, e))
+}
+
+/// Makes a directory and those above it; the new ones are private.
+///
+/// # Errors
+/// When the system refuses.
+pub(crate) fn make_private_dirs(path: &Path) -> Result<(), ConfinedError> {
+    private_dir().recursive(true).create(path).map_err(|e| ConfinedError::io(path, e))
+}
+
+/// Makes the names in a directory durable.
+///
+/// # Errors
+/// When the system refuses.
+pub(crate) fn sync_dir(path: &Path) -> Result<(), ConfinedError> {
+    if cfg!(unix) {
+        let dir = File::open(path).map_err(|e| ConfinedError::io(path, e))?;
+        dir.sync_all().map_err(|e| ConfinedError::io(path, e))?;
+    }
+    Ok(())
+}
+
+/// Gives a staged file its name, if nothing has that name.
+///
+/// # Errors
+/// `AlreadyExists` inside [`ConfinedError::Io`] when something has.
+pub(crate) fn rename_new(from: &Path, to: &Path) -> Result<(), ConfinedError> {
+    // A link fails where something is; a rename would replace it.
+    match fs::hard_link(from, to) {
+        Ok(()) => fs::remove_file(from).map_err(|e| ConfinedError::io(from, e)),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(ConfinedError::io(to, e)),
+        // No links on this disk: the next best.
+        Err(_) => match fs::symlink_metadata(to) {
+            Ok(_) => Err(ConfinedError::io(to, io::ErrorKind::AlreadyExists.into())),
+            Err(_) => fs::rename(from, to).map_err(|e| ConfinedError::io(to, e)),
+        },
+    }
+}
+
+fn check_dir(path: &Path, metadata: &Metadata) -> Result<(), ConfinedError> {
+    if metadata.is_symlink() {
+        return Err(ConfinedError::Link(path.to_owned()));
+    }
+    if !metadata.is_dir() {
+        return Err(ConfinedError::Kind(path.to_owned()));
+    }
+    check_owner(path, metadata)
+}
+
+fn check_file(path: &Path, metadata: &Metadata) -> Result<(), ConfinedError> {
+    if metadata.is_symlink() {
+        return Err(ConfinedError::Link(path.to_owned()));
+    }
+    if !metadata.is_file() {
+        return Err(ConfinedError::Kind(path.to_owned()));
+    }
+    check_owner(path, metadata)
+}
+
+#[cfg(unix)]
+fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), ConfinedError> {
+    use std::os::unix::fs::MetadataExt;
+    if metadata.uid() == nix::unistd::geteuid().as_raw() {
+        Ok(())
+    } else {
+        Err(ConfinedError::Owner(path.to_owned()))
+    }
+}
+
+#[cfg(not(unix))]
+fn check_owner(_: &Path, _: &Metadata) -> Result<(), ConfinedError> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn no_follow(options: &mut OpenOptions) {
+    use std::os::unix::fs::OpenOptionsExt;
+    options.custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK);
+}
+
+#[cfg(not(unix))]
+fn no_follow(_: &mut OpenOptions) {}
+
+#[cfg(unix)]
+fn private_file(options: &mut OpenOptions) {
+    use std::os::unix::fs::OpenOptionsExt;
+    options.mode(0o600);
+}
+
+#[cfg(not(unix))]
+fn private_file(_: &mut OpenOptions) {}
+
+fn private_dir() -> fs::DirBuilder {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(path: &str) -> Vec<String> {
+        path.split('/').map(str::to_owned).collect()
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn k_a02_links_are_refused_at_every_step() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("secret"), "s").unwrap();
+        let root = Root::open(dir.path()).unwrap().unwrap();
+        root.make_dir(&names("projects/p")).unwrap();
+        std::os::unix::fs::symlink(outside.path(), dir.path().join("projects/q")).unwrap();
+        std::os::unix::fs::symlink(
+            outside.path().join("secret"),
+            dir.path().join("projects/p/secret"),
+        )
+        .unwrap();
+        assert!(matches!(root.file(&names("projects/q/secret")), Err(ConfinedError::Link(_))));
+        assert!(matches!(root.file(&names("projects/p/secret")), Err(ConfinedError::Link(_))));
+        assert!(matches!(root.make_dir(&names("projects/q/r")), Err(ConfinedError::Link(_))));
+        assert!(matches!(root.list(&names("projects/q"), 9), Err(ConfinedError::Link(_))));
+        assert!(root.file(&names("projects/p/none")).unwrap().is_none());
+        assert!(root.file(&names("none/none")).unwrap().is_none());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap().unwrap();
+        let pipe = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        assert!(matches!(root.file(&names("pipe")), Err(ConfinedError::Kind(_))));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_root_itself_may_be_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("claude");
+        fs::create_dir(dir.path().join("real")).unwrap();
+        std::os::unix::fs::symlink("real", &link).unwrap();
+        let root = Root::open_or_make(&link).unwrap();
+        assert!(root.path().ends_with("real"));
+    }
+
+    #[test]
+    fn a_new_name_never_replaces() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        fs::write(&a, "a").unwrap();
+        fs::write(&b, "b").unwrap();
+        assert!(rename_new(&a, &b).is_err());
+        assert_eq!(fs::read(&b).unwrap(), b"b");
+        rename_new(&a, &dir.path().join("c")).unwrap();
+        assert!(!a.exists());
+    }
+}

@@ -1,0 +1,517 @@
+//! A placement as a list of steps that are known before the first is taken, so
+//! that whoever finds it half done can finish it or take it back.
+//!
+//! The main transcript comes last and decides: once it is in its place the
+//! placement has happened, before that it has not. Everything that is replaced
+//! is kept in the backups first. Must not know what the files mean.
+
+use std::cell::Cell;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use ccpeer_core::codec;
+use ccpeer_core::id::{EntryHash, SessionId};
+use ccpeer_core::limits;
+use ccpeer_core::manifest::Slot;
+use ccpeer_formats::claude::layout;
+use ccpeer_store::{Namespace, NoteWrite, Store, StoreError};
+use serde::{Deserialize, Serialize};
+
+use super::stage::{self, Staging};
+use super::{PlaceError, Undone};
+use crate::capture;
+use crate::confined::{
+    ConfinedError, Root, Stamp, create_private, make_private_dirs, rename_new, sync_dir,
+};
+use crate::home::Home;
+use crate::live;
+use crate::local::{LocalState, Print};
+
+/// Version of the notes.
+const RECORD_VERSION: u8 = 1;
+/// Placements that can be taken back, one after the other.
+const UNDO_MAX: usize = 32;
+
+/// One placement.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) version: u8,
+    /// Drawn for it; names its staging and backup directories.
+    pub(super) id: [u8; 16],
+    /// It is being taken back.
+    pub(super) undoing: bool,
+    /// The session that was asked for, and its version.
+    pub(super) asked: (SessionId, EntryHash),
+    /// The session under which it is placed.
+    pub(super) session: SessionId,
+    /// The project's directory below `projects/`.
+    pub(super) slug: String,
+    /// In order; the main transcript last.
+    pub(super) steps: Vec<Step>,
+    /// Directories that were not there before.
+    pub(super) dirs: Vec<Vec<String>>,
+    /// What was remembered of the session before.
+    pub(super) state_before: Option<Vec<u8>>,
+}
+
+/// One file that takes its place.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Step {
+    pub(super) slot: Slot,
+    /// Name of the staged file, and of the backup.
+    pub(super) number: u32,
+    pub(super) new: Content,
+    /// What lies there before; nothing if nothing does.
+    pub(super) old: Option<(Content, Stamp)>,
+}
+
+/// A file's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Content {
+    pub(super) len: u64,
+    pub(super) hash: [u8; 32],
+}
+
+impl Content {
+    pub(super) fn of(print: &Print) -> Self {
+        Self { len: print.len, hash: print.hash() }
+    }
+}
+
+/// Says where to stop as if the process had been killed there. Only tests do.
+pub(super) struct Stops<'s> {
+    at: Option<&'s dyn Fn(u32, &'static str) -> bool>,
+    passed: Cell<u32>,
+}
+
+impl<'s> Stops<'s> {
+    pub(super) fn none() -> Self {
+        Self { at: None, passed: Cell::new(0) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn new(at: &'s dyn Fn(u32, &'static str) -> bool) -> Self {
+        Self { at: Some(at), passed: Cell::new(0) }
+    }
+
+    pub(super) fn pass(&self, point: &'static str) -> Result<(), PlaceError> {
+        let number = self.passed.get();
+        self.passed.set(number + 1);
+        match self.at {
+            Some(at) if at(number, point) => Err(PlaceError::Stopped),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Where steps are taken.
+pub(super) struct Site<'a> {
+    pub(super) store: &'a Store,
+    pub(super) home: &'a Home,
+    pub(super) root: &'a Root,
+    pub(super) stops: &'a Stops<'a>,
+}
+
+impl Record {
+    pub(super) fn new(
+        id: [u8; 16],
+        asked: (SessionId, EntryHash),
+        session: SessionId,
+        slug: &str,
+        state_before: Option<Vec<u8>>,
+    ) -> Self {
+        Self {
+            version: RECORD_VERSION,
+            id,
+            undoing: false,
+            asked,
+            session,
+            slug: slug.to_owned(),
+            steps: Vec::new(),
+            dirs: Vec::new(),
+            state_before,
+        }
+    }
+
+    /// Its id as text.
+    pub(super) fn name(&self) -> String {
+        self.id.iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    fn names(&self, step: &Step) -> Result<Vec<String>, PlaceError> {
+        layout::path_of(&step.slot, &self.session, &self.slug)
+            .ok_or(PlaceError::Malformed("a file has no place"))
+    }
+
+    fn key(&self, part: u8) -> Vec<u8> {
+        let mut key = self.id.to_vec();
+        key.push(part);
+        key
+    }
+}
+
+impl Site<'_> {
+    /// The directory with what a placement replaced.
+    pub(super) fn backups(&self, record: &Record) -> PathBuf {
+        self.home.backups().join(record.name())
+    }
+
+    /// Takes every step, or none.
+    pub(super) fn carry_out(&self, record: &Record, state: LocalState) -> Result<(), PlaceError> {
+        self.store.put_notes(&[
+            note(record.key(0), Some(encode(record)?)),
+            note(record.key(1), state.note(&record.session).value),
+        ])?;
+        match self.take_steps(record) {
+            Ok(()) => self.finish(record, state),
+            Err(e @ PlaceError::Stopped) => Err(e),
+            Err(e) => {
+                // Once the main transcript is in place it has happened, whatever
+                // went wrong after that.
+                if self.has_happened(record).unwrap_or(false) {
+                    return self.finish(record, state);
+                }
+                if let Err(worse) = self.take_back(record) {
+                    tracing::error!(error = %worse, "a placement stays half done until the next start");
+                }
+                Err(e)
+            }
+        }
+    }
+
+    fn take_steps(&self, record: &Record) -> Result<(), PlaceError> {
+        self.stops.pass("journal is durable")?;
+        self.back_up(record)?;
+        self.stops.pass("backups are durable")?;
+        let staging = Staging::of(self.root, &record.name());
+        for step in &record.steps {
+            let names = record.names(step)?;
+            let Some((_, dir)) = names.split_last() else { continue };
+            let dir = self.root.make_dir(dir)?;
+            self.stops.pass("directories are made")?;
+            // What lies there now is what was looked at, or somebody is at work.
+            let now = self.root.stamp(&names)?;
+            let same = |old: &Stamp, now: &Stamp| {
+                // The backup's link changed the rest.
+                old.id == now.id && old.len == now.len && old.modified_ns == now.modified_ns
+            };
+            let target = self.root.join(&names);
+            match (&step.old, now) {
+                (None, None) => match rename_new(&staging.file(step.number), &target) {
+                    Err(ConfinedError::Io { source, .. })
+                        if source.kind() == io::ErrorKind::AlreadyExists =>
+                    {
+                        return Err(PlaceError::Changed);
+                    }
+                    other => other?,
+                },
+                (Some((_, old)), Some(now)) if same(old, &now) => {
+                    let from = staging.file(step.number);
+                    fs::rename(&from, &target).map_err(|e| ConfinedError::io(&target, e))?;
+                }
+                _ => return Err(PlaceError::Changed),
+            }
+            self.stops.pass("a file is in its place")?;
+            sync_dir(&dir)?;
+        }
+        self.stops.pass("everything is in its place")
+    }
+
+    /// Keeps what will be replaced: by a second name for the same file where
+    /// that is possible, so that even a late writer's line is kept.
+    fn back_up(&self, record: &Record) -> Result<(), PlaceError> {
+        let replaced: Vec<&Step> = record.steps.iter().filter(|s| s.old.is_some()).collect();
+        if replaced.is_empty() {
+            return Ok(());
+        }
+        let dir = self.backups(record);
+        make_private_dirs(&dir)?;
+        for step in replaced {
+            let from = self.root.join(&record.names(step)?);
+            let to = dir.join(step.number.to_string());
+            if fs::hard_link(&from, &to).is_err() {
+                copy(&from, &to, step.old.as_ref().map(|(_, stamp)| *stamp))?;
+            }
+            self.stops.pass("a backup is made")?;
+        }
+        sync_dir(&dir)?;
+        sync_dir(&self.home.backups())?;
+        Ok(())
+    }
+
+    /// Remembers that it has happened, and forgets how.
+    fn finish(&self, record: &Record, mut state: LocalState) -> Result<(), PlaceError> {
+        for file in &mut state.files {
+            let names = layout::path_of(&file.slot, &record.session, &record.slug);
+            let stamp = names.and_then(|n| self.root.stamp(&n).ok().flatten());
+            // Anything else than what was placed is looked at by content.
+            file.stamp = stamp.filter(|s| s.len == file.print.len).unwrap_or_default();
+            file.settled = false;
+        }
+        let main = layout::path_of(&Slot::Main, &record.session, &record.slug);
+        let main = main.and_then(|n| self.root.stamp(&n).ok().flatten());
+        state.placed_ns = main.map(|s| s.modified_ns);
+        let mut notes = vec![
+            state.note(&record.session),
+            note(record.key(0), None),
+            note(record.key(1), None),
+        ];
+        notes.extend(self.undo_notes(record)?);
+        if record.asked.0 != record.session {
+            notes.push(fork_note(record.asked, record.session));
+        }
+        notes.extend(capture::forget_digest(self.store, &record.session)?);
+        self.stops.pass("before the journal is closed")?;
+        self.store.put_notes(&notes)?;
+        self.stops.pass("journal is closed")?;
+        Staging::of(self.root, &record.name()).remove();
+        Ok(())
+    }
+
+    fn undo_notes(&self, record: &Record) -> Result<Vec<NoteWrite>, PlaceError> {
+        let known = undoable(self.store)?;
+        let next = known.last().map_or(0, |(n, _)| n + 1);
+        let mut notes = vec![undo_note(next, Some(encode(record)?))];
+        let spare = (known.len() + 1).saturating_sub(UNDO_MAX);
+        notes.extend(known.iter().take(spare).map(|(n, _)| undo_note(*n, None)));
+        Ok(notes)
+    }
+
+    /// Whether the main transcript is in its place. It may have grown since.
+    fn has_happened(&self, record: &Record) -> Result<bool, PlaceError> {
+        let Some(main) = record.steps.last() else { return Ok(false) };
+        let names = record.names(main)?;
+        let Some((file, stamp)) = self.root.file(&names)? else { return Ok(false) };
+        if stamp.len < main.new.len {
+            return Ok(false);
+        }
+        let mut head = crate::local::section(&file, 0, main.new.len)
+            .map_err(|e| ConfinedError::io(&self.root.join(&names), e))?;
+        let print =
+            Print::of(&mut head).map_err(|e| ConfinedError::io(&self.root.join(&names), e))?;
+        Ok(Content::of(&print) == main.new)
+    }
+
+    /// What lies in a step's place.
+    fn content(&self, names: &[String]) -> Result<Option<Content>, PlaceError> {
+        let Some((mut file, _)) = self.root.file(names)? else { return Ok(None) };
+        let print = Print::of(&mut file).map_err(|e| ConfinedError::io(&self.root.join(names), e))?;
+        Ok(Some(Content::of(&print)))
+    }
+
+    /// Takes back what was done of a placement that has not happened.
+    fn take_back(&self, record: &Record) -> Result<(), PlaceError> {
+        self.reverse(record)?;
+        self.store.put_notes(&[note(record.key(0), None), note(record.key(1), None)])?;
+        Staging::of(self.root, &record.name()).remove();
+        remove_dir(&self.backups(record));
+        Ok(())
+    }
+
+    /// Puts everything back that still lies as it was placed, last things first.
+    /// Can be repeated. Returns how many files were restored and removed.
+    fn reverse(&self, record: &Record) -> Result<(u64, u64), PlaceError> {
+        let (mut restored, mut removed) = (0, 0);
+        for step in record.steps.iter().rev() {
+            let names = record.names(step)?;
+            let target = self.root.join(&names);
+            if self.content(&names)? == Some(step.new) {
+                match &step.old {
+                    None => {
+                        fs::remove_file(&target).map_err(|e| ConfinedError::io(&target, e))?;
+                        removed += 1;
+                    }
+                    Some((old, stamp)) if *old != step.new => {
+                        self.restore(record, step, &target, *stamp)?;
+                        restored += 1;
+                    }
+                    Some(_) => {}
+                }
+                if let Some(dir) = target.parent() {
+                    sync_dir(dir)?;
+                }
+                self.stops.pass("a file is put back")?;
+            }
+        }
+        for dir in record.dirs.iter().rev() {
+            // Those in which somebody has put something stay.
+            let _not_empty = fs::remove_dir(self.root.join(dir));
+        }
+        Ok((restored, removed))
+    }
+
+    fn restore(
+        &self,
+        record: &Record,
+        step: &Step,
+        target: &Path,
+        stamp: Stamp,
+    ) -> Result<(), PlaceError> {
+        let backup = self.backups(record).join(step.number.to_string());
+        if fs::rename(&backup, target).is_ok() {
+            return Ok(());
+        }
+        // On another disk: a copy, complete before it gets the name.
+        let staging = Staging::make(self.root, &record.name())?;
+        let copied = staging.file(step.number);
+        let _left_by_an_earlier_try = fs::remove_file(&copied);
+        copy(&backup, &copied, Some(stamp))?;
+        fs::rename(&copied, target).map_err(|e| ConfinedError::io(target, e))?;
+        Ok(())
+    }
+
+    /// Takes back a placement that has happened.
+    fn undo(&self, number: u64, record: &Record) -> Result<Undone, PlaceError> {
+        for step in &record.steps {
+            if self.content(&record.names(step)?)? != Some(step.new) {
+                return Err(PlaceError::ChangedSince(record.session));
+            }
+        }
+        let undoing = Record { undoing: true, ..record.clone() };
+        self.store.put_notes(&[note(record.key(0), Some(encode(&undoing)?))])?;
+        self.stops.pass("journal is durable")?;
+        let (restored, removed) = self.reverse(&undoing)?;
+        self.forget(number, record)?;
+        Ok(Undone { session: record.session, restored, removed })
+    }
+
+    /// After a placement was taken back, nothing is remembered of it.
+    fn forget(&self, number: u64, record: &Record) -> Result<(), PlaceError> {
+        let mut notes = vec![
+            NoteWrite {
+                ns: Namespace::Session,
+                key: record.session.0.to_vec(),
+                value: record.state_before.clone(),
+            },
+            note(record.key(0), None),
+            undo_note(number, None),
+        ];
+        if record.asked.0 != record.session {
+            notes.push(NoteWrite { value: None, ..fork_note(record.asked, record.session) });
+        }
+        notes.extend(capture::forget_digest(self.store, &record.session)?);
+        self.store.put_notes(&notes)?;
+        Staging::of(self.root, &record.name()).remove();
+        remove_dir(&self.backups(record));
+        Ok(())
+    }
+}
+
+/// Finishes or takes back what a process left half done, and says what it did.
+pub(super) fn recover(site: &Site<'_>) -> Result<Vec<String>, PlaceError> {
+    let mut lines = Vec::new();
+    for (key, value) in site.store.notes(Namespace::Journal)? {
+        let Some((0, _)) = key.split_last() else { continue };
+        let Some(record) = decode(&value) else {
+            lines.push("a placement in progress cannot be read; it is left as it is".to_owned());
+            continue;
+        };
+        let session = record.session;
+        if record.undoing {
+            site.reverse(&record)?;
+            let number = undoable(site.store)?.iter().find(|(_, r)| r.id == record.id).map(|(n, _)| *n);
+            site.forget(number.unwrap_or(u64::MAX), &record)?;
+            lines.push(format!("taking session {session} back was interrupted and is done now"));
+        } else if site.has_happened(&record)? {
+            let state = site.store.note(Namespace::Journal, &record.key(1))?;
+            let state = state.and_then(|bytes| LocalState::from_bytes(&bytes));
+            match state {
+                Some(state) => site.finish(&record, state)?,
+                None => {
+                    let gone = [note(record.key(0), None), note(record.key(1), None)];
+                    site.store.put_notes(&gone)?;
+                }
+            }
+            lines.push(format!("placing session {session} was interrupted and is done now"));
+        } else {
+            site.take_back(&record)?;
+            lines.push(format!("placing session {session} was interrupted and taken back"));
+        }
+    }
+    stage::remove_all(site.root);
+    Ok(lines)
+}
+
+/// Takes back the last placement.
+pub(super) fn undo(site: &Site<'_>) -> Result<Undone, PlaceError> {
+    let (number, record) = undoable(site.store)?.pop().ok_or(PlaceError::NothingToUndo)?;
+    if live::live_sessions(site.home).contains_key(&record.session) {
+        return Err(PlaceError::Live(record.session));
+    }
+    site.undo(number, &record)
+}
+
+/// The session as which a version was placed beside the local one before.
+pub(super) fn forked_as(
+    store: &Store,
+    asked: (SessionId, EntryHash),
+) -> Result<Option<SessionId>, StoreError> {
+    let key = fork_note(asked, asked.0).key;
+    let value = store.note(Namespace::Placement, &key)?;
+    Ok(value.and_then(|v| Some(SessionId(v.try_into().ok()?))))
+}
+
+fn fork_note(asked: (SessionId, EntryHash), session: SessionId) -> NoteWrite {
+    let mut key = vec![b'f'];
+    key.extend_from_slice(&asked.0.0);
+    key.extend_from_slice(&asked.1.0);
+    NoteWrite { ns: Namespace::Placement, key, value: Some(session.0.to_vec()) }
+}
+
+/// Placements that can be taken back, the last one last.
+fn undoable(store: &Store) -> Result<Vec<(u64, Record)>, StoreError> {
+    let notes = store.notes_from(Namespace::Placement, b"u", usize::MAX)?;
+    let read = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let number = key.strip_prefix(b"u")?.try_into().ok().map(u64::from_be_bytes)?;
+        Some((number, decode(&value)?))
+    };
+    Ok(notes.into_iter().filter_map(read).collect())
+}
+
+fn undo_note(number: u64, value: Option<Vec<u8>>) -> NoteWrite {
+    let mut key = vec![b'u'];
+    key.extend_from_slice(&number.to_be_bytes());
+    NoteWrite { ns: Namespace::Placement, key, value }
+}
+
+fn note(key: Vec<u8>, value: Option<Vec<u8>>) -> NoteWrite {
+    NoteWrite { ns: Namespace::Journal, key, value }
+}
+
+fn encode(record: &Record) -> Result<Vec<u8>, PlaceError> {
+    let bytes = codec::encode(record);
+    if bytes.len() > limits::NOTE_VALUE_BYTES_MAX {
+        return Err(PlaceError::Malformed("it has too many files"));
+    }
+    Ok(bytes)
+}
+
+fn decode(bytes: &[u8]) -> Option<Record> {
+    let record: Record = codec::decode(bytes, limits::NOTE_VALUE_BYTES_MAX).ok()?;
+    (record.version == RECORD_VERSION).then_some(record)
+}
+
+/// A durable copy with the time of its source.
+fn copy(from: &Path, to: &Path, stamp: Option<Stamp>) -> Result<(), PlaceError> {
+    let Some((mut source, _)) = crate::confined::open_regular(from)? else {
+        return Err(PlaceError::Changed);
+    };
+    let mut file = create_private(to)?;
+    let io = |e| ConfinedError::io(to, e);
+    io::copy(&mut source, &mut file).map_err(io)?;
+    if let Some(stamp) = stamp {
+        file.set_modified(UNIX_EPOCH + Duration::from_nanos(stamp.modified_ns)).map_err(io)?;
+    }
+    file.sync_all().map_err(io)?;
+    Ok(())
+}
+
+fn remove_dir(path: &Path) {
+    if let Err(e) = fs::remove_dir_all(path)
+        && e.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(error = %e, "a backup that is not needed any more is left behind");
+    }
+}

@@ -1,0 +1,206 @@
+use super::*;
+use std::fs;
+
+struct Bench {
+    _dir: tempfile::TempDir,
+    root: PathBuf,
+    policy: Policy,
+}
+
+fn bench() -> Bench {
+    let dir = tempfile::tempdir().unwrap();
+    let root = fs::canonicalize(dir.path()).unwrap().join("proj");
+    fs::create_dir_all(root.join("src")).unwrap();
+    let policy = Policy::new(&root, None, Path::new("/home/nobody"), PathFlavour::Unix).unwrap();
+    Bench { _dir: dir, root, policy }
+}
+
+impl Bench {
+    fn apply(&self, line: &str) -> (Verdict, Vec<String>) {
+        let line = line.replace("ROOT", self.root.to_str().unwrap());
+        let mut findings = Findings::default();
+        let verdict = self.policy.apply(line.as_bytes(), &mut findings);
+        (verdict, findings.lines())
+    }
+
+    fn keeps(&self, line: &str) {
+        let (verdict, findings) = self.apply(line);
+        assert_eq!(verdict, Verdict::Keep, "{line}");
+        assert!(findings.is_empty(), "{line}");
+    }
+
+    fn changes(&self, line: &str, want: &str) {
+        let want = want.replace("ROOT", self.root.to_str().unwrap());
+        match self.apply(line).0 {
+            Verdict::Change(got) => assert_eq!(String::from_utf8(got).unwrap(), want),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn drops(&self, line: &str) {
+        let (verdict, findings) = self.apply(line);
+        assert_eq!(verdict, Verdict::Drop, "{line}");
+        assert_eq!(findings.len(), 1, "{line}");
+    }
+}
+
+#[test]
+fn what_belongs_to_the_conversation_stays() {
+    let b = bench();
+    for line in [
+        "",
+        "no json",
+        r#"{"type":"user","cwd":"ROOT","uuid":"1","message":{"content":"cwd is /etc"}}"#,
+        r#"{"type":"user","cwd":"ROOT/src","permissionMode":"default"}"#,
+        r#"{"type":"worktree-state","uuid":"1"}"#,
+        r#"{"type":"permission-mode","permissionMode":"plan"}"#,
+        r#"{"type":"mode","mode":"normal"}"#,
+        r#"{"type":"assistant","message":{"cwd":"/etc","permissionMode":"bypassPermissions"}}"#,
+        r#"[{"cwd":"/etc"}]"#,
+    ] {
+        b.keeps(line);
+    }
+}
+
+#[test]
+fn k_a11_directories_outside_the_project_become_the_project() {
+    let b = bench();
+    for bad in [
+        "/etc",
+        "ROOT2",
+        "ROOT/../x",
+        "relative",
+        "",
+        "~",
+        r"\\\\server\\share",
+        r"\\\\?\\C:\\x",
+        r"\\??\\C:\\x",
+        "C:x",
+        "//server/x",
+        "ROOT/a\\u0000b",
+        "\\ud800",
+    ] {
+        b.changes(
+            &format!(r#"{{"a":1,"cwd":"{bad}","z":[1e2, "\/"]}}"#),
+            r#"{"a":1,"cwd":"ROOT","z":[1e2, "\/"]}"#,
+        );
+    }
+    b.changes(r#"{"type":"relocated","relocatedCwd":"/etc"}"#, r#"{"type":"relocated","relocatedCwd":"ROOT"}"#);
+    b.changes(r#"{"cwd":"ROOT","c\u0077d":"/etc"}"#, r#"{"cwd":"ROOT","c\u0077d":"ROOT"}"#);
+    b.changes("{\"\\ud800\":1,\"cwd\":\"/etc\"}", "{\"\\ud800\":1,\"cwd\":\"ROOT\"}");
+}
+
+#[test]
+fn the_whole_project_is_open_to_a_session_of_its_subdirectory() {
+    let b = bench();
+    let home = b.root.parent().unwrap().join("home");
+    let policy = |top: &Path| {
+        Policy::new(&b.root.join("src"), Some(top), &home, PathFlavour::Unix).unwrap()
+    };
+    let line = format!(r#"{{"cwd":"{}"}}"#, b.root.display());
+    let apply = |policy: Policy, line: &str| policy.apply(line.as_bytes(), &mut Findings::default());
+    assert_eq!(apply(policy(&b.root), &line), Verdict::Keep);
+    let above = b.root.parent().unwrap();
+    assert!(matches!(apply(policy(above), &line), Verdict::Change(_)), "the home's repository");
+    let line = format!(r#"{{"cwd":"{}"}}"#, above.display());
+    assert!(matches!(apply(policy(&b.root), &line), Verdict::Change(_)));
+}
+
+#[test]
+fn in_a_home_directory_nothing_hidden_is_restored() {
+    let b = bench();
+    let policy = Policy::new(&b.root, None, &b.root, PathFlavour::Unix).unwrap();
+    let drops = |path: &str| {
+        let line = format!(
+            r#"{{"type":"file-history-delta","trackingPath":"{path}","backup":{{"backupFileName":null}}}}"#
+        );
+        policy.apply(line.as_bytes(), &mut Findings::default()) == Verdict::Drop
+    };
+    assert!(drops(".ssh/authorized_keys") && drops("x/.config/y"));
+    assert!(!drops("notes.md"));
+}
+
+#[test]
+fn permissions_are_not_brought_along() {
+    let b = bench();
+    b.changes(
+        r#"{"type":"permission-mode","permissionMode":"bypassPermissions"}"#,
+        r#"{"type":"permission-mode","permissionMode":"default"}"#,
+    );
+    b.changes(
+        r#"{"type":"user","permissionMode":"acceptEdits","uuid":"1"}"#,
+        r#"{"type":"user","permissionMode":"default","uuid":"1"}"#,
+    );
+    b.changes(r#"{"type":"mode","mode":"yolo"}"#, r#"{"type":"mode","mode":"normal"}"#);
+    b.changes(
+        r#"{"permissionMode":"default","permissionMode":["bypassPermissions"]}"#,
+        r#"{"permissionMode":"default","permissionMode":"default"}"#,
+    );
+}
+
+#[test]
+fn records_of_the_other_machine_are_left_out() {
+    let b = bench();
+    for kind in DROPPED_TYPES {
+        b.drops(&format!(r#"{{"type":"{kind}","worktreePath":"/etc"}}"#));
+    }
+    b.drops(r#"{"type":"user","type":"worktree-state"}"#);
+}
+
+#[test]
+fn k_a10_rewinding_touches_the_project_only() {
+    let b = bench();
+    let good = r#""backupFileName":"af0e92d109bd7e2f@v2","version":2"#;
+    let snapshot = |files: &str| {
+        format!(r#"{{"type":"file-history-snapshot","snapshot":{{"messageId":"m","trackedFileBackups":{{{files}}},"timestamp":"t"}}}}"#)
+    };
+    let fine = format!(r#""src/a.rs":{{{good},"realParentDir":"ROOT/src"}},"ROOT/b":{{"backupFileName":null}}"#);
+    b.keeps(&snapshot(&fine));
+    b.keeps(&snapshot(""));
+    let names = [
+        "/etc/passwd", "../x", "src/../../x", ".git/hooks/pre-commit", ".GIT/config", "ROOT/.claude/settings.json",
+        "ROOT2/x", ".vscode/tasks.json", ".github/workflows/x.yml", ".idea/x", ".envrc", "src/.bashrc", ".mcp.json",
+        "", "ROOT", "~/.ssh/x/../../..", "a\\u0000b",
+    ];
+    for name in names {
+        let both = format!(r#"{fine},"{name}":{{{good}}}"#);
+        if name.is_empty() || name == "ROOT" {
+            // The project's directory itself is no file; harmless either way.
+            continue;
+        }
+        b.changes(&snapshot(&both), &snapshot(&fine));
+        b.drops(&format!(r#"{{"type":"file-history-delta","trackingPath":"{name}","backup":{{{good}}}}}"#));
+    }
+    for backup in [
+        r#""backupFileName":"../../x@v1""#,
+        r#""backupFileName":7"#,
+        &format!(r#"{good},"realParentDir":"/etc""#),
+        &format!(r#"{good},"realParentDir":"ROOT/.git""#),
+        &format!(r#"{good},"realParentDir":null"#),
+    ] {
+        let both = format!(r#"{fine},"c":{{{backup}}}"#);
+        b.changes(&snapshot(&both), &snapshot(&fine));
+    }
+    b.keeps(&format!(r#"{{"type":"file-history-delta","trackingPath":"x","backup":{{{good},"realParentDir":"ROOT"}}}}"#));
+}
+
+#[cfg(unix)]
+#[test]
+fn k_a10_a_link_out_of_the_project_is_not_followed() {
+    let b = bench();
+    std::os::unix::fs::symlink("/etc", b.root.join("out")).unwrap();
+    b.drops(r#"{"type":"file-history-delta","trackingPath":"out/passwd","backup":{"backupFileName":null}}"#);
+    std::os::unix::fs::symlink(b.root.join("src"), b.root.join("in")).unwrap();
+    b.keeps(r#"{"type":"file-history-delta","trackingPath":"in/a","backup":{"backupFileName":null}}"#);
+}
+
+#[test]
+fn a_fork_names_itself() {
+    let (old, new) = ("aa21a64c-b7a7-41b7-a51f-ceeccfa4623b", "11111111-2222-4333-8444-555555555555");
+    let line = format!(r#"{{"a":"{old}","sessionId":"{old}","z":{{"sessionId":"{old}"}}}}"#);
+    let got = with_session(line.as_bytes(), old, new).unwrap();
+    let want = format!(r#"{{"a":"{old}","sessionId":"{new}","z":{{"sessionId":"{old}"}}}}"#);
+    assert_eq!(String::from_utf8(got).unwrap(), want);
+    assert_eq!(with_session(br#"{"sessionId":"x"}"#, old, new), None);
+    assert_eq!(with_session(b"torn {", old, new), None);
+}

@@ -1,0 +1,195 @@
+//! Files that are complete and durable, but not in their place yet: a hidden
+//! directory beside `projects/`, on the same disk, that Claude Code does not
+//! look into.
+//!
+//! Must not know where anything goes from here.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+use ccpeer_core::manifest::FileEntry;
+use ccpeer_formats::claude::transcript::Digest;
+
+use super::PlaceError;
+use super::incoming::{Incoming, Position};
+use super::policy::Findings;
+use super::standing::{Cut, fresh_extents};
+use crate::confined::{ConfinedError, Root, create_private, sync_dir};
+use crate::local::{Extent, Print, Printer, section};
+
+/// What the directory's name begins with.
+const PREFIX: &str = ".ccpeer-staging-";
+/// Bytes that are written at once.
+const BUFFER: usize = 256 * 1024;
+
+/// The directory of one placement.
+pub(super) struct Staging {
+    path: PathBuf,
+}
+
+/// A staged file.
+#[derive(Debug, Clone)]
+pub(super) struct Staged {
+    /// Its name in the directory.
+    pub(super) number: u32,
+    pub(super) print: Print,
+    pub(super) extents: Vec<Extent>,
+}
+
+impl Staging {
+    /// Makes the directory of a placement.
+    pub(super) fn make(root: &Root, id: &str) -> Result<Self, PlaceError> {
+        let path = root.make_dir(&[format!("{PREFIX}{id}")])?;
+        Ok(Self { path })
+    }
+
+    /// The directory of a placement that was under way.
+    pub(super) fn of(root: &Root, id: &str) -> Self {
+        Self { path: root.join(&[format!("{PREFIX}{id}")]) }
+    }
+
+    /// The path of a staged file.
+    pub(super) fn file(&self, number: u32) -> PathBuf {
+        self.path.join(number.to_string())
+    }
+
+    /// Removes the directory with everything in it.
+    pub(super) fn remove(&self) {
+        if let Err(e) = fs::remove_dir_all(&self.path)
+            && e.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(error = %e, "a staging directory is left behind until the next start");
+        }
+    }
+
+    /// Makes the names in it durable.
+    pub(super) fn sync(&self) -> Result<(), PlaceError> {
+        Ok(sync_dir(&self.path)?)
+    }
+
+    /// Stages a log: what is kept of a local one, then the rest of the incoming.
+    pub(super) fn log(
+        &self,
+        number: u32,
+        incoming: &Incoming<'_>,
+        entry: &FileEntry,
+        kept: Option<(&File, &Cut)>,
+        out: &mut Notes<'_>,
+    ) -> Result<Staged, PlaceError> {
+        let mut writer = self.writer(number)?;
+        let mut extents = fresh_extents(entry);
+        let mut from = Position::default();
+        if let Some((file, cut)) = kept {
+            let mut head = section(file, 0, cut.keep).map_err(|e| writer.io(e))?;
+            let copied = io::copy(&mut head, &mut writer).map_err(|e| writer.io(e))?;
+            if copied != cut.keep {
+                return Err(PlaceError::Changed);
+            }
+            extents = cut.extents.clone();
+            from = cut.at;
+        }
+        let mut digest = out.closing.map(|closing| (Digest::default(), closing));
+        let mut lines = incoming.lines(entry, from);
+        while let Some(line) = lines.next()? {
+            let origin = entry.segments.get(line.start.segment).map_or(0, |s| s.origin);
+            let form = incoming.form(&line.bytes, origin, out.findings);
+            let Some(extent) = extents.get_mut(line.start.segment) else { continue };
+            let Some(placed) = form.placed else {
+                extent.verbatim = false;
+                continue;
+            };
+            extent.verbatim &= placed == line.bytes;
+            let end: &[u8] = if line.newline { b"\n" } else { b"" };
+            extent.len += (placed.len() + end.len()) as u64;
+            for bytes in [&placed, end] {
+                writer.write_all(bytes).map_err(|e| writer.io(e))?;
+                if let Some((digest, _)) = &mut digest {
+                    digest.feed(bytes);
+                }
+            }
+            (out.progress)((line.bytes.len() + end.len()) as u64);
+        }
+        if let Some((digest, closing)) = digest {
+            writer.write_all(&closing(&digest)).map_err(|e| writer.io(e))?;
+        }
+        Ok(Staged { number, print: writer.close()?, extents })
+    }
+
+    /// Stages a file that is no log.
+    pub(super) fn whole(
+        &self,
+        number: u32,
+        incoming: &Incoming<'_>,
+        entry: &FileEntry,
+        out: &mut Notes<'_>,
+    ) -> Result<Staged, PlaceError> {
+        let mut writer = self.writer(number)?;
+        let mut extents = fresh_extents(entry);
+        incoming.copy(entry, &mut |segment, bytes| {
+            writer.write_all(bytes).map_err(|e| writer.io(e))?;
+            if let Some(extent) = extents.get_mut(segment) {
+                extent.len += bytes.len() as u64;
+            }
+            (out.progress)(bytes.len() as u64);
+            Ok(())
+        })?;
+        for (extent, segment) in extents.iter_mut().zip(&entry.segments) {
+            extent.verbatim = !entry.slot.is_rewritten() && extent.len == segment.len;
+        }
+        Ok(Staged { number, print: writer.close()?, extents })
+    }
+
+    fn writer(&self, number: u32) -> Result<Writer, PlaceError> {
+        let path = self.file(number);
+        let file = create_private(&path)?;
+        Ok(Writer { path, out: BufWriter::with_capacity(BUFFER, file), printer: Printer::default() })
+    }
+}
+
+/// What is told while a file is staged.
+pub(super) struct Notes<'n> {
+    pub(super) findings: &'n mut Findings,
+    pub(super) progress: &'n mut dyn FnMut(u64),
+    /// Says what is added at the end of a log, from what the log says.
+    pub(super) closing: Option<&'n dyn Fn(&Digest) -> Vec<u8>>,
+}
+
+/// Removes what is left of placements that are not under way.
+pub(super) fn remove_all(root: &Root) {
+    for name in root.list(&[], usize::MAX).unwrap_or_default() {
+        if name.starts_with(PREFIX) {
+            Staging { path: root.join(&[name]) }.remove();
+        }
+    }
+}
+
+struct Writer {
+    path: PathBuf,
+    out: BufWriter<File>,
+    printer: Printer,
+}
+
+impl Writer {
+    fn io(&self, e: io::Error) -> PlaceError {
+        ConfinedError::io(&self.path, e).into()
+    }
+
+    fn close(mut self) -> Result<Print, PlaceError> {
+        let synced = self.out.flush().and_then(|()| self.out.get_ref().sync_all());
+        synced.map_err(|e| self.io(e))?;
+        Ok(self.printer.finish())
+    }
+}
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.printer.write_all(bytes.get(..written).unwrap_or_default())?;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
