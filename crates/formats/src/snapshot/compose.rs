@@ -100,10 +100,7 @@ impl<'a> View<'a> {
         }
         let passed: Vec<_> = self.summary.commands.iter().filter(|run| run.ok).collect();
         for run in latest(&passed, 8) {
-            item(
-                &mut list,
-                &words.passes(&code(&self.line(&run.command, 160))),
-            );
+            item(&mut list, &words.passes(&self.command(&run.command)));
         }
         if !list.is_empty() {
             paragraph(&mut out, list.trim_end());
@@ -168,10 +165,7 @@ impl<'a> View<'a> {
             );
         }
         for run in self.failing() {
-            item(
-                &mut list,
-                &words.fails(&code(&self.line(&run.command, 160))),
-            );
+            item(&mut list, &words.fails(&self.command(&run.command)));
             for line in self.places.text(&run.output).lines() {
                 let _ = writeln!(list, "      {line}");
             }

@@ -81,7 +81,7 @@ fn cut_off() -> (Summary, Facts) {
             file("/home/ann/work/shop/api/tests/price.rs", 1),
         ],
         commands: vec![
-            run("cargo build", true, "", 2),
+            run("cd /home/ann/work/shop/api && cargo build", true, "", 2),
             run(
                 "cargo test -p api",
                 false,

@@ -211,12 +211,19 @@ impl<'a> View<'a> {
             steps.push(words.finish_request(&self.line(&last.text, ITEM_CHARS_MAX)));
         }
         for run in self.failing() {
-            steps.push(words.make_pass(&code(&self.line(&run.command, 160))));
+            steps.push(words.make_pass(&self.command(&run.command)));
         }
         for todo in self.open_todos().take(ITEMS_MAX) {
             steps.push(self.line(&todo.subject, ITEM_CHARS_MAX));
         }
         steps
+    }
+
+    /// A command as code. Going to the project's directory first is a habit and
+    /// says nothing.
+    pub(super) fn command(&self, command: &str) -> String {
+        let line = self.line(command, 160);
+        code(line.strip_prefix("cd . && ").unwrap_or(&line))
     }
 
     /// A text as one line of at most so many characters, places taken out.
