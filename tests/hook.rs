@@ -393,3 +393,30 @@ fn a_hook_call_is_never_wrong_usage() {
         assert_silent(&user.run_with(args, STOP));
     }
 }
+
+/// Claude Code 2.1.54 knows no `args` and runs the bare program.
+#[test]
+fn a_bare_call_with_an_event_on_its_input_is_a_hook() {
+    let user = User::new();
+    let bare = |input: &[u8], env: Option<&str>| {
+        let mut command = user.ccpeer(&[]);
+        command.envs(env.map(|dir| ("CLAUDE_PROJECT_DIR", dir)));
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    assert_silent(&bare(STOP, Some("/p")));
+    let (header, input) = spooled(&user).pop().unwrap();
+    assert_eq!((header.event.as_str(), input.as_slice()), ("Stop", STOP));
+    assert_eq!(header.project_dir.as_deref(), Some("/p"));
+    // Anything else is the list of tasks, for which there is no agent here.
+    for (input, env) in [(&b"text"[..], Some("/p")), (b"", Some("/p")), (STOP, None)] {
+        assert_eq!(bare(input, env).status.code(), Some(3));
+    }
+    assert_eq!(spooled(&user).len(), 1);
+}

@@ -151,8 +151,7 @@ impl Home {
         self.root.join("backups")
     }
 
-    /// Claude Code's settings as they were before each edit, and what is known
-    /// about the last edit.
+    /// Claude Code's settings as they were before each edit.
     #[must_use]
     pub fn settings_backups(&self) -> PathBuf {
         self.backups().join("settings")

@@ -5,10 +5,6 @@
 //! known to `ccpeer_formats::claude::settings`; here the bytes are exchanged so
 //! that no edit of anybody else is lost: see [`replace`]. What cannot be edited
 //! safely (invalid JSON, read-only, not a file) is refused untouched.
-//!
-//! A record of the last edit is kept beside the backups. As long as the file is
-//! exactly as we left it, `remove` puts back exactly what was there before;
-//! otherwise our entries are cut out of what it has become.
 
 use std::fs;
 use std::io;
@@ -17,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use ccpeer_core::limits;
 use ccpeer_formats::claude::settings::{self, Removal};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::api::{ApiError, ErrorCode};
 use crate::home::Home;
@@ -44,10 +40,14 @@ pub struct HooksChange {
 /// Whether our entries are there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HooksStatus {
-    /// `installed`, `missing` or `partial`.
+    /// `partial` too where the program is gone or all hooks are switched off.
     pub hooks: Installed,
     /// The settings file; if it is a link, the file it leads to.
     pub settings: String,
+    /// The program that the entries run.
+    pub program: Option<String>,
+    /// All hooks, ours and others', are switched off in the settings.
+    pub disabled: bool,
     /// Whether the skill is there.
     pub skill: Installed,
 }
@@ -68,7 +68,7 @@ pub enum Installed {
     Installed,
     /// Nothing.
     Missing,
-    /// Some of it, or not as we would write it.
+    /// Some of it, or not so that it works.
     Partial,
 }
 
@@ -87,7 +87,7 @@ impl Installed {
 /// Tries before another writer that never rests is given up on.
 const TRIES_MAX: u32 = 100;
 /// Tries in which everything is durable before the exchange.
-const PATIENT_TRIES: u32 = 5;
+const PATIENT_TRIES: u32 = 1;
 /// A file that is empty or broken may just be being written: it is believed
 /// only after this many looks, this far apart.
 const BELIEVE: (u32, Duration) = (5, Duration::from_millis(5));
@@ -112,9 +112,6 @@ pub fn install(home: &Home, program: &Path) -> Result<HooksChange, ApiError> {
             .map_err(|e| refused(&format!("{}: {e}", path.display()), FIX_BY_HAND))?;
         Ok(New::Bytes(new))
     })?;
-    if let Some(before) = &edit.before {
-        remember(home, &edit, before)?;
-    }
     let skill = skill::install(home).map_err(|e| disk("write the skill in", home.claude(), &e))?;
     Ok(edit.told(skill))
 }
@@ -126,14 +123,10 @@ pub fn install(home: &Home, program: &Path) -> Result<HooksChange, ApiError> {
 pub fn remove(home: &Home) -> Result<HooksChange, ApiError> {
     let path = home.claude_settings();
     let _lock = lock(home)?;
-    let record = Record::read(home);
     let edit = edit(home, &path, |current| {
         let Some(current) = current else {
             return Ok(New::Unchanged);
         };
-        if let Some(before) = record.as_ref().and_then(|r| r.before(home, current)) {
-            return Ok(before);
-        }
         match settings::remove(current) {
             Ok(Removal::Unchanged) => Ok(New::Unchanged),
             Ok(Removal::Empty) => Ok(New::Absent),
@@ -142,7 +135,6 @@ pub fn remove(home: &Home) -> Result<HooksChange, ApiError> {
         }
     })?;
     let skill = skill::remove(home).map_err(|e| disk("remove the skill in", home.claude(), &e))?;
-    Record::forget(home);
     Ok(edit.told(skill))
 }
 
@@ -155,13 +147,21 @@ pub fn status(home: &Home) -> Result<HooksStatus, ApiError> {
     let current = read(&path)?;
     let found = settings::status(current.bytes.as_deref())
         .map_err(|e| refused(&format!("{}: {e}", path.display()), FIX_BY_HAND))?;
+    let runs = found
+        .program
+        .as_ref()
+        .is_some_and(|p| Path::new(p).is_file());
     Ok(HooksStatus {
-        hooks: match found {
-            settings::Status::Installed => Installed::Installed,
-            settings::Status::Missing => Installed::Missing,
-            settings::Status::Partial => Installed::Partial,
+        hooks: if found.installed.is_empty() {
+            Installed::Missing
+        } else if found.missing.is_empty() && runs && !found.disabled {
+            Installed::Installed
+        } else {
+            Installed::Partial
         },
         settings: current.target.display().to_string(),
+        program: found.program,
+        disabled: found.disabled,
         skill: skill::status(home),
     })
 }
@@ -179,15 +179,13 @@ enum New {
 struct Edit {
     target: PathBuf,
     backup: Option<PathBuf>,
-    /// What was there, if something was changed.
-    before: Option<Option<Vec<u8>>>,
-    after: Vec<u8>,
+    changed: bool,
 }
 
 impl Edit {
     fn told(self, skill: SkillChange) -> HooksChange {
         HooksChange {
-            changed: self.before.is_some(),
+            changed: self.changed,
             settings: self.target.display().to_string(),
             backup: self.backup.map(|path| path.display().to_string()),
             skill,
@@ -218,8 +216,7 @@ fn edit(
                 return Ok(Edit {
                     target: current.target,
                     backup: None,
-                    before: None,
-                    after: Vec::new(),
+                    changed: false,
                 });
             }
         };
@@ -246,8 +243,7 @@ fn edit(
             return Ok(Edit {
                 target: current.target,
                 backup,
-                before: Some(current.bytes),
-                after: new.unwrap_or_default(),
+                changed: true,
             });
         }
     }
@@ -264,70 +260,6 @@ fn read(path: &Path) -> Result<Current, ApiError> {
     })
 }
 
-/// What is known about the last installation.
-#[derive(Debug, Serialize, Deserialize)]
-struct Record {
-    /// Hash of the settings as we left them.
-    after: String,
-    /// Hash of them before, and so the name of their backup; none if there was
-    /// no file.
-    before: Option<String>,
-}
-
-impl Record {
-    fn path(home: &Home) -> PathBuf {
-        home.settings_backups().join("installed.json")
-    }
-
-    fn read(home: &Home) -> Option<Self> {
-        serde_json::from_slice(&fs::read(Self::path(home)).ok()?).ok()
-    }
-
-    fn forget(home: &Home) {
-        let _ = fs::remove_file(Self::path(home));
-    }
-
-    /// What was there before our edit, if nothing has happened since.
-    fn before(&self, home: &Home, current: &[u8]) -> Option<New> {
-        if hash(current) != self.after {
-            return None;
-        }
-        let Some(before) = &self.before else {
-            return Some(New::Absent);
-        };
-        let bytes = fs::read(backup_path(home, before)).ok()?;
-        (hash(&bytes) == *before).then_some(New::Bytes(bytes))
-    }
-}
-
-/// Writes down what an installation replaced. Where our entries were there
-/// already, what was before them is what was noted then, or is not known.
-fn remember(home: &Home, edit: &Edit, before: &Option<Vec<u8>>) -> Result<(), ApiError> {
-    let untouched = before
-        .as_deref()
-        .is_none_or(|b| matches!(settings::status(Some(b)), Ok(settings::Status::Missing)));
-    let earlier = Record::read(home)
-        .filter(|r| before.as_deref().is_some_and(|b| hash(b) == r.after))
-        .map(|r| r.before);
-    let before = if untouched {
-        before.as_deref().map(hash)
-    } else if let Some(earlier) = earlier {
-        earlier
-    } else {
-        Record::forget(home);
-        return Ok(());
-    };
-    let record = Record {
-        after: hash(&edit.after),
-        before,
-    };
-    let path = Record::path(home);
-    let bytes = serde_json::to_vec(&record).unwrap_or_default();
-    make_private_dir(&home.settings_backups())
-        .and_then(|()| file::write_private(&path, &bytes))
-        .map_err(|e| disk("write", &path, &e))
-}
-
 fn backup_path(home: &Home, hash: &str) -> PathBuf {
     home.settings_backups()
         .join(format!("settings-{hash}.json"))
@@ -340,7 +272,6 @@ fn back_up(home: &Home, bytes: &[u8]) -> Result<PathBuf, ApiError> {
     make_private_dir(&dir)
         .and_then(|()| file::write_private(&path, bytes))
         .map_err(|e| disk("write", &path, &e))?;
-    let kept_by_record = Record::read(home).and_then(|r| r.before);
     let mut backups: Vec<(SystemTime, PathBuf)> = fs::read_dir(&dir)
         .into_iter()
         .flatten()
@@ -351,10 +282,7 @@ fn back_up(home: &Home, bytes: &[u8]) -> Result<PathBuf, ApiError> {
     backups.sort();
     let surplus = backups.len().saturating_sub(limits::SETTINGS_BACKUPS_MAX);
     for (_, old) in backups.into_iter().take(surplus) {
-        let needed = kept_by_record
-            .as_ref()
-            .is_some_and(|h| backup_path(home, h) == old);
-        if !needed && old != path {
+        if old != path {
             let _ = fs::remove_file(old);
         }
     }

@@ -37,38 +37,90 @@ const EVENT_WITH_LINE: &str = "SessionStart";
 /// How that line begins; another one is not ours.
 const LINE_PREFIX: &str = "ccpeer: ";
 
-/// The event, if this is a call of the hook client: `ccpeer hook <Event>`. A
-/// call for help is none.
-pub(crate) fn event_on(mut args: impl Iterator<Item = OsString>) -> Option<String> {
+/// One call of the hook client.
+pub(crate) struct Call {
+    /// The event's name.
+    event: String,
+    /// Standard input, where it had to be read to know that this is a call.
+    input: Option<(Vec<u8>, bool)>,
+    /// When the process has to end.
+    end: Instant,
+}
+
+impl Call {
+    /// `ccpeer hook <Event>`.
+    pub(crate) fn of(event: &str) -> Self {
+        Self {
+            event: text::one_line(event, EVENT_CHARS_MAX),
+            input: None,
+            end: Instant::now() + Duration::from_millis(END_MS),
+        }
+    }
+
+    /// `ccpeer` alone: Claude Code up to 2.1.54 runs a hook without its
+    /// arguments. Then the event's JSON names the event. Asked only where
+    /// Claude Code's own variable says that this may be a hook, so that nobody
+    /// else's standard input is read.
+    fn bare() -> Option<Self> {
+        std::env::var_os("CLAUDE_PROJECT_DIR")?;
+        let call = Self::of("");
+        let (input, cut) = read_input();
+        let event = event_in(&input)?;
+        Some(Self {
+            event: text::one_line(&event, EVENT_CHARS_MAX),
+            input: Some((input, cut)),
+            ..call
+        })
+    }
+}
+
+/// The call, if this is one of the hook client. A call for help is none.
+pub(crate) fn call(mut args: impl Iterator<Item = OsString>) -> Option<Call> {
     args.next()?;
-    if args.next()? != "hook" {
+    match args.next() {
+        None => Call::bare(),
+        Some(command) if command == "hook" => event_in_args(args).map(|event| Call::of(&event)),
+        Some(_) => None,
+    }
+}
+
+/// The event after `hook`; none if help is asked for.
+fn event_in_args(args: impl Iterator<Item = OsString>) -> Option<String> {
+    let args: Vec<OsString> = args.collect();
+    let wants_help = |arg: &OsString| matches!(arg.to_str(), Some("-h" | "--help"));
+    if args.iter().any(wants_help) {
         return None;
     }
-    let event = args.next().unwrap_or_default();
-    let wants_help = [&event]
-        .into_iter()
-        .chain(args.collect::<Vec<_>>().iter())
-        .any(|arg| matches!(arg.to_str(), Some("-h" | "--help")));
-    (!wants_help).then(|| text::one_line(&event.to_string_lossy(), EVENT_CHARS_MAX))
+    let event = args.into_iter().next().unwrap_or_default();
+    Some(event.to_string_lossy().into_owned())
+}
+
+fn event_in(input: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        hook_event_name: String,
+    }
+    let named: Named = serde_json::from_slice(input).ok()?;
+    Some(named.hook_event_name)
 }
 
 /// Takes in one event. Always succeeds.
-pub(crate) fn run(event: &str) -> ExitCode {
+pub(crate) fn run(call: Call) -> ExitCode {
     if std::env::var_os("CCPEER_CHILD").is_some() {
         return ExitCode::SUCCESS;
     }
     // A mistake of ours must not show in somebody's session.
     std::panic::set_hook(Box::new(|_| {}));
-    let _ = std::panic::catch_unwind(|| take_in(event));
+    let _ = std::panic::catch_unwind(|| take_in(call));
     ExitCode::SUCCESS
 }
 
-fn take_in(event: &str) {
-    let end = Instant::now() + Duration::from_millis(END_MS);
+fn take_in(call: Call) {
     let Ok(home) = Home::from_process() else {
         return;
     };
-    let (input, cut) = read_input();
+    let (event, end, bare) = (&call.event, call.end, call.input.is_some());
+    let (input, cut) = call.input.unwrap_or_else(read_input);
     let bytes = Arc::new(spool::encode(&header(event, cut), &input));
     drop(input);
 
@@ -78,7 +130,8 @@ fn take_in(event: &str) {
         move || deliver(&home, &bytes)
     });
     match delivered.recv_timeout(Duration::from_millis(AGENT_MS)) {
-        Ok(Ok(line)) => say(event, line),
+        Ok(Ok(line)) if !bare => say(event, line),
+        Ok(Ok(_)) => {}
         outcome => {
             let why = match outcome {
                 Ok(Err(NotTaken::Absent)) => None,
@@ -209,9 +262,11 @@ fn background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> R
 fn note(home: &Home, message: &str) {
     let path = home.hook_log();
     let log = || -> std::io::Result<()> {
-        if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir)?;
-        }
+        let mut dir = fs::DirBuilder::new();
+        dir.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut dir, 0o700);
+        dir.create(home.log_dir())?;
         let long = fs::metadata(&path).is_ok_and(|m| m.len() > limits::HOOK_LOG_BYTES_MAX);
         let mut options = fs::OpenOptions::new();
         options.create(true).append(!long);
@@ -230,22 +285,30 @@ fn note(home: &Home, message: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::event_on;
+    use super::{Call, call, event_in};
     use std::ffi::OsString;
 
     #[test]
     fn only_a_hook_call_is_taken_before_the_command_line_is_read() {
-        let on = |args: &[&str]| event_on(args.iter().map(OsString::from));
+        let on = |args: &[&str]| call(args.iter().map(OsString::from)).map(|c: Call| c.event);
         assert_eq!(on(&["ccpeer", "hook", "Stop"]).as_deref(), Some("Stop"));
-        assert_eq!(
-            on(&["ccpeer", "hook", "Stop", "x"]).as_deref(),
-            Some("Stop")
-        );
+        assert_eq!(on(&["ccpeer", "hook", "A", "x"]).as_deref(), Some("A"));
         assert_eq!(on(&["ccpeer", "hook"]).as_deref(), Some(""));
         assert_eq!(on(&["ccpeer", "hook", "\u{1b}[2JX"]).as_deref(), Some("X"));
         assert_eq!(on(&["ccpeer", "hook", "--help"]), None);
         assert_eq!(on(&["ccpeer", "hooks", "install"]), None);
-        assert_eq!(on(&["ccpeer"]), None);
         assert_eq!(on(&[]), None);
+    }
+
+    #[test]
+    fn an_event_names_itself() {
+        let named = |input: &[u8]| event_in(input);
+        assert_eq!(
+            named(br#"{"a":1,"hook_event_name":"Stop"}"#).as_deref(),
+            Some("Stop")
+        );
+        assert_eq!(named(b"{}"), None);
+        assert_eq!(named(b"text"), None);
+        assert_eq!(named(br#"{"hook_event_name":1}"#), None);
     }
 }

@@ -22,8 +22,8 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // Claude Code waits for hooks: nothing else runs before this one.
-    match hook::event_on(std::env::args_os()) {
-        Some(event) => hook::run(&event),
+    match hook::call(std::env::args_os()) {
+        Some(call) => hook::run(call),
         None => cli::run(),
     }
 }

@@ -2,8 +2,6 @@
 
 use super::*;
 
-const PROGRAM: &str = "/opt/ccpeer/bin/ccpeer";
-
 struct Scratch {
     _dir: tempfile::TempDir,
     home: Home,
@@ -20,6 +18,8 @@ impl Scratch {
         })
         .unwrap();
         fs::create_dir_all(home.claude()).unwrap();
+        fs::create_dir_all(root.join("bin")).unwrap();
+        fs::write(root.join("bin/ccpeer"), "").unwrap();
         Self { _dir: dir, home }
     }
 
@@ -33,8 +33,13 @@ impl Scratch {
         fs::read(self.home.claude_settings()).ok()
     }
 
+    /// A program that is there.
+    fn program(&self) -> PathBuf {
+        self.home.user().join("bin/ccpeer")
+    }
+
     fn install(&self) -> Result<HooksChange, ApiError> {
-        install(&self.home, Path::new(PROGRAM))
+        install(&self.home, &self.program())
     }
 
     /// Names that nobody but us could have left behind.
@@ -79,7 +84,7 @@ fn k_h13_install_and_remove_restore_the_exact_bytes() {
         assert!(change.changed, "{what}");
         let installed = scratch.settings().unwrap();
         let text = String::from_utf8_lossy(&installed);
-        assert!(text.contains(PROGRAM), "{what}");
+        assert!(text.contains(scratch.program().to_str().unwrap()), "{what}");
         serde_json::from_str::<serde_json::Value>(text.trim_start_matches('\u{feff}'))
             .unwrap_or_else(|e| panic!("{what}: {e}"));
         assert_eq!(status(&scratch.home).unwrap().word(), "installed", "{what}");
@@ -154,13 +159,14 @@ fn entries_are_taken_out_of_a_file_that_was_changed_since() {
 fn a_program_that_has_moved_is_written_anew_and_still_comes_off_cleanly() {
     let scratch = Scratch::with(b"{\"a\": 1}");
     scratch.install().unwrap();
-    let moved = install(&scratch.home, Path::new("/usr/bin/ccpeer")).unwrap();
+    let moved = install(&scratch.home, Path::new("/elsewhere/ccpeer")).unwrap();
     assert!(moved.changed);
     let text = String::from_utf8(scratch.settings().unwrap()).unwrap();
     assert!(
-        text.contains("/usr/bin/ccpeer") && !text.contains(PROGRAM),
+        text.contains("/elsewhere/ccpeer") && !text.contains("/bin/ccpeer"),
         "{text}"
     );
+    assert_eq!(status(&scratch.home).unwrap().word(), "partial");
     remove(&scratch.home).unwrap();
     assert_eq!(scratch.settings().unwrap(), b"{\"a\": 1}");
 }
@@ -289,11 +295,11 @@ fn k_h14_no_write_of_another_program_is_lost() {
                 written += 1;
                 value["n"] = written.into();
                 fs::write(&temp, value.to_string()).unwrap();
-                fs::rename(&temp, &path).unwrap();
+                fs::rename(&temp, path).unwrap();
             }
             written
         });
-        for _ in 0..50 {
+        for _ in 0..25 {
             scratch.install().unwrap();
             remove(&scratch.home).unwrap();
         }

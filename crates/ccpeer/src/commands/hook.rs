@@ -16,6 +16,7 @@ pub(crate) struct HookArgs {
 }
 
 pub(crate) fn run(args: &HookArgs, _: &Context) -> Result<(), CommandError> {
-    crate::hook::run(args.event.as_deref().unwrap_or_default());
+    let event = args.event.as_deref().unwrap_or_default();
+    crate::hook::run(crate::hook::Call::of(event));
     Ok(())
 }

@@ -53,6 +53,12 @@ pub(crate) fn run(args: &HooksArgs, context: &Context) -> Result<(), CommandErro
             }
             say(format!("hooks     {}", status.hooks.as_str()))?;
             say(format!("settings  {}", status.settings))?;
+            if let Some(program) = &status.program {
+                say(format!("program   {program}"))?;
+            }
+            if status.disabled {
+                talk("All hooks are switched off there: `disableAllHooks` is true.");
+            }
             return say(format!("skill     {}", status.skill.as_str()));
         }
     };

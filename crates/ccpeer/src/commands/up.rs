@@ -92,7 +92,7 @@ fn set_up_hooks(args: &UpArgs, context: &Context) -> Result<(), CommandError> {
         return Ok(());
     }
     // Whoever has agreed once need not be asked because the program has moved.
-    let agreed = hooks::status(home).is_ok_and(|status| status.hooks == Installed::Installed);
+    let agreed = hooks::status(home).is_ok_and(|status| status.hooks != Installed::Missing);
     if agreed {
         return install(home);
     }
