@@ -3,9 +3,10 @@
 //! What is replaced: Claude Code's directory, the project's, the home, and the
 //! name that the project has under `projects/`; the longest first, in one pass,
 //! only where a path begins and ends (the table is in [`boundary`]), in every
-//! spelling that [`spelling`] knows. Between Windows and Unix the rest of the
-//! path follows, up to its own end. **Every other byte stays**: nothing is parsed
-//! and written anew, so what is odd or broken in a transcript stays as odd.
+//! spelling that [`spelling`] knows. Case counts, but for a drive's letter.
+//! Between Windows and Unix the rest of the path follows, up to its own end.
+//! **Every other byte stays**: nothing is parsed and written anew, so what is odd
+//! or broken in a transcript stays as odd.
 //!
 //! Left alone on purpose:
 //! - `~`, `$HOME` and `${HOME}`: they mean the right thing wherever they are;

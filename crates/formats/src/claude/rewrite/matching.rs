@@ -248,7 +248,7 @@ impl Matcher {
             .get(m.start.saturating_sub(BEFORE)..m.start)
             .unwrap_or_default();
         let rest = t.get(m.end..).unwrap_or_default();
-        let rest = rest.get(..tail::EXTENT_BYTES_MAX).unwrap_or(rest);
+        let rest = rest.get(..tail::reach(rest)).unwrap_or(rest);
         let text = [before, replacement, rest].concat();
         // The slash of a URL before the drive is not what the pattern begins with.
         let start = before.len() + slash_at(replacement, 0).map_or(0, |(_, end)| end);

@@ -9,10 +9,10 @@ use super::nesting::Nesting;
 /// Objects within objects that are looked at.
 const OBJECT_DEPTH_MAX: usize = 4096;
 
-/// The byte ranges of signed blocks in a line of valid JSON, in ascending order
-/// of their ends.
+/// The byte ranges of signed blocks in a line of valid JSON, in ascending order,
+/// disjoint.
 pub(super) fn signed_blocks(line: &[u8]) -> Vec<(usize, usize)> {
-    let mut blocks = Vec::new();
+    let mut blocks: Vec<(usize, usize)> = Vec::new();
     if memmem::find(line, b"thinking").is_none() {
         return blocks;
     }
@@ -28,6 +28,8 @@ pub(super) fn signed_blocks(line: &[u8]) -> Vec<(usize, usize)> {
             b'}' if too_deep > 0 => too_deep -= 1,
             b'}' => {
                 if let Some((start, true)) = objects.pop() {
+                    // Blocks within this one are part of it.
+                    while blocks.pop_if(|(inner, _)| *inner > start).is_some() {}
                     blocks.push((start, at + 1));
                 }
             }
@@ -194,6 +196,11 @@ mod tests {
         );
         let block = r#"{"type":"redacted_thinking","data":"{}"}"#;
         check(&format!(r#"[{block},{block}]"#), &[block, block]);
+        let outer = format!(r#"{{"type":"thinking","x":[{block},{block}]}}"#);
+        check(
+            &format!(r#"[{block},{outer},{block}]"#),
+            &[block, &outer, block],
+        );
         check(r#"{"type":["thinking"]}"#, &[]);
         check(r#"{"x":"type","y":"thinking"}"#, &[]);
     }

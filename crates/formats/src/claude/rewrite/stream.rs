@@ -232,7 +232,9 @@ fn rewrite_line(
                     Vec::new()
                 }
             });
-            if let Some((_, end)) = signed.iter().find(|(a, b)| (*a..*b).contains(&start)) {
+            // The first that ends behind the position.
+            let next = signed.partition_point(|(_, end)| *end <= start);
+            if let Some((_, end)) = signed.get(next).filter(|(begin, _)| *begin <= start) {
                 return Err(*end);
             }
             if matcher.needs_level() && start > fed {

@@ -16,6 +16,15 @@ pub(super) const EXTENT_BYTES_MAX: usize = 4 * 1024;
 /// Bytes up to a closing quote.
 const QUOTED_BYTES_MAX: usize = 1024;
 
+/// How many bytes behind a path can have a say in where it ends.
+pub(super) fn reach(rest: &[u8]) -> usize {
+    let bound = rest.len().min(EXTENT_BYTES_MAX);
+    let space = rest.iter().take(bound).position(u8::is_ascii_whitespace);
+    space
+        .map_or(bound, |at| (at + 1).max(QUOTED_BYTES_MAX + 16))
+        .min(bound)
+}
+
 /// How a rest is converted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Convert {

@@ -113,7 +113,7 @@ fn long_line(bytes: usize) -> String {
 fn k_j07_a_long_line_is_rewritten_in_bounded_memory() {
     const PIECE: usize = 60_001;
     let (from, to) = ann_to_bob();
-    let line = long_line(24 * 1024 * 1024);
+    let line = long_line(12 * 1024 * 1024);
     // What is signed is told by its key alone where the line is long.
     let want = line
         .replace("/w/proj/", "/Users/bob/code/thing/")
@@ -167,4 +167,15 @@ fn k_j07_long_lines_between_systems() {
     );
     assert_eq!((report.opaque_lines, report.replacements), (1, 0));
     assert!(copied[1..] == *line.as_bytes());
+}
+
+#[test]
+fn many_blocks_and_places_cost_no_square() {
+    let (from, to) = ann_to_win();
+    let block = r#"{"type":"thinking","thinking":"/w/proj"},"/w/proj/a","#;
+    let line = format!("[{}0]", block.repeat(8_000));
+    let (out, report) = Rewriter::new(&from, &to).bytes(TextKind::JsonLines, line.as_bytes());
+    assert_eq!(report.replacements, 8_000);
+    let want = line.replace("/w/proj/a", r"D:\\code\\thing\\a");
+    assert!(out == want.as_bytes());
 }

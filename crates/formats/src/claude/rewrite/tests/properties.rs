@@ -149,7 +149,7 @@ fn targets() -> impl Strategy<Value = Origin> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn k_j02_there_and_back(file in file(), to in targets(), kind in prop::sample::select(vec![TextKind::JsonLines, TextKind::Plain])) {
