@@ -20,6 +20,19 @@ pub(super) fn said(content: Raw<'_>) -> Option<Cow<'_, str>> {
     (!out.is_empty()).then_some(Cow::Owned(out))
 }
 
+/// The text of a result, whether it is a string or a list of blocks.
+pub(super) fn content_text(content: Raw<'_>) -> String {
+    if let Some(text) = json::text(content) {
+        return text.into_owned();
+    }
+    let mut out = String::new();
+    for [text] in json::objects(content, &["text"]) {
+        out.push_str(&json::text(text).unwrap_or_default());
+        out.push('\n');
+    }
+    out
+}
+
 /// Adds what a block of a message says.
 pub(super) fn add_part(said: &mut String, kind: &str, text: Raw<'_>) {
     let part = match kind {

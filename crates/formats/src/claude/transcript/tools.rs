@@ -3,7 +3,7 @@
 use ccpeer_core::{limits, text};
 use serde::{Deserialize, Serialize};
 
-use super::fields::keep;
+use super::fields::{content_text, keep};
 use super::json::{self, Raw};
 use super::summary::{CommandRun, Commit, EditedFile, PendingTool};
 use crate::bounded;
@@ -371,19 +371,6 @@ fn is_check(command: &str) -> bool {
     command
         .split(|c: char| !c.is_ascii_alphanumeric())
         .any(|word| WORDS.contains(&word))
-}
-
-/// The text of a result, whether it is a string or a list of blocks.
-fn content_text(content: Raw<'_>) -> String {
-    if let Some(text) = json::text(content) {
-        return text.into_owned();
-    }
-    let mut out = String::new();
-    for [text] in json::objects(content, &["text"]) {
-        out.push_str(&json::text(text).unwrap_or_default());
-        out.push('\n');
-    }
-    out
 }
 
 /// The last lines of an output that say something.
