@@ -13,8 +13,8 @@
 #![warn(clippy::indexing_slicing)]
 
 mod backend;
-mod carve;
 mod chunks;
+mod contract;
 mod disk;
 mod error;
 mod log;
@@ -240,8 +240,9 @@ impl Store {
         let mut incomplete = Vec::new();
         for manifest in self.complete()? {
             match walk::refers_to(self, manifest, &set) {
-                Ok(false) => {}
-                Ok(true) | Err(StoreError::Wrong { .. }) => incomplete.push(manifest),
+                Ok(true) => incomplete.push(manifest),
+                // A snapshot's document is whole by itself.
+                Ok(false) | Err(StoreError::Wrong { .. }) => {}
                 Err(e) => return Err(e),
             }
         }
@@ -266,7 +267,7 @@ impl Store {
         self.disk.read(|txn| chunks::has(txn, ids))
     }
 
-    /// Manifests that were committed as complete.
+    /// Manifests and snapshot documents that were committed as complete.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -395,42 +396,6 @@ impl std::fmt::Debug for Store {
         f.debug_struct("Store").finish_non_exhaustive()
     }
 }
-
-macro_rules! core_store {
-    ($kind:ty) => {
-        impl ccpeer_core::store::Store for $kind {
-            type Error = StoreError;
-
-            fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
-                Store::commit(self, batch)
-            }
-            fn recovered(&self) -> Result<Recovered, StoreError> {
-                Store::recovered(self)
-            }
-            fn range(
-                &self,
-                log: LogId,
-                after: Seq,
-                upto: Seq,
-                bytes_max: usize,
-            ) -> Result<Vec<SignedEntry>, StoreError> {
-                Store::range(self, log, after, upto, bytes_max)
-            }
-            fn put_chunks(&mut self, chunks: &[(ChunkId, Vec<u8>)]) -> Result<(), StoreError> {
-                Store::put_chunks(self, chunks)
-            }
-            fn get_chunk(&self, id: &ChunkId) -> Result<Option<Vec<u8>>, StoreError> {
-                Store::get_chunk(self, id)
-            }
-            fn has(&self, ids: &[ChunkId]) -> Result<Vec<bool>, StoreError> {
-                Store::has(self, ids)
-            }
-        }
-    };
-}
-
-core_store!(Store);
-core_store!(&Store);
 
 #[cfg(test)]
 mod tests {

@@ -3,21 +3,23 @@
 //! comes from the other devices.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ccpeer_core::entry::{Payload, SignedEntry, TrustChange, VerifiedEntry};
+use ccpeer_core::entry::{SignedEntry, VerifiedEntry};
 use ccpeer_core::id::{ChunkId, DeviceId, LogId, Seq};
 use ccpeer_core::manifest::{Want, WantKind};
 use ccpeer_core::store::Batch;
 
 use crate::disk::Disk;
-use crate::error::StoreError;
+use crate::error::{Place, StoreError};
 use crate::log::Chain;
 use crate::notes::{Namespace, NoteWrite};
 use crate::tables::{self, COMPLETE, ENTRIES, HAVE, NOTES};
-use crate::{Store, backend, carve, chunks, scan};
+use crate::{Store, backend, chunks, scan};
+
+mod carve;
+mod pages;
 
 /// What was saved and what was seen but could not be saved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -94,14 +96,14 @@ pub fn salvage(old: &Path, new: &Store, me: DeviceId) -> Result<SalvageReport, S
             let mut complete = BTreeSet::new();
             by_table(&disk, new, &mut report, &mut complete)?;
             if report.gaps {
-                by_page(old, new, me, &mut report)?;
+                pages::copy(old, new, me, &mut report)?;
             }
             mark_complete(new, complete)?;
         }
         Err(e @ (StoreError::Newer { .. } | StoreError::Io { .. })) => return Err(e),
         Err(_) => {
             report.gaps = true;
-            by_page(old, new, me, &mut report)?;
+            pages::copy(old, new, me, &mut report)?;
         }
     }
     Ok(report)
@@ -177,7 +179,7 @@ const LOAD_ROWS: usize = 1000;
 
 /// Entries as they are found, in any order and more than once.
 #[derive(Default)]
-struct Logs(BTreeMap<LogId, BTreeMap<Seq, VerifiedEntry>>);
+pub(super) struct Logs(BTreeMap<LogId, BTreeMap<Seq, VerifiedEntry>>);
 
 impl Logs {
     fn add(&mut self, entry: VerifiedEntry) {
@@ -278,7 +280,7 @@ impl<'s> Load<'s> {
 
 const LOAD_BYTES: usize = 8 * 1024 * 1024;
 
-/// Manifests that were complete before and still are.
+/// What was complete before and still is.
 fn mark_complete(new: &Store, ids: BTreeSet<ChunkId>) -> Result<(), StoreError> {
     let mut complete = Vec::new();
     for id in ids {
@@ -287,6 +289,8 @@ fn mark_complete(new: &Store, ids: BTreeSet<ChunkId>) -> Result<(), StoreError> 
             kind: WantKind::Manifest,
         }) {
             Ok(missing) if missing.is_empty() => complete.push(id),
+            // A snapshot's document is whole by itself.
+            Err(StoreError::Wrong { place, .. }) if place == Place::Chunk(id) => complete.push(id),
             Ok(_) | Err(StoreError::Wrong { .. }) => {}
             Err(e) => return Err(e),
         }
@@ -295,142 +299,4 @@ fn mark_complete(new: &Store, ids: BTreeSet<ChunkId>) -> Result<(), StoreError> 
         complete,
         ..Batch::default()
     })
-}
-
-/// Takes entries and chunks from single pages. Both prove themselves: entries by
-/// a signature, chunks by their hash.
-fn by_page(
-    old: &Path,
-    new: &Store,
-    me: DeviceId,
-    report: &mut SalvageReport,
-) -> Result<(), StoreError> {
-    let failed = |e: io::Error| StoreError::io("salvage", &e);
-    let mut file = File::open(old).map_err(failed)?;
-    let mut logs = Logs::default();
-    let mut pieces: BTreeMap<ChunkId, Pieces> = BTreeMap::new();
-    carve::rows(&mut file, &mut |row| match row.key.len() {
-        56 => {
-            let signed = tables::read_entry(row.key, row.value).ok();
-            if let Some(entry) = signed.and_then(|s| s.verify().ok()) {
-                logs.add(entry);
-            }
-        }
-        32 | 33 => {
-            let Some(id) = tables::id_of(row.key) else {
-                return;
-            };
-            let found = Piece::of(&row);
-            pieces
-                .entry(id)
-                .or_default()
-                .add(row.key.get(32).copied(), found);
-        }
-        _ => {}
-    })
-    .map_err(failed)?;
-    logs.keep_trusted(me);
-    // What was behind a gap before is seen again here.
-    report.entries_lost = 0;
-    logs.write(new, report)?;
-
-    let ids: Vec<ChunkId> = pieces.keys().copied().collect();
-    let mut load = Load::new(new);
-    for (id, here) in ids.iter().zip(new.has(&ids)?) {
-        let Some(pieces) = pieces.get(id).filter(|_| !here) else {
-            continue;
-        };
-        if let Some(content) = pieces.join(id, &mut file) {
-            load.add(*id, content)?;
-        }
-    }
-    let written = load.finish()?;
-    report.chunks += written;
-    report.chunks_lost = report.chunks_lost.saturating_sub(written);
-    Ok(())
-}
-
-impl Logs {
-    /// A page may hold what a peer sent as the content of a chunk. What it made
-    /// to look like an entry must not bring in a stranger.
-    fn keep_trusted(&mut self, me: DeviceId) {
-        let mut trusted = BTreeSet::from([me]);
-        for (log, entries) in &self.0 {
-            for entry in entries.values().filter(|_| log.device == me) {
-                if let Some(Payload::Trust(TrustChange::Add(other))) = entry.payload() {
-                    trusted.insert(*other);
-                }
-            }
-        }
-        self.0.retain(|log, _| trusted.contains(&log.device));
-    }
-}
-
-/// Where the pieces of a chunk may lie. Pages that are no longer in use are seen
-/// too, and rows of other tables have keys of the same length.
-#[derive(Default)]
-struct Pieces {
-    parts: BTreeMap<u8, Vec<Piece>>,
-    tails: Vec<Piece>,
-}
-
-#[derive(Clone, Copy)]
-struct Piece {
-    offset: u64,
-    len: usize,
-    hash: ChunkId,
-}
-
-/// Of each piece, different candidates that are tried.
-const CANDIDATES_MAX: usize = 4;
-
-impl Piece {
-    fn of(row: &carve::Row<'_>) -> Self {
-        Self {
-            offset: row.offset,
-            len: row.value.len(),
-            hash: ChunkId::of(row.value),
-        }
-    }
-
-    fn read(&self, file: &mut File) -> Option<Vec<u8>> {
-        carve::value(file, self.offset, self.len).ok()
-    }
-}
-
-impl Pieces {
-    fn add(&mut self, part: Option<u8>, found: Piece) {
-        let list = match part {
-            Some(part) => self.parts.entry(part).or_default(),
-            None => &mut self.tails,
-        };
-        if list.len() < CANDIDATES_MAX && list.iter().all(|p| p.hash != found.hash) {
-            list.push(found);
-        }
-    }
-
-    /// The chunk, if any choice of candidates gives its hash.
-    fn join(&self, id: &ChunkId, file: &mut File) -> Option<Vec<u8>> {
-        for choice in 0..CANDIDATES_MAX {
-            let mut front = Vec::new();
-            for (n, (part, list)) in (0u8..).zip(&self.parts) {
-                let piece = list.get(choice).or(list.last())?;
-                if n != *part || front.len() > ccpeer_core::limits::CHUNK_BYTES_MAX {
-                    return None;
-                }
-                front.extend(piece.read(file)?);
-            }
-            for tail in &self.tails {
-                let mut packed = front.clone();
-                packed.extend(tail.read(file)?);
-                if let Ok(content) = chunks::unpack(id, &packed) {
-                    return Some(content);
-                }
-            }
-            if self.parts.values().all(|list| list.len() <= choice + 1) {
-                return None;
-            }
-        }
-        None
-    }
 }

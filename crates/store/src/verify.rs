@@ -326,13 +326,13 @@ impl Pass<'_> {
             .chain(self.manifests.clone())
             .collect::<BTreeSet<_>>()
         {
-            let whole = self.whole(
-                Want {
-                    id,
-                    kind: WantKind::Manifest,
-                },
-                &mut pages,
-            )?;
+            // A snapshot's document is held for complete too.
+            let kind = if self.manifests.contains(&id) {
+                WantKind::Manifest
+            } else {
+                WantKind::Data
+            };
+            let whole = self.whole(Want { id, kind }, &mut pages)?;
             if complete.contains(&id) {
                 self.step();
                 if !whole {

@@ -1,12 +1,17 @@
 //! Damaged files: flipped bits, cut-off ends, garbage. They are found, named, and
 //! never served; what is not damaged is saved.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use ccpeer_core::entry::{Header, Payload, SignedEntry, TrustChange, VerifiedEntry, device_of};
-use ccpeer_core::id::{DeviceId, EntryHash, Epoch, LogId, Seq};
+use ccpeer_core::entry::{
+    ContentRef, Header, Payload, SessionMeta, SignedEntry, TrustChange, VerifiedEntry, Version,
+    device_of,
+};
+use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, Epoch, LogId, Seq};
+use ccpeer_core::presence::SessionState;
 use ccpeer_core::store::Batch;
 use ccpeer_core::time::Timestamp;
 use ccpeer_store::{
@@ -250,33 +255,42 @@ fn a_chunk_that_was_struck_off_by_mistake_is_taken_back() {
 
 #[test]
 fn verify_counts_and_names_incomplete_manifests() {
-    let (_dir, path) = temp_store();
+    let (dir, path) = temp_store();
     let store = open(&path);
     let filled = fill(&store);
+    let document = chunk(b"where we stand".to_vec());
+    let (manifest, snapshot) = (filled.session.want.id, document.0);
+    store.put_chunks(std::slice::from_ref(&document)).unwrap();
+    let said = Batch {
+        entries: statements(2, &[version(&filled.session, &document)]),
+        complete: vec![manifest, snapshot],
+        epoch: None,
+    };
+    store.commit(&said).unwrap();
     let report = store.verify(false, &mut |_, _| {}).unwrap();
     assert_eq!(report.problems, []);
-    assert_eq!((report.entries, report.chunks, report.notes), (120, 31, 40));
-    assert_eq!(report.bytes, 0);
-    store.quarantine(&[filled.session.chunks[5].0]).unwrap();
-    let complete = vec![filled.session.want.id];
-    store
-        .commit(&Batch {
-            complete,
-            ..Batch::default()
-        })
-        .unwrap();
+    assert_eq!((report.entries, report.chunks, report.notes), (121, 32, 40));
+    assert_eq!((report.bytes, report.orphans), (0, 0));
+
+    let struck = filled.session.chunks[5].0;
+    assert_eq!(store.quarantine(&[struck]).unwrap(), [manifest]);
+    assert_eq!(store.complete().unwrap(), BTreeSet::from([snapshot]));
+    store.commit(&said).unwrap();
     let report = store.verify(false, &mut |_, _| {}).unwrap();
     let [problem] = &report.problems[..] else {
         panic!("{report:?}")
     };
     assert_eq!(
         (problem.kind, &problem.id),
-        (ProblemKind::Manifest, &filled.session.want.id.to_string())
+        (ProblemKind::Manifest, &manifest.to_string())
     );
-    assert!(
-        store.complete().unwrap().is_empty(),
-        "it will be completed again"
-    );
+    // It will be completed again.
+    assert_eq!(store.complete().unwrap(), BTreeSet::from([snapshot]));
+    drop(store);
+    let new = open(&dir.path().join("new.redb"));
+    salvage(&path, &new, me()).unwrap();
+    assert_eq!(new.complete().unwrap(), BTreeSet::from([snapshot]));
+    assert_eq!(new.quarantine(&[snapshot]).unwrap(), [snapshot]);
 }
 
 /// A flipped bit anywhere: either it does no harm, or it is found.
@@ -479,7 +493,10 @@ fn salvage_from_pages_takes_nobody_in() {
     content.extend_from_slice(&page);
     content.extend(noise(2, 20_000));
     let friend = chain(2, 3);
-    let mine = trusting(&[friend[0].log().device]);
+    let mine = statements(
+        1,
+        &[Payload::Trust(TrustChange::Add(friend[0].log().device))],
+    );
     let path = dir.path().join("ours.redb");
     let store = open(&path);
     store.put_chunks(&[chunk(content)]).unwrap();
@@ -509,32 +526,49 @@ fn salvage_from_pages_takes_nobody_in() {
     assert_eq!(logs, want);
 }
 
-/// A log of ours that trusts these devices.
-fn trusting(devices: &[DeviceId]) -> Vec<VerifiedEntry> {
+/// A log of device `n` that says this.
+fn statements(n: u8, payloads: &[Payload]) -> Vec<VerifiedEntry> {
     let log = LogId {
-        device: me(),
-        epoch: Epoch([1; 16]),
+        device: device_of(&key(n)),
+        epoch: Epoch([n; 16]),
     };
     let mut prev = EntryHash::ZERO;
     let mut entries = Vec::new();
-    for (n, device) in (1..).zip(devices) {
-        let payload = Payload::Trust(TrustChange::Add(*device)).to_bytes(Timestamp(n));
+    for (seq, payload) in (1..).zip(payloads) {
+        let payload = payload.to_bytes(Timestamp(seq));
         let header = Header {
             version: 1,
             log,
-            seq: Seq(n),
+            seq: Seq(seq),
             prev,
-            lamport: n,
+            lamport: seq,
             payload_hash: *blake3::hash(&payload).as_bytes(),
             payload_len: payload.len() as u32,
         };
-        let entry = SignedEntry::sign(&header, payload, &key(1))
+        let entry = SignedEntry::sign(&header, payload, &key(n))
             .verify()
             .unwrap();
         prev = entry.hash();
         entries.push(entry);
     }
     entries
+}
+
+/// A version with this manifest and this document.
+fn version(session: &Session, snapshot: &(ChunkId, Vec<u8>)) -> Payload {
+    let refer = |(id, content): &(ChunkId, Vec<u8>)| ContentRef {
+        id: *id,
+        len: content.len() as u32,
+    };
+    Payload::Version(Version {
+        session: session.manifest.session,
+        parents: Vec::new(),
+        derived_from: None,
+        manifest: Some(refer(&session.chunks[0])),
+        snapshot: Some(refer(snapshot)),
+        state: SessionState::Done,
+        meta: SessionMeta::default(),
+    })
 }
 
 #[test]
