@@ -4,6 +4,7 @@ mod bad_input;
 mod fork;
 mod hooks_live;
 mod kills;
+mod netns;
 mod pairing;
 mod round_trip;
 mod third;

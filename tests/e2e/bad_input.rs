@@ -18,7 +18,10 @@ fn says(ran: &Ran, code: i32, words: &[&str]) {
 #[test]
 fn without_an_agent_commands_say_so() {
     let world = World::new();
-    let a = world.device("desk");
+    let mut a = world.device("desk");
+    says(&a.run(&["tasks"]), 3, &["not set up", "ccpeer up"]);
+    a.start();
+    a.stop();
     says(&a.run(&["tasks"]), 3, &["agent", "ccpeer up"]);
     let status = a.run(&["status", "--json"]);
     let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
@@ -30,7 +33,11 @@ fn unknown_tasks_and_prefixes() {
     let world = World::new();
     let a = world.running("desk");
     says(&a.run(&["show", "7"]), 1, &["no task 7"]);
-    says(&a.run(&["continue", "deadbeef", "--no-exec"]), 1, &["deadbeef"]);
+    says(
+        &a.run(&["continue", "deadbeef", "--no-exec"]),
+        1,
+        &["deadbeef"],
+    );
     says(&a.run(&["done", "x"]), 1, &[]);
     let json = a.run(&["show", "7", "--json"]);
     let error: serde_json::Value = serde_json::from_str(json.stderr.trim()).unwrap();
@@ -63,7 +70,11 @@ fn a_damaged_store_is_told_and_kept() {
     fs::write(&path, &bytes).unwrap();
     let ran = a.run(&["agent", "--listen", "127.0.0.1:0", "--no-mdns"]);
     says(&ran, 4, &["damaged"]);
-    assert_eq!(fs::read(&path).unwrap(), bytes, "the damaged file was touched");
+    assert_eq!(
+        fs::read(&path).unwrap(),
+        bytes,
+        "the damaged file was touched"
+    );
     // Hooks go on working meanwhile.
     a.stop_hook(&session);
     fs::rename(&path, a.ccpeer_home().join("aside")).unwrap();
@@ -77,7 +88,11 @@ fn a_home_that_cannot_be_used_is_told() {
     let world = World::new();
     let a = world.device("desk");
     fs::write(a.ccpeer_home(), "a file").unwrap();
-    says(&a.run(&["agent", "--listen", "127.0.0.1:0", "--no-mdns"]), 1, &["cannot use"]);
+    says(
+        &a.run(&["agent", "--listen", "127.0.0.1:0", "--no-mdns"]),
+        1,
+        &["cannot use"],
+    );
     let hook = a.run_with(&["hook", "Stop"], b"{}");
     assert_eq!((hook.code, hook.stdout.as_str()), (0, ""));
 }
@@ -86,7 +101,14 @@ fn a_home_that_cannot_be_used_is_told() {
 fn malformed_hooks_are_taken_quietly() {
     let world = World::new();
     let a = world.running("desk");
-    for input in [&b""[..], b"{", b"[]", b"null", b"\xff\xfe", br#"{"session_id":"../../x"}"#] {
+    for input in [
+        &b""[..],
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        br#"{"session_id":"../../x"}"#,
+    ] {
         let ran = a.run_with(&["hook", "Stop"], input);
         assert_eq!((ran.code, ran.stdout.as_str()), (0, ""));
     }
@@ -102,8 +124,13 @@ fn k_h11_a_hook_cannot_make_the_agent_read_another_file() {
     let a = world.running("desk");
     let secret = a.root.join("secret.jsonl");
     fs::write(&secret, "{\"type\":\"user\"}\n").unwrap();
-    a.hook("Stop", &serde_json::json!({"session_id": ID, "transcript_path": secret, "cwd": a.root}));
-    until("the event was dealt with", || a.json(&["status", "--json"])["hooks_received"] == 1);
+    a.hook(
+        "Stop",
+        &serde_json::json!({"session_id": ID, "transcript_path": secret, "cwd": a.root}),
+    );
+    until("the event was dealt with", || {
+        a.json(&["status", "--json"])["hooks_received"] == 1
+    });
     let pushed = a.run(&["push", ID]);
     assert_ne!(pushed.code, 70, "{}", pushed.stderr);
     assert!(a.tasks().is_empty());
@@ -116,7 +143,7 @@ fn a_project_that_is_not_known_is_asked_for() {
     pair(&a, &b);
     let mut on_a = a.session(ID, &a.project("work/proj"));
     a.turn(&mut on_a, "where am I");
-    arrives(&b, ID, on_a.bytes().len() as u64);
+    arrives(&b, ID, &on_a);
     says(&b.run(&["continue", ID, "--no-exec"]), 1, &["--into"]);
     let claude: Vec<_> = fs::read_dir(b.claude().join("projects")).unwrap().collect();
     assert!(claude.is_empty(), "something was placed");

@@ -13,7 +13,7 @@ fn both_lines_survive_and_each_can_be_resumed() {
     pair(&a, &b);
     let mut on_a = a.session(ID, &a.project("work/proj"));
     a.turn(&mut on_a, "base");
-    arrives(&b, ID, on_a.bytes().len() as u64);
+    arrives(&b, ID, &on_a);
     let there = b.project("proj");
     let placed = continue_into(&b, ID, &there);
     let mut on_b = on_a.at(placed["path"].as_str().unwrap().as_ref(), &there);
@@ -23,7 +23,7 @@ fn both_lines_survive_and_each_can_be_resumed() {
     a.turn(&mut on_a, "the line of desk");
     let a_bytes = on_a.bytes();
     until("desk has its line", || {
-        a.json(&["sessions", "--json"])[0]["bytes"].as_u64() == Some(a_bytes.len() as u64)
+        a.json(&["sessions", "--json"])[0]["records"].as_u64() == Some(on_a.records())
     });
     a.stop();
     b.start();
@@ -35,7 +35,10 @@ fn both_lines_survive_and_each_can_be_resumed() {
     for device in [&a, &b] {
         until("both heads are there", || {
             let rows = device.rows(ID);
-            rows.len() == 2 && rows.iter().all(|r| r["heads"] == 2 && r["complete"] == true)
+            rows.len() == 2
+                && rows
+                    .iter()
+                    .all(|r| r["heads"] == 2 && r["complete"] == true)
         });
     }
     // Without a word which, it is a question and not a guess.
@@ -43,9 +46,10 @@ fn both_lines_survive_and_each_can_be_resumed() {
     assert_eq!(asked.code, 1, "{}", asked.stderr);
     assert!(asked.stderr.contains("ambiguous"), "{}", asked.stderr);
 
-    for (device, own, other, bytes) in
-        [(&a, "desk", "laptop", &a_bytes), (&b, "laptop", "desk", &b_bytes)]
-    {
+    for (device, own, other, bytes) in [
+        (&a, "desk", "laptop", &a_bytes),
+        (&b, "laptop", "desk", &b_bytes),
+    ] {
         let rows = device.rows(ID);
         let number = |name: &str| {
             rows.iter().find(|r| r["device"]["name"] == name).unwrap()["n"].to_string()
@@ -59,8 +63,15 @@ fn both_lines_survive_and_each_can_be_resumed() {
         let text = fs::read_to_string(theirs["path"].as_str().unwrap()).unwrap();
         assert!(text.contains(&format!("the line of {other}")));
         assert!(!text.contains(&format!("the line of {own}")));
-        assert!(text.contains(&format!("(from {other})")), "the fork says where it is from");
-        let local = if own == "desk" { on_a.bytes() } else { on_b.bytes() };
+        assert!(
+            text.contains(&format!("(from {other})")),
+            "the fork says where it is from"
+        );
+        let local = if own == "desk" {
+            on_a.bytes()
+        } else {
+            on_b.bytes()
+        };
         assert_eq!(&local, bytes, "the local line was touched");
     }
 }

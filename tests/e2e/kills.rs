@@ -18,7 +18,10 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
     }
 }
@@ -65,8 +68,17 @@ fn insist(device: &Device, args: &[&str]) -> serde_json::Value {
         if ran.code == 0 {
             return serde_json::from_str(&ran.stdout).unwrap();
         }
-        assert!(ran.code == 1 || ran.code == 3, "{args:?}: {} {}", ran.code, ran.stderr);
-        assert!(start.elapsed() < DEADLINE, "{args:?} never worked: {}", ran.stderr);
+        assert!(
+            ran.code == 1 || ran.code == 3,
+            "{args:?}: {} {}",
+            ran.code,
+            ran.stderr
+        );
+        assert!(
+            start.elapsed() < DEADLINE,
+            "{args:?} never worked: {}",
+            ran.stderr
+        );
     }
 }
 
@@ -78,9 +90,14 @@ fn turn(device: &Device, session: &mut Session, n: u32) -> String {
 
 #[test]
 fn k_s01_kills_anywhere_lose_nothing() {
-    let kills: u32 =
-        std::env::var("CCPEER_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS_QUICK);
-    let seed: u64 = std::env::var("CCPEER_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(7);
+    let kills: u32 = std::env::var("CCPEER_KILLS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(KILLS_QUICK);
+    let seed: u64 = std::env::var("CCPEER_SEED")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(7);
     println!("{kills} kills, CCPEER_SEED={seed}");
     let mut dice = Dice(seed);
     let world = World::new();
@@ -100,19 +117,26 @@ fn k_s01_kills_anywhere_lose_nothing() {
         // B dies while it fetches or places.
         connected(&a, &b);
         let into = dir_b.to_str().unwrap();
-        kill_during(&mut b, &["continue", ID, "--into", into, "--no-exec", "--json"], pause(&mut dice));
+        kill_during(
+            &mut b,
+            &["continue", ID, "--into", into, "--no-exec", "--json"],
+            pause(&mut dice),
+        );
         connected(&a, &b);
-        let want = at_a.bytes().len() as u64;
-        super::world::arrives(&b, ID, want);
+        super::world::arrives(&b, ID, &at_a);
         let placed = insist(&b, &["continue", ID, "--into", into, "--no-exec", "--json"]);
         let mut at_b = at_a.at(Path::new(placed["path"].as_str().unwrap()), &dir_b);
         check_all(&at_b, &said);
         said.push(turn(&b, &mut at_b, round));
         kill_during(&mut b, &["push", ID], pause(&mut dice));
         connected(&a, &b);
-        kill_during(&mut a, &["continue", ID, "--no-exec", "--json"], pause(&mut dice));
+        kill_during(
+            &mut a,
+            &["continue", ID, "--no-exec", "--json"],
+            pause(&mut dice),
+        );
         connected(&a, &b);
-        super::world::arrives(&a, ID, at_b.bytes().len() as u64);
+        super::world::arrives(&a, ID, &at_b);
         let placed = insist(&a, &["continue", ID, "--no-exec", "--json"]);
         at_a = at_a.at(Path::new(placed["path"].as_str().unwrap()), &dir_a);
         check_all(&at_a, &said);
@@ -125,13 +149,21 @@ fn k_s01_kills_anywhere_lose_nothing() {
         assert_eq!(verified["ok"], true, "{verified}");
         nothing_half_written(device);
     }
-    println!("{killed} kills in {round} rounds, {} turns, none lost", said.len());
+    println!(
+        "{killed} kills in {round} rounds, {} turns, none lost",
+        said.len()
+    );
 }
 
 fn check_all(session: &Session, said: &[String]) {
     let text = String::from_utf8(session.bytes()).unwrap();
     for prompt in said {
         let found = text.matches(&format!("\"content\":\"{prompt}\"")).count();
-        assert_eq!(found, 1, "{prompt:?} stands {found} times in {}", session.transcript.display());
+        assert_eq!(
+            found,
+            1,
+            "{prompt:?} stands {found} times in {}",
+            session.transcript.display()
+        );
     }
 }

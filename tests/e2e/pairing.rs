@@ -5,8 +5,15 @@ use super::world::World;
 #[test]
 fn a_ticket_works_once() {
     let world = World::new();
-    let (a, b, c) = (world.running("desk"), world.running("laptop"), world.running("other"));
-    let mut inviting = a.command(&["pair", "--ticket", "--yes", "--json"]).spawn().unwrap();
+    let (a, b, c) = (
+        world.running("desk"),
+        world.running("laptop"),
+        world.running("other"),
+    );
+    let mut inviting = a
+        .command(&["pair", "--ticket", "--yes", "--json"])
+        .spawn()
+        .unwrap();
     let mut lines = std::io::BufReader::new(inviting.stdout.take().unwrap());
     let mut line = String::new();
     std::io::BufRead::read_line(&mut lines, &mut line).unwrap();

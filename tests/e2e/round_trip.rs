@@ -14,7 +14,7 @@ fn a_session_goes_to_another_machine_and_comes_back() {
     let mut on_a = a.session(ID, &a.project("work/proj"));
     a.turn(&mut on_a, "write the parser");
     let first = on_a.bytes();
-    arrives(&b, ID, first.len() as u64);
+    arrives(&b, ID, &on_a);
 
     let rows = b.rows(ID);
     assert_eq!(rows.len(), 1, "{rows:?}");
@@ -26,19 +26,24 @@ fn a_session_goes_to_another_machine_and_comes_back() {
     let there = b.project("code/projects/proj");
     let placed = continue_into(&b, ID, &there);
     assert_eq!(placed["placed"], "new", "{placed}");
-    assert_eq!(placed["command"], serde_json::json!(["claude", "--resume", ID]));
+    assert_eq!(
+        placed["command"],
+        serde_json::json!(["claude", "--resume", ID])
+    );
     assert_eq!(placed["project_dir"], there.to_str().unwrap());
     let path = placed["path"].as_str().unwrap();
     let text = fs::read_to_string(path).unwrap();
     let a_home = a.home();
-    assert!(!text.contains(a_home.to_str().unwrap()), "a path of the other machine is left");
+    assert!(
+        !text.contains(a_home.to_str().unwrap()),
+        "a path of the other machine is left"
+    );
     assert!(text.contains(there.to_str().unwrap()));
 
     // One more turn there; it comes back as a fast-forward with our own bytes first.
     let mut on_b = on_a.at(path.as_ref(), &there);
     b.turn(&mut on_b, "now test it");
-    let grown = on_b.bytes().len() as u64;
-    arrives(&a, ID, grown);
+    arrives(&a, ID, &on_b);
     assert_eq!(a.rows(ID).len(), 1, "no fork");
     let back = a.json(&["continue", ID, "--no-exec", "--json"]);
     assert_eq!(back["placed"], "fast_forward", "{back}");
@@ -47,7 +52,10 @@ fn a_session_goes_to_another_machine_and_comes_back() {
     assert!(merged.starts_with(&first), "our own bytes changed");
     let merged = String::from_utf8(merged).unwrap();
     assert!(merged.contains("now test it"));
-    assert!(!merged.contains(b.home().to_str().unwrap()), "a path of the other machine is left");
+    assert!(
+        !merged.contains(b.home().to_str().unwrap()),
+        "a path of the other machine is left"
+    );
     assert_eq!(merged.lines().count(), 8);
 
     // Again: nothing to do. Then undo: exactly what was here before.
@@ -64,7 +72,7 @@ fn a_source_that_is_off_does_not_matter_once_it_was_heard() {
     pair(&a, &b);
     let mut on_a = a.session(ID, &a.project("work/proj"));
     a.turn(&mut on_a, "write the parser");
-    arrives(&b, ID, on_a.bytes().len() as u64);
+    arrives(&b, ID, &on_a);
     a.stop();
     let placed = continue_into(&b, "1", &b.project("proj"));
     assert_eq!(placed["placed"], "new");

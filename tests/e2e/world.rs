@@ -23,6 +23,10 @@ pub struct World {
 pub struct Device {
     pub name: &'static str,
     pub root: PathBuf,
+    /// The network namespace it lives in; else the machine's own, on loopback.
+    pub netns: Option<String>,
+    /// The UDP port on loopback: the same after a restart, as on a real machine.
+    port: u16,
     agent: Option<Child>,
 }
 
@@ -35,14 +39,27 @@ pub struct Ran {
 
 impl World {
     pub fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
     }
 
     /// A device that is not running yet.
     pub fn device(&self, name: &'static str) -> Device {
         let root = self.dir.path().canonicalize().unwrap().join(name);
         fs::create_dir_all(root.join("home/.claude/projects")).unwrap();
-        Device { name, root, agent: None }
+        let port = std::net::UdpSocket::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        Device {
+            name,
+            root,
+            netns: None,
+            port,
+            agent: None,
+        }
     }
 
     /// A device whose agent runs, under its own name.
@@ -69,7 +86,15 @@ impl Device {
 
     /// The program with an environment of its own and nothing inherited.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ccpeer"));
+        let program = env!("CARGO_BIN_EXE_ccpeer");
+        let mut command = match &self.netns {
+            None => Command::new(program),
+            Some(ns) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", ns, program]);
+                command
+            }
+        };
         command
             .args(args)
             .env_clear()
@@ -91,15 +116,24 @@ impl Device {
     /// Starts the agent and waits until it is ready.
     pub fn start(&mut self) {
         assert!(self.agent.is_none(), "{} already runs", self.name);
-        let mut child = self
-            .command(&["agent", "--listen", "127.0.0.1:0", "--no-mdns"])
-            .spawn()
-            .unwrap();
+        let listen = format!("127.0.0.1:{}", self.port);
+        let args: &[&str] = match self.netns {
+            None => &["agent", "--listen", &listen, "--no-mdns"],
+            Some(_) => &["agent"],
+        };
+        let mut child = self.command(args).spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         if !line.starts_with("ready") {
             let mut talk = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut talk).unwrap();
+            child
+                .stderr
+                .take()
+                .unwrap()
+                .read_to_string(&mut talk)
+                .unwrap();
             panic!("{} did not start: {line}{talk}", self.name);
         }
         self.agent = Some(child);
@@ -122,7 +156,12 @@ impl Device {
         self.ok(&["down"]);
         let child = self.agent.take().unwrap();
         let out = child.wait_with_output().unwrap();
-        assert!(out.status.success(), "{}: {}", self.name, String::from_utf8_lossy(&out.stderr));
+        assert!(
+            out.status.success(),
+            "{}: {}",
+            self.name,
+            String::from_utf8_lossy(&out.stderr)
+        );
     }
 
     pub fn run(&self, args: &[&str]) -> Ran {
@@ -136,7 +175,11 @@ impl Device {
     /// Runs a command that must succeed.
     pub fn ok(&self, args: &[&str]) -> String {
         let ran = self.run(args);
-        assert_eq!(ran.code, 0, "{}: ccpeer {args:?}: {}{}", self.name, ran.stdout, ran.stderr);
+        assert_eq!(
+            ran.code, 0,
+            "{}: ccpeer {args:?}: {}{}",
+            self.name, ran.stdout, ran.stderr
+        );
         ran.stdout
     }
 
@@ -147,12 +190,18 @@ impl Device {
     }
 
     pub fn tasks(&self) -> Vec<Value> {
-        self.json(&["tasks", "--json", "--all"]).as_array().unwrap().clone()
+        self.json(&["tasks", "--json", "--all"])
+            .as_array()
+            .unwrap()
+            .clone()
     }
 
     /// The rows of one session.
     pub fn rows(&self, session: &str) -> Vec<Value> {
-        self.tasks().into_iter().filter(|t| t["session_id"] == session).collect()
+        self.tasks()
+            .into_iter()
+            .filter(|t| t["session_id"] == session)
+            .collect()
     }
 
     /// A project's directory under this device's home.
@@ -165,7 +214,12 @@ impl Device {
     /// Fires a hook as Claude Code does.
     pub fn hook(&self, event: &str, payload: &Value) -> Ran {
         let ran = self.run_with(&["hook", event], payload.to_string().as_bytes());
-        assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "hook {event}: {}", ran.stderr);
+        assert_eq!(
+            (ran.code, ran.stdout.as_str()),
+            (0, ""),
+            "hook {event}: {}",
+            ran.stderr
+        );
         ran
     }
 
@@ -268,7 +322,12 @@ impl Session {
             ),
         ];
         for (n, (kind, message)) in bodies.into_iter().enumerate() {
-            let uuid = uuid(&format!("{}/{}/{n}/{}", self.id, self.turns, self.project.display()));
+            let uuid = uuid(&format!(
+                "{}/{}/{n}/{}",
+                self.id,
+                self.turns,
+                self.project.display()
+            ));
             let record = json!({
                 "parentUuid": self.leaf, "isSidechain": false, "userType": "external",
                 "cwd": self.project, "sessionId": self.id, "version": "2.1.329",
@@ -280,9 +339,16 @@ impl Session {
             lines.push('\n');
         }
         self.turns += 1;
-        let mut out =
-            fs::OpenOptions::new().create(true).append(true).open(&self.transcript).unwrap();
+        let mut out = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.transcript)
+            .unwrap();
         out.write_all(lines.as_bytes()).unwrap();
+    }
+
+    pub fn records(&self) -> u64 {
+        self.bytes().iter().filter(|b| **b == b'\n').count() as u64
     }
 
     pub fn bytes(&self) -> Vec<u8> {
@@ -292,7 +358,14 @@ impl Session {
 
 fn uuid(text: &str) -> String {
     let hex = blake3::hash(text.as_bytes()).to_hex();
-    format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
+    format!(
+        "{}-{}-4{}-8{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[13..16],
+        &hex[17..20],
+        &hex[20..32]
+    )
 }
 
 /// Runs a command with this on its standard input.
@@ -319,12 +392,17 @@ fn ran(out: &Output) -> Ran {
 
 /// Pairs two running devices by ticket.
 pub fn pair(a: &Device, b: &Device) {
-    let mut inviting = a.command(&["pair", "--ticket", "--yes", "--json"]).spawn().unwrap();
+    let mut inviting = a
+        .command(&["pair", "--ticket", "--yes", "--json"])
+        .spawn()
+        .unwrap();
     let mut lines = BufReader::new(inviting.stdout.take().unwrap());
     let mut line = String::new();
     lines.read_line(&mut line).unwrap();
     let event: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
-    let ticket = event["ticket"].as_str().unwrap_or_else(|| panic!("no ticket in {line}"));
+    let ticket = event["ticket"]
+        .as_str()
+        .unwrap_or_else(|| panic!("no ticket in {line}"));
     let joined = b.run_with(&["join", "--json"], format!("{ticket}\n").as_bytes());
     assert_eq!(joined.code, 0, "join: {}{}", joined.stdout, joined.stderr);
     let mut rest = String::new();
@@ -337,14 +415,17 @@ pub fn pair(a: &Device, b: &Device) {
 /// Waits until two devices have a link.
 pub fn connected(a: &Device, b: &Device) {
     for (one, other) in [(a, b), (b, a)] {
-        until(&format!("{} has a link to {}", one.name, other.name), || {
-            let status = one.json(&["status", "--json"]);
-            status["peers"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .any(|p| p["name"] == other.name && p["state"] == "connected")
-        });
+        until(
+            &format!("{} has a link to {}", one.name, other.name),
+            || {
+                let status = one.json(&["status", "--json"]);
+                status["peers"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .any(|p| p["name"] == other.name && p["state"] == "connected")
+            },
+        );
     }
 }
 
@@ -361,18 +442,30 @@ pub fn until(what: &str, mut met: impl FnMut() -> bool) {
 
 /// Continues a session on a device, into a directory, without running anything.
 pub fn continue_into(device: &Device, task: &str, dir: &Path) -> Value {
-    device.json(&["continue", task, "--into", dir.to_str().unwrap(), "--no-exec", "--json"])
+    device.json(&[
+        "continue",
+        task,
+        "--into",
+        dir.to_str().unwrap(),
+        "--no-exec",
+        "--json",
+    ])
 }
 
-/// Waits until a device lists a session whose newest row has this many records.
-pub fn arrives(device: &Device, session: &str, bytes: u64) {
-    until(&format!("{} holds {session} with {bytes} bytes", device.name), || {
-        let sessions = device.json(&["sessions", "--json"]);
-        let known = sessions
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|s| s["session_id"] == session && s["bytes"].as_u64() == Some(bytes));
-        known && device.rows(session).iter().all(|t| t["complete"] == true)
-    });
+/// Waits until a device holds all of a session as it stands there, by the number
+/// of its lines: bytes differ with the lengths of paths.
+pub fn arrives(device: &Device, session: &str, there: &Session) {
+    let records = there.records();
+    until(
+        &format!("{} holds {session} with {records} lines", device.name),
+        || {
+            let sessions = device.json(&["sessions", "--json"]);
+            let known = sessions
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|s| s["session_id"] == session && s["records"].as_u64() == Some(records));
+            known && device.rows(session).iter().all(|t| t["complete"] == true)
+        },
+    );
 }
