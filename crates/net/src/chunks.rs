@@ -324,6 +324,20 @@ mod tests {
         assert!(decode_request(&too_many).is_err());
     }
 
+    /// Bytes that other versions rely on; see PROTOCOL.md.
+    #[test]
+    fn requests_and_answers_keep_their_bytes() {
+        let want = Want {
+            id: ChunkId([3; 32]),
+            kind: WantKind::Data,
+        };
+        let request = encode_request(&[want]);
+        assert_eq!(request[..6], [34, 0, 0, 0, 1, 1]);
+        assert_eq!(request[6..], [3; 32]);
+        let answer = encode_answer(ChunkAnswer::Content(b"ab".to_vec()));
+        assert_eq!(answer, [1, 2, 0, 0, 0, 2, 0, 0, 0, b'a', b'b']);
+    }
+
     #[test]
     fn k_n05_a_bomb_writes_nothing_past_its_announced_length() {
         let bomb = zstd::bulk::compress(&vec![0u8; 64 * 1024 * 1024], 3).unwrap();

@@ -5,6 +5,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use ccpeer_core::id::DeviceId;
 use ccpeer_core::limits;
@@ -26,8 +27,9 @@ pub const SYNC_ALPN: &[u8] = b"ccpeer/sync/1";
 /// while an invitation stands.
 pub const PAIR_ALPN: &[u8] = b"ccpeer/pair/1";
 
-/// Attempts to find a port that is free for both address families.
+/// Attempts to get a port, for both address families.
 const PORT_TRIES: usize = 8;
+const PORT_PAUSE: Duration = Duration::from_millis(150);
 
 pub(crate) fn device_of(id: &EndpointId) -> DeviceId {
     DeviceId(*id.as_bytes())
@@ -86,13 +88,13 @@ pub(crate) async fn open(
     gate: Gate,
     timing: &Timing,
 ) -> Result<Endpoint, NetError> {
-    let tries = if matches!(listen, Listen::Any { port: 0 }) {
-        PORT_TRIES
-    } else {
-        1
-    };
     let mut last = NetError::Closed;
-    for _ in 0..tries {
+    for attempt in 0..PORT_TRIES {
+        // A port of our own choice is another one each time; a given one may
+        // still be held by an agent that is just ending.
+        if attempt > 0 && !matches!(listen, Listen::Any { port: 0 }) {
+            tokio::time::sleep(PORT_PAUSE).await;
+        }
         match try_open(secret, listen, relay, gate.clone(), timing).await {
             Ok(endpoint) => return Ok(endpoint),
             Err(error) => last = error,

@@ -58,8 +58,10 @@ pub enum DownReason {
     /// The peer found a fault in what we sent, or closed for a reason that only
     /// it knows: its code.
     ClosedThere(u32),
-    /// The driver asked for it.
+    /// The driver found that the peer misbehaves.
     ClosedHere,
+    /// There are more links than we can bear.
+    Full,
     /// We are shutting down.
     Shutdown,
     /// A mistake of ours ended the task of this link, and of this link alone.
@@ -127,13 +129,11 @@ impl DownReason {
             Self::Fault(LinkFault::Message(DecodeError::Version(_))) => {
                 (code::UNSUPPORTED, "unsupported version")
             }
-            Self::Fault(_) => (code::FAULT, "protocol fault"),
-            Self::Bye
-            | Self::Lost
-            | Self::ClosedThere(_)
-            | Self::ClosedHere
-            | Self::Shutdown
-            | Self::Internal => (code::BYE, "bye"),
+            Self::Fault(_) | Self::ClosedHere => (code::FAULT, "protocol fault"),
+            Self::Full => (code::FULL, "too many links"),
+            Self::Bye | Self::Lost | Self::ClosedThere(_) | Self::Shutdown | Self::Internal => {
+                (code::BYE, "bye")
+            }
         }
     }
 
@@ -143,6 +143,9 @@ impl DownReason {
             code::BYE => Self::Bye,
             code::NOT_TRUSTED => Self::NotTrustedThere,
             code::DUPLICATE => Self::Replaced,
+            code::SILENT => Self::Silent,
+            code::TOO_SLOW => Self::TooSlow,
+            code::FULL => Self::Full,
             other => Self::ClosedThere(other),
         }
     }

@@ -295,7 +295,8 @@ impl Net {
         if let Some(link) = self.0.board.link(&device) {
             link.close(match fault {
                 Fault::NotTrusted => DownReason::NotTrustedHere,
-                _ => DownReason::ClosedHere,
+                Fault::TooMany => DownReason::Full,
+                Fault::Misbehaviour | Fault::ForeignLog => DownReason::ClosedHere,
             });
         }
     }

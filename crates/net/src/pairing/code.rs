@@ -368,6 +368,20 @@ mod tests {
         ));
     }
 
+    /// Text that other versions rely on; see PROTOCOL.md.
+    #[test]
+    fn tickets_keep_their_text() {
+        let ticket = Ticket {
+            device: DeviceId([7; 32]),
+            addrs: vec!["192.0.2.7:4000".parse().unwrap()],
+            secret: Zeroizing::new([9; 16]),
+        };
+        assert_eq!(
+            ticket.to_text().as_str(),
+            "ccpeer1-043ge1r70w3ge1r70w3ge1r70w3ge1r70w3ge1r70w3ge1r70w3ge289144gj289144gj289144gj281030000g7m0frt2xknw"
+        );
+    }
+
     #[test]
     fn secrets_do_not_show_in_debug_output() {
         let secret = JoinSecret::parse("7KQ-M2X").unwrap();

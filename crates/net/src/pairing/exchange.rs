@@ -425,6 +425,54 @@ mod tests {
         assert!(PairMessage::from_bytes(&PairMessage::Start(long_name).to_bytes()).is_err());
     }
 
+    /// Bytes that other versions rely on; see PROTOCOL.md.
+    #[test]
+    fn messages_and_proofs_keep_their_bytes() {
+        let card = |name: &str| Card::new(name, "linux");
+        let start = Start {
+            versions: vec![1],
+            kind: SecretKind::Code,
+            card: card("b"),
+            spake: vec![5; 33],
+        };
+        let reply = Reply {
+            version: 1,
+            card: card("a"),
+            spake: vec![6; 33],
+        };
+        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let of = |m: PairMessage| hex(&m.to_bytes());
+        let five = "05".repeat(33);
+        let six = "06".repeat(33);
+        assert_eq!(
+            of(PairMessage::Start(start.clone())),
+            format!("0100010100016205{}21{five}", hex(b"linux"))
+        );
+        assert_eq!(
+            of(PairMessage::Reply(reply.clone())),
+            format!("010101016105{}21{six}", hex(b"linux"))
+        );
+        assert_eq!(
+            of(PairMessage::Proof([7; 32])),
+            format!("0102{}", "07".repeat(32))
+        );
+        let addr = WireAddr::V4([192, 0, 2, 7], 4000);
+        assert_eq!(
+            of(PairMessage::Accepted(vec![addr])),
+            "01030100c0000207a01f"
+        );
+        assert_eq!(of(PairMessage::Refused(Refusal::Busy)), "010402");
+        assert_eq!(of(PairMessage::Bye), "0105");
+        let keyed = Keyed::new(vec![9; 32], &channel(), &start, &reply);
+        assert_eq!(
+            [hex(&keyed.joiner_proof()), hex(&keyed.inviter_proof())],
+            [
+                "2be8f87ff65e79818030e398dbad9bf9ed3ade0c6c9c00b6fdf675ef683856fe",
+                "5e78f5888e9d7d173adcf4b49f297b50914e5e0d75bf02ead29c5dfac83ac5ea"
+            ]
+        );
+    }
+
     #[test]
     fn a_message_that_is_no_point_is_refused() {
         let (_, mut start) = Joiner::start(channel(), SecretKind::Code, b"x", Card::new("b", "l"));
