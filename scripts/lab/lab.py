@@ -127,6 +127,28 @@ def in_the_window(lab):
     there_and_back(lab, window=True)
 
 
+def at_once(lab):
+    """The full-screen CLI is quit on A, and B takes over in the same moment."""
+    if not shutil.which("tmux"):
+        print("  left out: there is no tmux")
+        return
+    a, b = lab.three_homes("a", "b")
+    join_up(lab, a, b)
+    t = a.tui()
+    t.say("Please build it. [play:build]")
+    t.quit()
+    session = os.path.basename(a.transcripts()[-1])[: -len(".jsonl")]
+    b.wait("the session", lambda: [r for r in b.tasks(session) if r["complete"] and r["state"] == "ended"])
+    b.ask("continue", session, "--into", b.project, "--no-exec")
+    b.claude("Go on. [play:light]", "--resume", session)
+    beyond = b.device()["id"]
+    a.wait("B's turn", lambda: [r for r in a.tasks(session) if r["complete"] and r["device"]["id"] == beyond and r["state"] == "ended"], 40)
+    heads = a.tasks(session)
+    lab.check("what the CLI writes after its last hook makes no second head", len(heads) == 1, "%d heads" % len(heads))
+    back = a.ask("continue", session, "--no-exec", check=False) if len(heads) == 1 else {"placed": "not tried"}
+    lab.check("A takes it back as a fast-forward", back["placed"] == "fast_forward", back["placed"])
+
+
 def apart(lab):
     """Both go on apart from each other: two lines, and both live."""
     a, b = lab.three_homes("a", "b")
@@ -135,17 +157,17 @@ def apart(lab):
     settled(b, session, a)
     b.ask("continue", session, "--into", b.project, "--no-exec")
     b.down()
-    a.claude("Paint it red.", "--resume", session)
-    b.claude("Paint it blue.", "--resume", session)
+    a.claude("Paint it vermilion.", "--resume", session)
+    b.claude("Paint it turquoise.", "--resume", session)
     b.up()
     rows = {}
     for m in (a, b):
-        rows[m] = m.wait("two heads", lambda: [r for r in m.tasks(session) if r["heads"] == 2 and r["complete"]], 40)
+        rows[m] = m.wait("two heads", lambda: two_heads(m, session), 40)
         owners = sorted(r["device"]["id"] for r in rows[m])
         lab.check("tasks on %s shows two heads, one of each device" % m.name.upper(), owners == sorted([a.device()["id"], b.device()["id"]]), len(rows[m]))
-    lab.check("neither file was touched", b"red" in read(a.transcript(session)) and b"blue" not in read(a.transcript(session))
-              and b"blue" in read(b.transcript(session)) and b"red" not in read(b.transcript(session)))
-    for m, own, other in ((a, "red", "blue"), (b, "blue", "red")):
+    lab.check("neither file was touched", b"vermilion" in read(a.transcript(session)) and b"turquoise" not in read(a.transcript(session))
+              and b"turquoise" in read(b.transcript(session)) and b"vermilion" not in read(b.transcript(session)))
+    for m, own, other in ((a, "vermilion", "turquoise"), (b, "turquoise", "vermilion")):
         said = talk(lab, m, "What colour is it?", "--resume", session)
         lab.check("%s resumes its own line" % m.name.upper(), own in said and other not in said)
     # The turns just made moved the heads; the list is asked again before a number is used.
@@ -156,7 +178,7 @@ def apart(lab):
     lab.check("  and leaves its own file as it was", read(a.transcript(session)) == old)
     mark = lab.api.mark()
     said = talk(lab, a, "What colour is it?", "--resume", placed["new_session_id"] or session)
-    lab.check("  it is resumed with B's turn and without A's", "blue" in said and "red" not in said)
+    lab.check("  it is resumed with B's turn and without A's", "turquoise" in said and "vermilion" not in said)
     lab.check("  and names no path of B", not any(b.root in json.dumps(r["body"]) for r in lab.api.since(mark)))
 
 
@@ -170,26 +192,26 @@ def third(lab):
     mark = lab.api.mark()
     session = a.claude("Please build it. [play:build]")["session_id"]
     at_a = spoken(lab, mark)
-    settled(c, session, a)
+    version = settled(c, session, a)["version"]
     a.down()
     begin = time.time()
     b.up()
-    settled(b, session, a)
+    b.wait("A's version", lambda: held(b, session, version), 40)
     lab.figure("B had all of it after", "%.2f s from its start" % (time.time() - begin))
     offline = [p["state"] for p in b.ask("status")["peers"] if p["name"] and p["state"] == "connected"]
     lab.check("B got the whole session while A was off", len(offline) == 1, "%d peer connected" % len(offline))
     placed = b.ask("continue", session, "--no-exec")
     lab.check("the git remote tells B where the project is", same(placed["project_dir"], b.project), placed["project_dir"])
     resume(lab, b, session, "Go on. [play:light]", at_a, [(a, b)])
-    settled(c, session, b)
+    version = settled(c, session, b)["version"]
     b.down()
     a.up()
-    settled(a, session, b)
+    a.wait("B's version", lambda: held(a, session, version), 40)
     back = a.ask("continue", session, "--no-exec")
     lab.check("and A gets B's turn from C while B is off", back["placed"] == "fast_forward", back["placed"])
 
 
-STORIES = {"there-and-back": there_and_back, "window": in_the_window, "apart": apart, "third": third}
+STORIES = {"there-and-back": there_and_back, "window": in_the_window, "at-once": at_once, "apart": apart, "third": third}
 
 
 # --------------------------------------------------------------------- passages
@@ -214,24 +236,29 @@ def wait_listed(watch, stop):
 
 
 def settled(machine, session, author):
-    """Waits until the machine holds all of the version that the author's own agent lists,
-    with all that the CLI has written. (With its agent off, what the machine itself knows.)"""
-    me = author.device()["id"] if author_up(author) else None
+    """Waits until the machine holds all that the CLI has written on the author's side, as one
+    version that the author's agent has made of all bytes of the file. Returns its row."""
+    me = author.device()["id"]
 
     def there():
-        rows = [r for r in machine.tasks(session) if r["complete"] and r["heads"] == 1]
-        if not rows or me is None:
-            return rows
-        own = [r for r in author.tasks(session) if r["heads"] == 1]
-        ended = own and own[0]["device"]["id"] == me and own[0]["state"] not in ("live", "idle")
-        return rows if ended and rows[0]["version"] == own[0]["version"] else []
+        own = [r for r in author.tasks(session) if r["device"]["id"] == me]
+        size = [r["bytes"] for r in author.ask("sessions", "--local") if r["session_id"] == session]
+        ended = own and own[0]["state"] not in ("live", "idle") and size == [len(read(author.transcript(session)))]
+        return held(machine, session, own[0]["version"]) if ended else None
 
-    return machine.wait("the whole session", there, 40)[0]
+    return machine.wait("the whole session", there, 40)
 
 
-def author_up(author):
-    code, out, _ = author.ccpeer("status", "--json", check=False)
-    return code == 0 and json.loads(out)["agent"] == "running"
+def two_heads(machine, session):
+    """Both rows of a forked session, once all of both is there."""
+    rows = [r for r in machine.tasks(session) if r["heads"] == 2 and r["complete"]]
+    return rows if len(rows) == 2 else None
+
+
+def held(machine, session, version):
+    """The row of a version in the machine's list, once all of it is there."""
+    rows = [r for r in machine.tasks(session) if r["complete"] and r["version"] == version]
+    return rows[0] if rows else None
 
 
 def spoken(lab, mark):
@@ -331,7 +358,7 @@ def run(lab, names):
             STORIES[name](lab)
             for m in lab.machines:
                 m.up()
-                lab.check("the store of %s verifies" % m.name.upper(), m.ask("verify", "--read-data")["ok"])
+                lab.check("the store of %s verifies" % m.name.upper(), (found := m.ask("verify", "--read-data", check=False))["ok"], found["problems"][:3] or "")
         except (rig.Failed, subprocess.SubprocessError, KeyError, IndexError, OSError) as e:
             lab.check("the story was told to its end", False, "%s: %s" % (type(e).__name__, e))
             lab.log(traceback.format_exc())
