@@ -50,6 +50,8 @@ pub const SNAPSHOT_BYTES_MAX: usize = 64 * 1024;
 pub const FETCH_IN_FLIGHT_PER_PEER_MAX: usize = 64;
 /// Chunks named in one fetch effect.
 pub const FETCH_BATCH_MAX: usize = 16;
+/// Chunks looked at in vain, because their holders are busy, in one go.
+pub const FETCH_LOOKS_MAX: usize = 32;
 /// Chunks that we know we need and have not asked for yet.
 pub const WANTS_MAX: usize = 256 * 1024;
 /// Pause before a failed chunk is asked for again, and its upper bound.

@@ -20,8 +20,14 @@ use crate::time::Instant;
 pub(crate) struct Fetch {
     complete: BTreeSet<ChunkId>,
     roots: BTreeMap<ChunkId, Root>,
-    /// Roots in the order in which they are served.
+    /// Roots of which something can be asked for now, in the order in which they
+    /// are served. Events come by the hundred thousand and roots by the thousand,
+    /// so those with nothing to do are not in here; see `file`.
     order: BTreeSet<(Reverse<Rank>, ChunkId)>,
+    /// Roots about which the store is to be asked, in the same order.
+    unchecked: BTreeSet<(Reverse<Rank>, ChunkId)>,
+    /// Roots that nobody holds who is linked now.
+    parked: BTreeSet<ChunkId>,
     chunks: BTreeMap<ChunkId, Chunk>,
     /// Chunks that wait before they are asked for again.
     waiting: BTreeSet<(Instant, ChunkId)>,
@@ -110,6 +116,8 @@ impl Fetch {
             complete,
             roots: BTreeMap::new(),
             order: BTreeSet::new(),
+            unchecked: BTreeSet::new(),
+            parked: BTreeSet::new(),
             chunks: BTreeMap::new(),
             waiting: BTreeSet::new(),
             in_flight: BTreeMap::new(),
@@ -162,6 +170,9 @@ impl Fetch {
                 },
             );
             root.sessions.insert(session);
+            // Another author may have written it too.
+            self.parked.remove(id);
+            self.file(id);
         }
         for id in before.difference(&now) {
             let Some(root) = self.roots.get_mut(id) else {
@@ -188,11 +199,11 @@ impl Fetch {
             needed: true,
             lamport: u64::MAX,
         };
-        let root = self.root(want, rank);
-        let before = root.rank;
-        root.rank = rank;
+        let before = self.root(want, rank).rank;
         self.order.remove(&(Reverse(before), want.id));
-        self.order.insert((Reverse(rank), want.id));
+        self.unchecked.remove(&(Reverse(before), want.id));
+        self.root(want, rank).rank = rank;
+        self.file(&want.id);
     }
 
     /// The store's answer. True if the root is whole.
@@ -214,9 +225,11 @@ impl Fetch {
         if let Some(root) = self.roots.get_mut(&want.id)
             && root.missing.is_empty()
         {
+            // There was no room for any of it.
             root.stage = Stage::Unchecked;
             root.look_again = false;
         }
+        self.file(&want.id);
         false
     }
 
@@ -236,14 +249,14 @@ impl Fetch {
             };
             root.missing.remove(&want.id);
             root.idle.remove(&want.id);
-            if !root.missing.is_empty() {
-                continue;
+            if root.missing.is_empty() {
+                if core::mem::take(&mut root.look_again) {
+                    root.stage = Stage::Unchecked;
+                } else {
+                    whole.push(id);
+                }
             }
-            if core::mem::take(&mut root.look_again) {
-                root.stage = Stage::Unchecked;
-            } else {
-                whole.push(id);
-            }
+            self.file(&id);
         }
         whole
     }
@@ -272,7 +285,7 @@ impl Fetch {
                 chunk.refused.insert(from);
                 self.set_stage(id, ChunkStage::Idle);
             }
-            FetchFault::Link => self.wait(id, now),
+            FetchFault::Link => self.wait(id, now, Pace::Growing),
             FetchFault::Store => {
                 self.set_stage(id, ChunkStage::Idle);
                 self.paused_until = Some(now.after_ms(limits::FETCH_SLOW_MS.1));
@@ -295,6 +308,13 @@ impl Fetch {
         }
     }
 
+    /// A peer holds more than we knew: what nobody held may be there.
+    pub(crate) fn peer_holds_more(&mut self) {
+        for id in core::mem::take(&mut self.parked) {
+            self.file(&id);
+        }
+    }
+
     /// A link is up: whoever comes may hold what the others did not.
     pub(crate) fn peer_up(&mut self) {
         for (_, id) in core::mem::take(&mut self.waiting) {
@@ -308,6 +328,8 @@ impl Fetch {
     /// A peer said that it holds a root whole: it is asked at once, also for
     /// what it did not hold before.
     pub(crate) fn hint(&mut self, device: &DeviceId, root: &ChunkId) {
+        self.parked.remove(root);
+        self.file(root);
         let Some(root) = self.roots.get(root) else {
             return;
         };
@@ -345,46 +367,61 @@ impl Fetch {
                 room.insert(*peer, left);
             }
         }
-        let mut asks: BTreeMap<ChunkId, (DeviceId, Want)> = BTreeMap::new();
-        let mut fruitless: Vec<ChunkId> = Vec::new();
-        for (_, root_id) in &self.order {
-            if room.is_empty() {
+        let mut plan = Plan {
+            room,
+            ..Plan::default()
+        };
+        for (_, id) in &self.order {
+            if plan.room.is_empty() || plan.busy >= limits::FETCH_LOOKS_MAX {
                 break;
             }
-            let Some(root) = self.roots.get(root_id).filter(|r| !r.idle.is_empty()) else {
+            let able = candidates(id);
+            if able.is_empty() {
+                plan.homeless.push(*id);
+            } else if let Some(root) = self.roots.get(id) {
+                self.plan_root(root, &able, &mut plan);
+            }
+        }
+        for id in plan.homeless {
+            self.parked.insert(id);
+            self.file(&id);
+        }
+        for (id, pace) in plan.pauses {
+            self.wait(&id, now, pace);
+        }
+        self.ask(plan.asks.into_values(), out);
+    }
+
+    /// Finds somebody to ask for what a root lacks.
+    fn plan_root(&self, root: &Root, able: &[Candidate], plan: &mut Plan) {
+        for id in &root.idle {
+            if plan.room.is_empty() || plan.busy >= limits::FETCH_LOOKS_MAX {
+                return;
+            }
+            // Another root may have asked for it already.
+            let Some(chunk) = self.chunks.get(id).filter(|_| !plan.asks.contains_key(id)) else {
                 continue;
             };
-            let able = candidates(root_id);
-            if able.is_empty() {
-                continue;
-            }
-            for id in &root.idle {
-                if room.is_empty() {
-                    break;
-                }
-                // Another root may have asked for it already.
-                let Some(chunk) = self.chunks.get(id).filter(|_| !asks.contains_key(id)) else {
-                    continue;
-                };
-                match chunk.choose(&able, &room) {
-                    Choice::Ask(peer) => {
-                        asks.insert(*id, (peer, chunk.want));
-                        if let Some(left) = room.get_mut(&peer) {
-                            *left -= 1;
-                            if *left == 0 {
-                                room.remove(&peer);
-                            }
+            match chunk.choose(able, &plan.room) {
+                Choice::Ask(peer) => {
+                    plan.asks.insert(*id, (peer, chunk.want));
+                    if let Some(left) = plan.room.get_mut(&peer) {
+                        *left -= 1;
+                        if *left == 0 {
+                            plan.room.remove(&peer);
                         }
                     }
-                    Choice::Busy => {}
-                    Choice::Nobody => fruitless.push(*id),
                 }
+                Choice::Busy => {
+                    plan.busy += 1;
+                    if chunk.tried.is_empty() && chunk.refused.is_empty() {
+                        // Nothing sets it apart from the rest of the root.
+                        return;
+                    }
+                }
+                Choice::Nobody(pace) => plan.pauses.push((*id, pace)),
             }
         }
-        for id in fruitless {
-            self.wait(&id, now);
-        }
-        self.ask(asks.into_values(), out);
     }
 
     /// When the next pump has something to do.
@@ -406,7 +443,7 @@ impl Fetch {
 
     fn root(&mut self, want: Want, rank: Rank) -> &mut Root {
         self.roots.entry(want.id).or_insert_with(|| {
-            self.order.insert((Reverse(rank), want.id));
+            self.unchecked.insert((Reverse(rank), want.id));
             Root {
                 want,
                 rank,
@@ -420,11 +457,31 @@ impl Fetch {
         })
     }
 
+    /// Puts a root into the queue where it belongs after a change, if into any.
+    fn file(&mut self, id: &ChunkId) {
+        let Some(root) = self.roots.get(id) else {
+            return;
+        };
+        let key = (Reverse(root.rank), *id);
+        if root.stage == Stage::Unchecked {
+            self.unchecked.insert(key);
+        } else {
+            self.unchecked.remove(&key);
+        }
+        if root.stage == Stage::Open && !root.idle.is_empty() && !self.parked.contains(id) {
+            self.order.insert(key);
+        } else {
+            self.order.remove(&key);
+        }
+    }
+
     fn drop_root(&mut self, id: &ChunkId) {
         let Some(root) = self.roots.remove(id) else {
             return;
         };
         self.order.remove(&(Reverse(root.rank), *id));
+        self.unchecked.remove(&(Reverse(root.rank), *id));
+        self.parked.remove(id);
         if root.stage == Stage::Checking {
             self.checking = self.checking.saturating_sub(1);
         }
@@ -498,28 +555,33 @@ impl Fetch {
         if let ChunkStage::Waiting(at) = stage {
             self.waiting.insert((at, *id));
         }
-        for root in &chunk.roots {
-            let Some(root) = self.roots.get_mut(root) else {
+        for root_id in chunk.roots.clone() {
+            let Some(root) = self.roots.get_mut(&root_id) else {
                 continue;
             };
+            let before = root.idle.is_empty();
             if stage == ChunkStage::Idle {
                 root.idle.insert(*id);
             } else {
                 root.idle.remove(id);
+            }
+            if root.idle.is_empty() != before {
+                self.file(&root_id);
             }
         }
     }
 
     /// Everybody was asked, or the link failed: a pause that grows, and never
     /// the same on two devices.
-    fn wait(&mut self, id: &ChunkId, now: Instant) {
+    fn wait(&mut self, id: &ChunkId, now: Instant, pace: Pace) {
         let Some(chunk) = self.chunks.get_mut(id) else {
             return;
         };
         chunk.tried.clear();
         chunk.attempts = chunk.attempts.saturating_add(1);
         let (first, longest) = limits::FETCH_RETRY_MS;
-        let pause = if chunk.attempts > limits::FETCH_ATTEMPTS_MAX {
+        let slow = pace == Pace::Slow || chunk.attempts > limits::FETCH_ATTEMPTS_MAX;
+        let pause = if slow {
             limits::FETCH_SLOW_MS.0
         } else {
             first
@@ -547,18 +609,16 @@ impl Fetch {
         if self.chunks.len() >= limits::WANTS_MAX {
             return;
         }
-        for (_, id) in &self.order {
-            if self.checking >= limits::CHECKS_IN_FLIGHT_MAX {
+        while self.checking < limits::CHECKS_IN_FLIGHT_MAX {
+            let Some((_, id)) = self.unchecked.pop_first() else {
                 break;
-            }
-            let Some(root) = self.roots.get_mut(id) else {
+            };
+            let Some(root) = self.roots.get_mut(&id) else {
                 continue;
             };
-            if root.stage == Stage::Unchecked {
-                root.stage = Stage::Checking;
-                self.checking += 1;
-                out.push(Effect::Check(root.want));
-            }
+            root.stage = Stage::Checking;
+            self.checking += 1;
+            out.push(Effect::Check(root.want));
         }
     }
 
@@ -594,7 +654,30 @@ enum Choice {
     /// Somebody may hold it, but has enough to do.
     Busy,
     /// Everybody who may hold it was asked in vain.
-    Nobody,
+    Nobody(Pace),
+}
+
+/// How long to wait before the next attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// Longer each time.
+    Growing,
+    /// All who may hold it gave something wrong: only somebody new can help.
+    Slow,
+}
+
+/// What one pump is about to do.
+#[derive(Default)]
+struct Plan {
+    /// How much more each peer may be asked for.
+    room: BTreeMap<DeviceId, usize>,
+    asks: BTreeMap<ChunkId, (DeviceId, Want)>,
+    pauses: Vec<(ChunkId, Pace)>,
+    /// Roots that nobody holds.
+    homeless: Vec<ChunkId>,
+    /// Chunks whose holders have enough to do. A look at more of them is for
+    /// nothing until one of those is done.
+    busy: usize,
 }
 
 impl Chunk {
@@ -607,11 +690,7 @@ impl Chunk {
         };
         let Some(best) = left().map(|c| c.unsure).min() else {
             let hopeless = able.iter().all(|c| self.refused.contains(&c.device));
-            return if hopeless {
-                Choice::Busy
-            } else {
-                Choice::Nobody
-            };
+            return Choice::Nobody(if hopeless { Pace::Slow } else { Pace::Growing });
         };
         left()
             .filter(|c| c.unsure == best)

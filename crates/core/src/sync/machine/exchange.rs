@@ -62,6 +62,7 @@ impl Machine {
         };
         let first = peer.hear(frontier, now);
         peer.count_behind(&self.ledger);
+        self.fetch.peer_holds_more();
         if behind {
             self.tell_behind(out);
         }

@@ -1,0 +1,304 @@
+//! Golden vectors: today's code must write exactly these bytes and read them
+//! back. A change here is a change of format and needs a new version number.
+//! `BLESS=1 cargo test -p ccpeer-core` writes them anew.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use ccpeer_core::codec;
+use ccpeer_core::entry::{
+    ContentRef, DeviceInfo, ENTRY_VERSION, Header, Mark, Payload, Presence, SessionMeta,
+    SignedEntry, TrustChange, Version, device_of,
+};
+use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, Epoch, LogId, Seq, SessionId};
+use ccpeer_core::limits;
+use ccpeer_core::manifest::{
+    ChunkRef, FileEntry, ListPage, MANIFEST_VERSION, Manifest, Origin, PathFlavour,
+    ProjectIdentity, Segment, Slot, SlotName,
+};
+use ccpeer_core::presence::{EndReason, SessionState};
+use ccpeer_core::time::Timestamp;
+use ccpeer_core::wire::{Hello, Message};
+use ed25519_dalek::SigningKey;
+
+fn key() -> SigningKey {
+    SigningKey::from_bytes(&[7; 32])
+}
+
+fn session() -> SessionId {
+    "aa21a64c-b7a7-41b7-a51f-ceeccfa4623b".parse().unwrap()
+}
+
+fn log() -> LogId {
+    LogId {
+        device: device_of(&key()),
+        epoch: Epoch([0x11; 16]),
+    }
+}
+
+fn payloads() -> Vec<(&'static str, Payload)> {
+    let version = Version {
+        session: session(),
+        parents: vec![EntryHash([0x21; 32]), EntryHash([0x22; 32])],
+        derived_from: Some((SessionId([0x31; 16]), EntryHash([0x32; 32]))),
+        manifest: Some(ContentRef {
+            id: ChunkId([0x41; 32]),
+            len: 70_000,
+        }),
+        snapshot: Some(ContentRef {
+            id: ChunkId([0x42; 32]),
+            len: 900,
+        }),
+        state: SessionState::Ended(EndReason::PromptExit),
+        meta: SessionMeta {
+            title: "Größe of things".into(),
+            project: "thing".into(),
+            branch: "main".into(),
+            updated: Timestamp(1_700_000_000_123),
+            open_todos: 3,
+            bytes: 1_234_567,
+            records: 321,
+        },
+    };
+    vec![
+        (
+            "device",
+            Payload::Device(DeviceInfo {
+                name: "desk".into(),
+                os: "linux".into(),
+            }),
+        ),
+        (
+            "trust_add",
+            Payload::Trust(TrustChange::Add(DeviceId([0x51; 32]))),
+        ),
+        (
+            "trust_revoke",
+            Payload::Trust(TrustChange::Revoke(DeviceId([0x51; 32]))),
+        ),
+        ("version", Payload::Version(version)),
+        (
+            "presence",
+            Payload::Presence(Presence {
+                session: session(),
+                state: SessionState::Interrupted,
+            }),
+        ),
+        (
+            "mark",
+            Payload::Mark(Mark {
+                session: session(),
+                done: true,
+            }),
+        ),
+    ]
+}
+
+fn header(payload: &[u8]) -> Header {
+    Header {
+        version: ENTRY_VERSION,
+        log: log(),
+        seq: Seq(300),
+        prev: EntryHash([0x61; 32]),
+        lamport: 1_000_000,
+        payload_hash: *blake3::hash(payload).as_bytes(),
+        payload_len: payload.len() as u32,
+    }
+}
+
+fn signed() -> SignedEntry {
+    let payload = Payload::Mark(Mark {
+        session: session(),
+        done: true,
+    });
+    let bytes = payload.to_bytes(Timestamp(1_700_000_000_000));
+    SignedEntry::sign(&header(&bytes), bytes, &key())
+}
+
+fn manifest() -> Manifest {
+    let chunk = |n: u8, len| ChunkRef {
+        id: ChunkId([n; 32]),
+        len,
+    };
+    let full = u64::from(limits::LIST_REFS_MAX as u32) * 65_536;
+    Manifest {
+        version: MANIFEST_VERSION,
+        session: session(),
+        origins: vec![
+            Origin {
+                flavour: PathFlavour::Unix,
+                home: "/home/ann".into(),
+                project: "/home/ann/thing".into(),
+                claude_dir: "/home/ann/.claude".into(),
+                slug: "-home-ann-thing".into(),
+            },
+            Origin {
+                flavour: PathFlavour::Windows,
+                home: r"C:\Users\ann".into(),
+                project: r"C:\Users\ann\thing".into(),
+                claude_dir: r"C:\Users\ann\.claude".into(),
+                slug: "C--Users-ann-thing".into(),
+            },
+        ],
+        project: ProjectIdentity {
+            name: "thing".into(),
+            remotes: vec!["example.org/ann/thing".into()],
+            root_commit: "0123456789abcdef0123456789abcdef01234567".into(),
+            subdir: "sub".into(),
+            below_home: Some("thing/sub".into()),
+        },
+        files: vec![
+            FileEntry {
+                slot: Slot::Main,
+                segments: vec![
+                    Segment {
+                        origin: 0,
+                        len: full + 10,
+                        pages: vec![ChunkId([0x71; 32])],
+                        tail: vec![chunk(0x72, 10)],
+                    },
+                    Segment {
+                        origin: 1,
+                        len: 300,
+                        pages: vec![],
+                        tail: vec![chunk(0x73, 300)],
+                    },
+                ],
+                modified: Timestamp(1_700_000_000_000),
+            },
+            FileEntry {
+                slot: Slot::Subagent(SlotName::new("a1b2c3").unwrap()),
+                segments: vec![],
+                modified: Timestamp(1),
+            },
+            FileEntry {
+                slot: Slot::FileHistory {
+                    path_hash: [1, 2, 3, 4, 5, 6, 7, 8],
+                    version: 2,
+                },
+                segments: vec![],
+                modified: Timestamp(2),
+            },
+        ],
+    }
+}
+
+fn page() -> ListPage {
+    let refs = (0..limits::LIST_REFS_MAX as u32)
+        .map(|n| ChunkRef {
+            id: ChunkId([n as u8; 32]),
+            len: n + 1,
+        })
+        .collect();
+    ListPage {
+        version: MANIFEST_VERSION,
+        refs,
+    }
+}
+
+fn messages() -> Vec<(&'static str, Message)> {
+    vec![
+        (
+            "hello",
+            Message::Hello(Hello {
+                incarnation: [0x81; 16],
+                name: "desk".into(),
+                os: "linux".into(),
+                version: "0.1.0".into(),
+            }),
+        ),
+        ("have", Message::Have(vec![(log(), Seq(300))])),
+        ("entries", Message::Entries(vec![signed()])),
+        ("complete", Message::Complete(vec![ChunkId([0x41; 32])])),
+        ("ping", Message::Ping(7)),
+        ("pong", Message::Pong(7)),
+    ]
+}
+
+#[test]
+fn payloads_are_written_as_ever() {
+    for (name, payload) in payloads() {
+        check(
+            &format!("payload_{name}"),
+            &payload.to_bytes(Timestamp(1_700_000_000_000)),
+        );
+    }
+}
+
+#[test]
+fn entries_are_written_as_ever() {
+    let signed = signed();
+    check("entry_header", &signed.header);
+    check("entry_signed", &codec::encode(&signed));
+    let verified = signed.clone().verify().unwrap();
+    check("entry_hash", &verified.hash().0);
+    assert_eq!(
+        codec::decode::<SignedEntry>(&codec::encode(&signed), 4096),
+        Ok(signed)
+    );
+}
+
+#[test]
+fn manifests_are_written_as_ever() {
+    let manifest = manifest();
+    check("manifest", &manifest.to_bytes());
+    assert_eq!(Manifest::from_bytes(&manifest.to_bytes()), Ok(manifest));
+    check("list_page", &page().to_bytes());
+    assert_eq!(ListPage::from_bytes(&page().to_bytes()), Ok(page()));
+}
+
+#[test]
+fn messages_are_written_as_ever() {
+    for (name, message) in messages() {
+        let bytes = message.to_bytes();
+        check(&format!("wire_{name}"), &bytes);
+        assert_eq!(Message::from_bytes(&bytes), Ok(message));
+    }
+}
+
+#[test]
+fn no_vector_is_forgotten() {
+    let mut want: Vec<String> = payloads()
+        .iter()
+        .map(|(n, _)| format!("payload_{n}"))
+        .collect();
+    want.extend(messages().iter().map(|(n, _)| format!("wire_{n}")));
+    let others = [
+        "entry_header",
+        "entry_signed",
+        "entry_hash",
+        "manifest",
+        "list_page",
+    ];
+    want.extend(others.map(str::to_owned));
+    want.sort();
+    let mut have: Vec<String> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .filter_map(|name| name.strip_suffix(".hex").map(str::to_owned))
+        .collect();
+    have.sort();
+    assert_eq!(have, want);
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/vectors")
+}
+
+/// Compares bytes with the vector of this name: hex, 32 bytes a line.
+fn check(name: &str, bytes: &[u8]) {
+    let mut text = String::new();
+    for line in bytes.chunks(32) {
+        line.iter().for_each(|b| write!(text, "{b:02x}").unwrap());
+        text.push('\n');
+    }
+    let path = folder().join(format!("{name}.hex"));
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::create_dir_all(folder()).unwrap();
+        std::fs::write(&path, &text).unwrap();
+    }
+    let want = std::fs::read_to_string(&path)
+        .unwrap_or_default()
+        .replace('\r', "");
+    assert_eq!(text, want, "{name}: the format has changed");
+}
