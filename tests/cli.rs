@@ -2,5 +2,6 @@
 //! of the agent. The agent is played by the test.
 
 mod agent_said;
+mod real;
 mod settings;
 mod usage;

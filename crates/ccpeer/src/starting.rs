@@ -31,6 +31,9 @@ pub(crate) struct Network {
     /// Also reach devices through this relay; none is used otherwise
     #[arg(long, value_name = "URL")]
     pub(crate) relay: Option<String>,
+    /// If the store is damaged, set it aside and keep what can be read of it
+    #[arg(long)]
+    pub(crate) salvage: bool,
 }
 
 /// Starts an agent that outlives us and waits until it accepts work.
@@ -97,6 +100,9 @@ impl Network {
         if let Some(relay) = &self.relay {
             args.extend(["--relay".to_owned(), relay.clone()]);
         }
+        if self.salvage {
+            args.push("--salvage".to_owned());
+        }
         if self.no_mdns {
             args.push("--no-mdns".to_owned());
         }
@@ -149,6 +155,7 @@ pub(crate) fn run_here(
         mdns: !network.no_mdns,
         relay: network.relay.clone(),
         background,
+        salvage: network.salvage,
     };
     start::run(options, &mut |is: &start::Ready| {
         // One word a value: a name may hold spaces.

@@ -11,8 +11,12 @@ pub(crate) const COLUMNS: usize = 80;
 /// takes what the others leave.
 pub(crate) struct Column(pub(crate) &'static str, pub(crate) usize);
 
-/// The lines of a table, heading first. Cells are cut to their column.
+/// The lines of a table, heading first; none without rows. Cells are cut to
+/// their column.
 pub(crate) fn render(columns: &[Column], rows: &[Vec<String>]) -> Vec<String> {
+    if rows.is_empty() {
+        return Vec::new();
+    }
     let cell_width = |i: usize| {
         let widest = rows.iter().filter_map(|row| row.get(i)).map(|c| width(c));
         widest.max().unwrap_or(0)

@@ -49,7 +49,7 @@ pub(crate) fn run(args: &DevicesArgs, context: &Context) -> Result<(), CommandEr
         say(line)?;
     }
     if !devices.iter().any(|d| d.state != "this") {
-        talk("\nNo other device yet. Run `ccpeer pair` here and `ccpeer join` there.");
+        talk("No other device yet. Run `ccpeer pair` here and `ccpeer join` there.");
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use ccpeer_agent::api::{Done, ErrorCode, Request};
 use ccpeer_agent::client::Client;
 use ccpeer_agent::ipc::{self, ConnectError};
+use ccpeer_agent::start;
 
 use crate::context::{Context, talk};
 use crate::error::CommandError;
@@ -31,7 +32,8 @@ pub(crate) fn run(_: &DownArgs, context: &Context) -> Result<(), CommandError> {
     let _: Done = Client::connect(&context.home)?.get(&Request::Down)?;
     let until = Instant::now() + END_MAX;
     while Instant::now() < until {
-        if let Err(ConnectError::Absent) = ipc::connect(&context.home, Duration::from_secs(1)) {
+        // It stops answering before it has let go of its files.
+        if !start::is_running(&context.home) {
             talk("The agent has ended.");
             return Ok(());
         }

@@ -189,14 +189,15 @@ pub(crate) fn name(device: &DeviceName) -> String {
     text::one_line(&device.name, limits::DEVICE_NAME_CHARS_MAX)
 }
 
-/// Half blocks, light on dark as terminals mostly are.
+/// Half blocks, for the light on dark that terminals mostly are: what is to be
+/// light is drawn, what is to be dark is left out.
 fn qr(ticket: &str) -> Option<String> {
     use qrcode::render::unicode::Dense1x2;
     let code = qrcode::QrCode::with_error_correction_level(ticket, qrcode::EcLevel::L).ok()?;
     let picture = code
         .render::<Dense1x2>()
-        .dark_color(Dense1x2::Dark)
-        .light_color(Dense1x2::Light)
+        .dark_color(Dense1x2::Light)
+        .light_color(Dense1x2::Dark)
         .quiet_zone(true)
         .build();
     Some(picture)
