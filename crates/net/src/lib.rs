@@ -210,7 +210,7 @@ async fn start_with(
     let discovery = config.mdns.then(|| Discovery::new(me, loopback));
     let shared = Arc::new(Shared {
         me,
-        hello: config.hello,
+        hello: link::shown(config.hello),
         listen: config.listen,
         relay,
         endpoint,

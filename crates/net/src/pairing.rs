@@ -16,6 +16,7 @@ mod exchange;
 mod guard;
 pub(crate) mod inviter;
 pub(crate) mod joiner;
+mod talk;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};

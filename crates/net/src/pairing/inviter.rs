@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ccpeer_core::limits;
-use iroh::endpoint::{Connection, RecvStream, SendStream};
+use iroh::endpoint::Connection;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
@@ -15,11 +15,11 @@ use super::code::{Code, Ticket, WireAddr};
 use super::exchange::{
     self, Card, Channel, EXPORTER_LABEL, ExchangeError, PairMessage, Refusal, SecretKind, Start,
 };
+use super::talk::{Talk, TalkEnd};
 use super::{Answerer, Invite, InviteEvent, InviteFailure, InviteOptions, step_max};
 use crate::Shared;
 use crate::endpoint::{device_of, own_addrs};
 use crate::error::{NetError, code};
-use crate::frame;
 use crate::link::path_of;
 
 const EVENTS_MAX: usize = 8;
@@ -188,78 +188,34 @@ pub(crate) async fn serve(shared: &Arc<Shared>, conn: Connection) {
             let _ = timeout(LINGER, conn.closed()).await;
             close(code::BYE, "bye");
         }
-        Err(End::Silent) => close(code::SILENT, "silent"),
-        Err(End::Fault) => close(code::FAULT, "protocol fault"),
+        Err(TalkEnd::Silent | TalkEnd::Gone) => close(code::SILENT, "silent"),
+        Err(TalkEnd::Fault) => close(code::FAULT, "protocol fault"),
     }
 }
 
-/// Why a conversation ends without a last word.
-enum End {
-    Silent,
-    Fault,
-}
-
-struct Talk {
-    send: SendStream,
-    recv: RecvStream,
-    step: Duration,
-}
-
-impl Talk {
-    async fn say(&mut self, message: &PairMessage) -> Result<(), End> {
-        let mut bytes = Vec::new();
-        frame::put_frame(&mut bytes, &message.to_bytes(), limits::PAIR_BYTES_MAX.1);
-        frame::write_all(&mut self.send, &bytes, self.step)
-            .await
-            .map_err(|_| End::Silent)
-    }
-
-    async fn refuse(&mut self, why: Refusal) -> Result<(), End> {
-        self.say(&PairMessage::Refused(why)).await?;
-        let _ = self.send.finish();
-        Ok(())
-    }
-
-    /// Three frames at most are heard, so a stranger's bytes are bounded.
-    async fn hear(&mut self) -> Result<PairMessage, End> {
-        let frame = frame::read_frame(
-            &mut self.recv,
-            limits::PAIR_BYTES_MAX.1,
-            Some(self.step),
-            self.step,
-        );
-        let bytes = timeout(self.step, frame).await.map_err(|_| End::Silent)?;
-        match bytes {
-            Ok(bytes) => PairMessage::from_bytes(&bytes).map_err(|_| End::Fault),
-            Err(frame::FrameEnd::Over) => Err(End::Silent),
-            Err(frame::FrameEnd::Fault(_)) => Err(End::Fault),
-        }
-    }
-}
-
-async fn talk(shared: &Arc<Shared>, conn: &Connection, window: &Window) -> Result<(), End> {
+async fn talk(shared: &Arc<Shared>, conn: &Connection, window: &Window) -> Result<(), TalkEnd> {
     let step = step_max(shared);
     let from = path_of(conn).addr;
     let begin = async {
-        let (send, recv) = conn.accept_bi().await.map_err(|_| End::Silent)?;
+        let (send, recv) = conn.accept_bi().await.map_err(|_| TalkEnd::Silent)?;
         let mut talk = Talk { send, recv, step };
         let PairMessage::Start(start) = talk.hear().await? else {
-            return Err(End::Fault);
+            return Err(TalkEnd::Fault);
         };
         Ok((talk, start))
     };
-    let (mut talk, start) = timeout(step, begin).await.unwrap_or(Err(End::Silent))?;
+    let (mut talk, start) = timeout(step, begin).await.unwrap_or(Err(TalkEnd::Silent))?;
 
     // One at a time: two at once would be two guesses at one secret.
     let Some(claim) = Claim::of(window) else {
-        return talk.refuse(Refusal::Busy).await;
+        return refuse(&mut talk, Refusal::Busy).await;
     };
     if !may_try(shared, window) {
-        return talk.refuse(Refusal::NotOpen).await;
+        return refuse(&mut talk, Refusal::NotOpen).await;
     }
     let mut exporter = [0u8; 32];
     conn.export_keying_material(&mut exporter, EXPORTER_LABEL, b"")
-        .map_err(|_| End::Fault)?;
+        .map_err(|_| TalkEnd::Fault)?;
     let joiner = device_of(&conn.remote_id());
     let channel = Channel {
         inviter: shared.me,
@@ -267,7 +223,7 @@ async fn talk(shared: &Arc<Shared>, conn: &Connection, window: &Window) -> Resul
         exporter,
     };
     let keyed = match key(window, &channel, &start) {
-        Err(ExchangeError::Version) => return talk.refuse(Refusal::Version).await,
+        Err(ExchangeError::Version) => return refuse(&mut talk, Refusal::Version).await,
         exchanged => {
             shared
                 .links
@@ -283,20 +239,20 @@ async fn talk(shared: &Arc<Shared>, conn: &Connection, window: &Window) -> Resul
         window,
         settled: false,
     };
-    let (keyed, reply) = keyed.map_err(|_| End::Fault)?;
+    let (keyed, reply) = keyed.map_err(|_| TalkEnd::Fault)?;
     talk.say(&PairMessage::Reply(reply)).await?;
     let PairMessage::Proof(proof) = talk.hear().await? else {
-        return Err(End::Fault);
+        return Err(TalkEnd::Fault);
     };
     counted.settled = true;
     if !keyed.accepts_joiner(&proof) {
         let from = from.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
         shared.attempt_failed(window, Some(from));
-        return talk.refuse(Refusal::WrongSecret).await;
+        return refuse(&mut talk, Refusal::WrongSecret).await;
     }
     // The secret has done its work and opens nothing any more.
     if !shared.take_window(window) {
-        return talk.refuse(Refusal::NotOpen).await;
+        return refuse(&mut talk, Refusal::NotOpen).await;
     }
     talk.say(&PairMessage::Proof(keyed.inviter_proof()))
         .await
@@ -322,13 +278,17 @@ async fn talk(shared: &Arc<Shared>, conn: &Connection, window: &Window) -> Resul
         Ok(true) => accept(shared, &mut talk, window, channel, from).await,
         Ok(false) => {
             window.tell(InviteEvent::Failed(InviteFailure::Declined));
-            talk.refuse(Refusal::Declined).await
+            refuse(&mut talk, Refusal::Declined).await
         }
         Err(failure) => {
             window.tell(InviteEvent::Failed(failure));
-            talk.refuse(Refusal::Declined).await
+            refuse(&mut talk, Refusal::Declined).await
         }
     }
+}
+
+async fn refuse(talk: &mut Talk, why: Refusal) -> Result<(), TalkEnd> {
+    talk.close_with(&PairMessage::Refused(why)).await
 }
 
 fn may_try(shared: &Shared, window: &Window) -> bool {
@@ -374,7 +334,7 @@ async fn accept(
     window: &Window,
     channel: Channel,
     from: Option<SocketAddr>,
-) -> Result<(), End> {
+) -> Result<(), TalkEnd> {
     shared.pairing.state().guard.succeeded();
     if let Some(addr) = from {
         shared.board.learn(channel.joiner, addr);
@@ -382,8 +342,7 @@ async fn accept(
     let mut own = own_addrs(&shared.endpoint, shared.listen);
     own.truncate(limits::ADDRESSES_PER_PEER_MAX);
     let own = own.into_iter().map(WireAddr::from).collect();
-    let told = talk.say(&PairMessage::Accepted(own)).await;
-    let _ = talk.send.finish();
+    let told = talk.close_with(&PairMessage::Accepted(own)).await;
     // Its good-bye says that it has read this. Without it nothing is lost: we
     // trust, and the other side may ask again.
     if told.is_ok() {

@@ -8,19 +8,20 @@ use std::time::Duration;
 
 use ccpeer_core::id::DeviceId;
 use ccpeer_core::limits;
-use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream};
+use iroh::endpoint::{Connection, ConnectionError};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::exchange::{Card, Channel, EXPORTER_LABEL, ExchangeError, Joiner, PairMessage, Refusal};
+use super::talk::{Talk, TalkEnd};
 use super::{Join, JoinEvent, JoinFailure, JoinOptions, JoinSecret, PeerCard, step_max};
+use crate::Shared;
 use crate::address::{self, Loopback};
 use crate::discovery::Discovery;
 use crate::endpoint::PAIR_ALPN;
 use crate::error::{NetError, code};
 use crate::link::path_of;
 use crate::supervisor::{ConnectFault, connect};
-use crate::{Shared, frame};
 
 const EVENTS_MAX: usize = 8;
 /// After the first inviting device is found, others may show up for this long.
@@ -135,40 +136,51 @@ async fn attempt(
         joiner: shared.me,
         exporter,
     };
-    let mut talk = Talk::open(&conn, step_max(shared)).await?;
+    let conn = Close(conn);
+    let ended = |end: TalkEnd| match end {
+        TalkEnd::Gone => closed(&conn.0),
+        TalkEnd::Silent => JoinFailure::Timeout,
+        TalkEnd::Fault => JoinFailure::Protocol,
+    };
+    let step = step_max(shared);
+    let opened = timeout(step, conn.0.open_bi())
+        .await
+        .map_err(|_| JoinFailure::Timeout)?;
+    let (send, recv) = opened.map_err(|_| closed(&conn.0))?;
+    let mut talk = Talk { send, recv, step };
 
     let (joiner, start) = Joiner::start(channel, secret.kind(), &secret.password(), card);
-    talk.say(&PairMessage::Start(start)).await?;
-    let reply = match talk.hear().await? {
+    talk.say(&PairMessage::Start(start)).await.map_err(ended)?;
+    let reply = match talk.hear().await.map_err(ended)? {
         PairMessage::Reply(reply) => reply,
-        other => return Err(talk.unexpected(&other)),
+        other => return Err(unexpected(&other)),
     };
     let keyed = joiner.reply(&reply).map_err(|error| match error {
         ExchangeError::Version => JoinFailure::Version,
         ExchangeError::Malformed => JoinFailure::Protocol,
     })?;
-    talk.say(&PairMessage::Proof(keyed.joiner_proof())).await?;
-    match talk.hear().await? {
+    talk.say(&PairMessage::Proof(keyed.joiner_proof()))
+        .await
+        .map_err(ended)?;
+    match talk.hear().await.map_err(ended)? {
         PairMessage::Proof(proof) if keyed.accepts_inviter(&proof) => {}
         // Somebody who does not know the secret pretends to have accepted ours.
         PairMessage::Proof(_) => return Err(JoinFailure::WrongCode),
-        other => return Err(talk.unexpected(&other)),
+        other => return Err(unexpected(&other)),
     }
     let inviter = reply.card.of(device);
     let _ = events.send(JoinEvent::WaitingForYes(inviter.clone())).await;
-    talk.step = shared.timing.pair_answer + step_max(shared);
-    let addrs = match talk.hear().await? {
+    talk.step = shared.timing.pair_answer + step;
+    let addrs = match talk.hear().await.map_err(ended)? {
         PairMessage::Accepted(addrs) => addrs,
-        other => return Err(talk.unexpected(&other)),
+        other => return Err(unexpected(&other)),
     };
-    let addrs = reachable(&conn, addrs.into_iter().map(SocketAddr::from).collect());
+    let addrs = reachable(&conn.0, addrs.into_iter().map(SocketAddr::from).collect());
     for addr in addrs.iter().rev() {
         shared.board.learn(device, *addr);
     }
-    let _ = talk.say(&PairMessage::Bye).await;
-    let _ = talk.send.finish();
-    let _ = timeout(step_max(shared), talk.send.stopped()).await;
-    conn.close(code::BYE.into(), b"bye");
+    let _ = talk.close_with(&PairMessage::Bye).await;
+    let _ = timeout(step, talk.send.stopped()).await;
     Ok((inviter, addrs))
 }
 
@@ -191,63 +203,24 @@ fn reachable(conn: &Connection, told: Vec<SocketAddr>) -> Vec<SocketAddr> {
     addrs
 }
 
-struct Talk<'a> {
-    conn: &'a Connection,
-    send: SendStream,
-    recv: RecvStream,
-    step: Duration,
-}
-
-impl<'a> Talk<'a> {
-    async fn open(conn: &'a Connection, step: Duration) -> Result<Self, JoinFailure> {
-        match timeout(step, conn.open_bi()).await {
-            Ok(Ok((send, recv))) => Ok(Self {
-                conn,
-                send,
-                recv,
-                step,
-            }),
-            Ok(Err(_)) => Err(closed(conn)),
-            Err(_) => Err(JoinFailure::Timeout),
-        }
-    }
-
-    async fn say(&mut self, message: &PairMessage) -> Result<(), JoinFailure> {
-        let mut bytes = Vec::new();
-        frame::put_frame(&mut bytes, &message.to_bytes(), limits::PAIR_BYTES_MAX.1);
-        let written = frame::write_all(&mut self.send, &bytes, self.step).await;
-        written.map_err(|_| closed(self.conn))
-    }
-
-    async fn hear(&mut self) -> Result<PairMessage, JoinFailure> {
-        let limit = limits::PAIR_BYTES_MAX.1;
-        let frame = frame::read_frame(&mut self.recv, limit, Some(self.step), self.step);
-        match timeout(self.step, frame).await {
-            Ok(Ok(bytes)) => PairMessage::from_bytes(&bytes).map_err(|_| JoinFailure::Protocol),
-            Ok(Err(frame::FrameEnd::Over)) => Err(closed(self.conn)),
-            Ok(Err(frame::FrameEnd::Fault(_))) => Err(JoinFailure::Protocol),
-            Err(_) => Err(JoinFailure::Timeout),
-        }
-    }
-
-    /// Another message than the one that was due.
-    fn unexpected(&self, message: &PairMessage) -> JoinFailure {
-        self.conn.close(code::BYE.into(), b"bye");
-        match message {
-            PairMessage::Refused(Refusal::WrongSecret) => JoinFailure::WrongCode,
-            PairMessage::Refused(Refusal::Declined) => JoinFailure::Refused,
-            PairMessage::Refused(Refusal::Busy) => JoinFailure::Busy,
-            PairMessage::Refused(Refusal::NotOpen) => JoinFailure::NotOpen,
-            PairMessage::Refused(Refusal::Version) => JoinFailure::Version,
-            _ => JoinFailure::Protocol,
-        }
+/// Another message than the one that was due.
+fn unexpected(message: &PairMessage) -> JoinFailure {
+    match message {
+        PairMessage::Refused(Refusal::WrongSecret) => JoinFailure::WrongCode,
+        PairMessage::Refused(Refusal::Declined) => JoinFailure::Refused,
+        PairMessage::Refused(Refusal::Busy) => JoinFailure::Busy,
+        PairMessage::Refused(Refusal::NotOpen) => JoinFailure::NotOpen,
+        PairMessage::Refused(Refusal::Version) => JoinFailure::Version,
+        _ => JoinFailure::Protocol,
     }
 }
 
-impl Drop for Talk<'_> {
+/// Nothing more is said on a connection, however the attempt ended.
+struct Close(Connection);
+
+impl Drop for Close {
     fn drop(&mut self) {
-        // Nothing more is said on this connection, whatever happened.
-        self.conn.close(code::BYE.into(), b"bye");
+        self.0.close(code::BYE.into(), b"bye");
     }
 }
 

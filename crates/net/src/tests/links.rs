@@ -282,6 +282,24 @@ async fn listening_on_everything_uses_one_port() {
     );
 }
 
+/// A relay is one's own or none; one that is away does not hinder direct links.
+#[tokio::test]
+async fn a_relay_that_is_away_does_no_harm() {
+    let mut wrong = config(1, &[]);
+    wrong.relay = Some("no address at all".into());
+    let started = crate::start(wrong, Arc::new(Memory::default())).await;
+    assert_eq!(started.err(), Some(crate::NetError::Relay));
+    let mut with_relay = config(1, &[2]);
+    with_relay.relay = Some("http://127.0.0.1:9".into());
+    let mut a = Peer::start_with(with_relay, 1, Timing::default()).await;
+    let mut b = Peer::start(2, &[1]).await;
+    a.meet(&b);
+    a.up(2).await;
+    b.up(1).await;
+    assert_eq!(a.net.peers()[0].path, Some(PathKind::Direct));
+    within("the end", a.net.shutdown()).await;
+}
+
 #[tokio::test]
 async fn many_peers_are_linked_at_once() {
     let others = [2, 3, 4, 5];
