@@ -75,3 +75,59 @@ fn both_lines_survive_and_each_can_be_resumed() {
         assert_eq!(&local, bytes, "the local line was touched");
     }
 }
+
+/// Lines that Claude Code writes after its last hook.
+fn trailing(session: &super::world::Session) {
+    use std::io::Write;
+    let line = format!(
+        "{{\"type\":\"cost-state\",\"sessionId\":\"{}\",\"cost\":1}}\n",
+        session.id
+    );
+    let mut file = fs::OpenOptions::new().append(true).open(&session.transcript).unwrap();
+    file.write_all(line.as_bytes()).unwrap();
+}
+
+#[test]
+fn bookkeeping_after_the_last_hook_is_no_fork() {
+    let world = World::new();
+    let (mut a, mut b) = (world.running("desk"), world.running("laptop"));
+    pair(&a, &b);
+    let mut on_a = a.session(ID, &a.project("work/proj"));
+    a.turn(&mut on_a, "base");
+    arrives(&b, ID, &on_a);
+    let there = b.project("proj");
+    let placed = continue_into(&b, ID, &there);
+    let mut on_b = on_a.at(placed["path"].as_str().unwrap().as_ref(), &there);
+
+    // Found after the other side went on: no version is made of it.
+    trailing(&on_a);
+    b.turn(&mut on_b, "went on");
+    arrives(&a, ID, &on_b);
+    a.ok(&["push", ID]);
+    assert_eq!(a.rows(ID).len(), 1, "a fork of bookkeeping");
+    let back = a.json(&["continue", ID, "--no-exec", "--json"]);
+    assert_eq!(back["placed"], "fast_forward", "{back}");
+    arrives(&b, ID, &on_a);
+
+    // Captured before it was heard that the other side went on: two heads, which
+    // become one when the session is continued.
+    let placed = continue_into(&b, ID, &there);
+    let mut on_b = on_a.at(placed["path"].as_str().unwrap().as_ref(), &there);
+    a.stop();
+    b.turn(&mut on_b, "went on again");
+    b.ok(&["push", ID]);
+    trailing(&on_a);
+    b.stop();
+    a.start();
+    a.ok(&["push", ID]);
+    b.start();
+    connected(&a, &b);
+    until("both heads are known", || a.rows(ID).len() == 2);
+    let n = a.rows(ID).iter().find(|r| r["device"]["name"] == "laptop").unwrap()["n"].to_string();
+    let back = a.json(&["continue", &n, "--no-exec", "--json"]);
+    assert_eq!(back["placed"], "fast_forward", "{back}");
+    for device in [&a, &b] {
+        until("one head again", || device.rows(ID).len() == 1);
+    }
+    assert!(String::from_utf8(on_a.bytes()).unwrap().contains("went on again"));
+}

@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 /// Generous, because tests share two cores with each other.
-pub const DEADLINE: Duration = Duration::from_secs(40);
+pub(super) const DEADLINE: Duration = Duration::from_secs(40);
 
 /// A directory with devices in it. Agents end with it.
-pub struct World {
+pub(super) struct World {
     dir: tempfile::TempDir,
 }
 
 /// One machine: a user's home, Claude Code's directory, ccpeer's home.
-pub struct Device {
+pub(super) struct Device {
     pub name: &'static str,
     pub root: PathBuf,
     /// The network namespace it lives in; else the machine's own, on loopback.
@@ -31,7 +31,7 @@ pub struct Device {
 }
 
 /// What a command did.
-pub struct Ran {
+pub(super) struct Ran {
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
@@ -260,7 +260,7 @@ impl Drop for Device {
 }
 
 /// A session on one device, as Claude Code would grow it.
-pub struct Session {
+pub(super) struct Session {
     pub id: String,
     pub project: PathBuf,
     pub transcript: PathBuf,
@@ -369,7 +369,7 @@ fn uuid(text: &str) -> String {
 }
 
 /// Runs a command with this on its standard input.
-pub fn feed(mut command: Command, input: &[u8]) -> Ran {
+pub(super) fn feed(mut command: Command, input: &[u8]) -> Ran {
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
@@ -391,7 +391,7 @@ fn ran(out: &Output) -> Ran {
 }
 
 /// Pairs two running devices by ticket.
-pub fn pair(a: &Device, b: &Device) {
+pub(super) fn pair(a: &Device, b: &Device) {
     let mut inviting = a
         .command(&["pair", "--ticket", "--yes", "--json"])
         .spawn()
@@ -413,7 +413,7 @@ pub fn pair(a: &Device, b: &Device) {
 }
 
 /// Waits until two devices have a link.
-pub fn connected(a: &Device, b: &Device) {
+pub(super) fn connected(a: &Device, b: &Device) {
     for (one, other) in [(a, b), (b, a)] {
         until(
             &format!("{} has a link to {}", one.name, other.name),
@@ -430,7 +430,7 @@ pub fn connected(a: &Device, b: &Device) {
 }
 
 /// Waits for a condition; panics with its name after the deadline.
-pub fn until(what: &str, mut met: impl FnMut() -> bool) {
+pub(super) fn until(what: &str, mut met: impl FnMut() -> bool) {
     let start = Instant::now();
     while !met() {
         assert!(start.elapsed() < DEADLINE, "never came true: {what}");
@@ -441,7 +441,7 @@ pub fn until(what: &str, mut met: impl FnMut() -> bool) {
 }
 
 /// Continues a session on a device, into a directory, without running anything.
-pub fn continue_into(device: &Device, task: &str, dir: &Path) -> Value {
+pub(super) fn continue_into(device: &Device, task: &str, dir: &Path) -> Value {
     device.json(&[
         "continue",
         task,
@@ -454,7 +454,7 @@ pub fn continue_into(device: &Device, task: &str, dir: &Path) -> Value {
 
 /// Waits until a device holds all of a session as it stands there, by the number
 /// of its lines: bytes differ with the lengths of paths.
-pub fn arrives(device: &Device, session: &str, there: &Session) {
+pub(super) fn arrives(device: &Device, session: &str, there: &Session) {
     let records = there.records();
     until(
         &format!("{} holds {session} with {records} lines", device.name),

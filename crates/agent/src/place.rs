@@ -6,39 +6,38 @@
 //! whoever finds a placement half done can tell what to do with it. Must not
 //! know peers, and decides nothing about who may have what.
 
+mod error;
 mod incoming;
 mod journal;
+mod plan;
 mod policy;
 mod stage;
 mod standing;
 
-use std::collections::BTreeSet;
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use ccpeer_core::codec::DecodeError;
 use ccpeer_core::entry::ContentRef;
 use ccpeer_core::id::{EntryHash, SessionId};
 use ccpeer_core::manifest::{FileEntry, Manifest, Origin, ProjectIdentity, Slot, Want, WantKind};
 use ccpeer_core::time::Timestamp;
-use ccpeer_core::{limits, text};
 use ccpeer_formats::claude::layout;
 use ccpeer_formats::claude::slug::project_slug;
-use ccpeer_formats::claude::transcript::Digest;
 use ccpeer_store::{Namespace, Store, StoreError};
 
-use crate::api::{ApiError, ErrorCode, Placed, PlacedHow};
+use crate::api::{ApiError, Placed, PlacedHow};
 use crate::capture;
 use crate::confined::{ConfinedError, Root, Stamp};
 use crate::home::Home;
-use crate::local::{LocalFile, LocalState, Print, section};
-use crate::{git, live, problem, projects, scan};
+use crate::local::LocalState;
+use crate::{git, live, problem, scan};
+
+pub(crate) use error::PlaceError;
 
 use incoming::Incoming;
-use journal::{Content, Record, Site, Step, Stops};
-use policy::{Finding, Findings, Policy};
-use stage::{Notes, Staged, Staging};
+use journal::{Site, Stops};
+use plan::{Plan, remembered};
+use policy::{Finding, Policy};
 use standing::{Cut, LocalLog, Standing};
 
 /// What is to be placed.
@@ -86,44 +85,6 @@ pub(crate) struct Undone {
     pub(crate) removed: u64,
 }
 
-/// Why nothing was placed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum PlaceError {
-    /// Chunks are missing.
-    #[error("{0} pieces of the session are not here yet")]
-    Incomplete(u64),
-    /// Somebody has it open here.
-    #[error("session {0} is open on this device")]
-    Live(SessionId),
-    /// The content breaks a rule.
-    #[error("the session's content is refused: {0}")]
-    Malformed(&'static str),
-    /// A line that cannot be checked.
-    #[error("the session has a line of more than {max} bytes", max = limits::PLACED_LINE_BYTES_MAX)]
-    LongLine,
-    /// The directory is not one that a session can be placed in.
-    #[error("{0} is not a directory that a session can be placed in")]
-    Directory(PathBuf),
-    /// Somebody wrote to the files meanwhile.
-    #[error("the session's files here changed while it was placed")]
-    Changed,
-    /// Somebody wrote to the files after they were placed.
-    #[error("session {0} has changed since it was placed")]
-    ChangedSince(SessionId),
-    /// No placement is remembered.
-    #[error("there is no placement to take back")]
-    NothingToUndo,
-    /// A place below Claude's directory is not fit to be used.
-    #[error(transparent)]
-    Place(#[from] ConfinedError),
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A test stopped here as if the process had been killed.
-    #[error("stopped")]
-    Stopped,
-}
-
 /// Places a version, and says how. `progress` is told bytes done and in all.
 ///
 /// # Errors
@@ -163,8 +124,13 @@ pub(crate) fn identity_of(
     store: &Store,
     manifest: Option<ContentRef>,
 ) -> Result<ProjectIdentity, ApiError> {
-    let Some(content) = manifest else { return Ok(ProjectIdentity::default()) };
-    match store.get_chunk(&content.id).map_err(|e| problem::store(&e))? {
+    let Some(content) = manifest else {
+        return Ok(ProjectIdentity::default());
+    };
+    match store
+        .get_chunk(&content.id)
+        .map_err(|e| problem::store(&e))?
+    {
         None => Ok(ProjectIdentity::default()),
         Some(bytes) => match Manifest::from_bytes(&bytes) {
             Ok(manifest) => Ok(manifest.project),
@@ -186,7 +152,9 @@ pub(crate) fn placed_dir(
         return Ok(None);
     }
     let state = LocalState::load(store, session).map_err(|e| problem::store(&e))?;
-    Ok(state.map(|s| PathBuf::from(s.here.project)).filter(|dir| dir.is_dir()))
+    Ok(state
+        .map(|s| PathBuf::from(s.here.project))
+        .filter(|dir| dir.is_dir()))
 }
 
 fn place_with(
@@ -202,7 +170,14 @@ fn place_with(
         return Err(PlaceError::Live(request.session));
     }
     let root = Root::open_or_make(home.claude())?;
-    let job = Placing { store, home, root: &root, request, manifest: &manifest, stops };
+    let job = Placing {
+        store,
+        home,
+        root: &root,
+        request,
+        manifest: &manifest,
+        stops,
+    };
     let here = job.look_here()?;
     match (request.mode, here) {
         (Mode::ForceFork, _) => job.fork(progress),
@@ -222,27 +197,64 @@ fn place_with(
     }
 }
 
-fn recover_with(
-    store: &Store,
-    home: &Home,
-    stops: &Stops<'_>,
-) -> Result<Vec<String>, PlaceError> {
+fn recover_with(store: &Store, home: &Home, stops: &Stops<'_>) -> Result<Vec<String>, PlaceError> {
     let Some(root) = Root::open(home.claude())? else {
         let waiting = store.notes(Namespace::Journal)?.len();
         let line = "placements in progress wait for Claude's directory to come back".to_owned();
         return Ok((waiting > 0).then_some(line).into_iter().collect());
     };
-    journal::recover(&Site { store, home, root: &root, stops })
+    journal::recover(&Site {
+        store,
+        home,
+        root: &root,
+        stops,
+    })
 }
 
 fn undo_with(store: &Store, home: &Home, stops: &Stops<'_>) -> Result<Undone, PlaceError> {
     let root = Root::open(home.claude())?.ok_or(PlaceError::NothingToUndo)?;
-    journal::undo(&Site { store, home, root: &root, stops })
+    journal::undo(&Site {
+        store,
+        home,
+        root: &root,
+        stops,
+    })
+}
+
+/// Whether a later version of this device's adds nothing but bookkeeping to an
+/// earlier one: lines that Claude Code wrote after its last hook.
+pub(crate) fn adds_only_bookkeeping(
+    store: &Store,
+    earlier: ContentRef,
+    later: ContentRef,
+) -> Result<bool, PlaceError> {
+    let text = |manifest: ContentRef| -> Result<Vec<u8>, PlaceError> {
+        let bytes = store
+            .get_chunk(&manifest.id)?
+            .ok_or(PlaceError::Incomplete(1))?;
+        let manifest = Manifest::from_bytes(&bytes)?;
+        let mut out = Vec::new();
+        for segment in &main_of(&manifest)?.segments {
+            for chunk in store.read_segment(segment) {
+                out.extend_from_slice(&chunk?);
+            }
+        }
+        Ok(out)
+    };
+    let (earlier, later) = (text(earlier)?, text(later)?);
+    let added = later.strip_prefix(earlier.as_slice());
+    Ok(added.is_some_and(|added| {
+        let mut lines = added.split(|b| *b == b'\n').filter(|l| !l.is_empty());
+        lines.all(ccpeer_formats::claude::transcript::is_bookkeeping)
+    }))
 }
 
 /// The manifest, checked again, with everything it refers to in the store.
 fn load(store: &Store, request: &PlaceRequest) -> Result<Manifest, PlaceError> {
-    let want = Want { id: request.manifest.id, kind: WantKind::Manifest };
+    let want = Want {
+        id: request.manifest.id,
+        kind: WantKind::Manifest,
+    };
     let missing = match store.missing(want) {
         Ok(missing) => missing.len() as u64,
         Err(StoreError::Wrong { why, .. }) => return Err(PlaceError::Malformed(why)),
@@ -251,7 +263,9 @@ fn load(store: &Store, request: &PlaceRequest) -> Result<Manifest, PlaceError> {
     if missing > 0 {
         return Err(PlaceError::Incomplete(missing));
     }
-    let bytes = store.get_chunk(&request.manifest.id)?.ok_or(PlaceError::Incomplete(1))?;
+    let bytes = store
+        .get_chunk(&request.manifest.id)?
+        .ok_or(PlaceError::Incomplete(1))?;
     let manifest = Manifest::from_bytes(&bytes)?;
     if manifest.session != request.session {
         return Err(PlaceError::Malformed("its manifest is of another session"));
@@ -286,9 +300,14 @@ struct Here {
 
 impl Here {
     fn log<'h>(&'h self, slot: &Slot, file: &'h File, stamp: Stamp) -> LocalLog<'h> {
-        let entry = self.known.as_ref().and_then(|m| Some((m.file(slot)?, m.origins.as_slice())));
+        let entry = self
+            .known
+            .as_ref()
+            .and_then(|m| Some((m.file(slot)?, m.origins.as_slice())));
         let local = self.state.as_ref().and_then(|s| s.file(slot));
-        let known = entry.zip(local).map(|((entry, origins), local)| (entry, origins, local));
+        let known = entry
+            .zip(local)
+            .map(|((entry, origins), local)| (entry, origins, local));
         LocalLog { file, stamp, known }
     }
 }
@@ -301,7 +320,9 @@ impl Placing<'_> {
             return Ok(None);
         };
         let names = place_of(&Slot::Main, &session, &found.slug)?;
-        let Some((main, stamp)) = self.root.file(&names)? else { return Ok(None) };
+        let Some((main, stamp)) = self.root.file(&names)? else {
+            return Ok(None);
+        };
         let state = LocalState::load(self.store, &session)?;
         let known = match &state {
             Some(state) => state.manifest(self.store)?,
@@ -311,13 +332,23 @@ impl Placing<'_> {
             Some(state) if state.here.slug == found.slug => state.here.clone(),
             _ => self.target(&self.request.project_dir, Some(&found.slug))?,
         };
-        Ok(Some(Here { to, main, stamp, path: self.root.join(&names), state, known }))
+        Ok(Some(Here {
+            to,
+            main,
+            stamp,
+            path: self.root.join(&names),
+            state,
+            known,
+        }))
     }
 
     /// The places of this machine for a project's directory.
     fn target(&self, project_dir: &Path, slug: Option<&str>) -> Result<Origin, PlaceError> {
         let refused = || PlaceError::Directory(project_dir.to_owned());
-        let text = project_dir.to_str().filter(|_| project_dir.is_absolute()).ok_or_else(refused)?;
+        let text = project_dir
+            .to_str()
+            .filter(|_| project_dir.is_absolute())
+            .ok_or_else(refused)?;
         let slug = slug.map_or_else(|| project_slug(text), str::to_owned);
         Ok(capture::here(self.home, &slug, text))
     }
@@ -327,7 +358,13 @@ impl Placing<'_> {
         let top = git::place(project).map(|p| p.top);
         let policy = Policy::new(project, top.as_deref(), self.home.user(), to.flavour)
             .ok_or_else(|| PlaceError::Directory(project.to_owned()))?;
-        Ok(Incoming::new(self.store, self.manifest, to, self.request.from_me, policy))
+        Ok(Incoming::new(
+            self.store,
+            self.manifest,
+            to,
+            self.request.from_me,
+            policy,
+        ))
     }
 
     /// How the local transcript stands to the incoming one.
@@ -340,7 +377,9 @@ impl Placing<'_> {
 
     /// The same content is here: from now on it stands for this version.
     fn adopt(&self, here: &Here) -> Result<(), PlaceError> {
-        let (Some(state), Some(known)) = (&here.state, &here.known) else { return Ok(()) };
+        let (Some(state), Some(known)) = (&here.state, &here.known) else {
+            return Ok(());
+        };
         let same = known.origins == self.manifest.origins && known.files == self.manifest.files;
         if same && state.base != Some(self.request.version) {
             let state = LocalState {
@@ -373,7 +412,7 @@ impl Placing<'_> {
             ..LocalState::new(to.clone())
         };
         let incoming = self.incoming(to)?;
-        let mut plan = self.plan(to, session, progress)?;
+        let mut plan = Plan::new(self, to, session, progress)?;
         let staged = (|| {
             let local = here.as_ref().map(|(h, _)| *h);
             plan.side_files(self, &incoming, local, &mut state)?;
@@ -381,6 +420,9 @@ impl Placing<'_> {
             let kept = here.as_ref().map(|(h, cut)| (&h.main, cut));
             if kept.is_some_and(|(_, cut)| cut.torn) {
                 plan.findings.add(Finding::Torn);
+            }
+            if kept.is_some_and(|(_, cut)| cut.bookkeeping) {
+                plan.findings.add(Finding::Bookkeeping);
             }
             let number = plan.number();
             let staged = plan.log(&incoming, entry, number, kept)?;
@@ -393,8 +435,13 @@ impl Placing<'_> {
             state.files.sort_by(|a, b| a.slot.cmp(&b.slot));
             Ok(())
         })();
-        let how = if here.is_some() { PlacedHow::FastForward } else { PlacedHow::New };
-        plan.conclude(self, staged, state)?.answer(self, how, to, None)
+        let how = if here.is_some() {
+            PlacedHow::FastForward
+        } else {
+            PlacedHow::New
+        };
+        plan.conclude(self, staged, state)?
+            .answer(self, how, to, None)
     }
 
     /// As a new session, unless this version has been placed so before.
@@ -425,7 +472,7 @@ impl Placing<'_> {
             ..LocalState::new(to.clone())
         };
         let incoming = self.incoming(&to)?.as_session(&new);
-        let mut plan = self.plan(&to, new, progress)?;
+        let mut plan = Plan::new(self, &to, new, progress)?;
         let staged = (|| {
             plan.side_files(self, &incoming, None, &mut state)?;
             let entry = main_of(self.manifest)?;
@@ -436,21 +483,8 @@ impl Placing<'_> {
             state.files.clear();
             Ok(())
         })();
-        plan.conclude(self, staged, state)?.answer(self, PlacedHow::Fork, &to, Some(new))
-    }
-
-    fn plan<'p>(
-        &self,
-        to: &Origin,
-        session: SessionId,
-        progress: &'p mut dyn FnMut(u64, u64),
-    ) -> Result<Plan<'p>, PlaceError> {
-        let asked = (self.request.session, self.request.version);
-        let before = self.store.note(Namespace::Session, &session.0)?;
-        let record = Record::new(self.request.new_id.0, asked, session, &to.slug, before);
-        let staging = Staging::make(self.root, &record.name())?;
-        let total = self.manifest.total_bytes();
-        Ok(Plan { record, staging, findings: Findings::default(), next: 0, done: 0, total, progress })
+        plan.conclude(self, staged, state)?
+            .answer(self, PlacedHow::Fork, &to, Some(new))
     }
 
     fn answer(
@@ -477,334 +511,14 @@ impl Placing<'_> {
     }
 }
 
-/// The steps of a placement, as they are found out.
-struct Plan<'p> {
-    record: Record,
-    staging: Staging,
-    findings: Findings,
-    next: u32,
-    done: u64,
-    total: u64,
-    progress: &'p mut dyn FnMut(u64, u64),
-}
-
-/// A placement that has happened.
-struct Concluded {
-    backup: Option<PathBuf>,
-    dropped: Vec<String>,
-}
-
-impl Plan<'_> {
-    fn number(&mut self) -> u32 {
-        self.next += 1;
-        self.next
-    }
-
-    fn add(&mut self, slot: Slot, staged: &Staged, old: Option<(Print, Stamp)>) {
-        self.record.steps.push(Step {
-            slot,
-            number: staged.number,
-            new: Content::of(&staged.print),
-            old: old.map(|(print, stamp)| (Content::of(&print), stamp)),
-        });
-    }
-
-    /// Stages every file but the main transcript.
-    fn side_files(
-        &mut self,
-        job: &Placing<'_>,
-        incoming: &Incoming<'_>,
-        here: Option<&Here>,
-        state: &mut LocalState,
-    ) -> Result<(), PlaceError> {
-        for entry in incoming.manifest.files.iter().filter(|f| f.slot != Slot::Main) {
-            let names = place_of(&entry.slot, &self.record.session, &self.record.slug)?;
-            let lying = job.root.file(&names)?;
-            let path = job.root.join(&names);
-            let local = match lying {
-                None => self.new_file(incoming, entry)?,
-                Some((file, stamp)) if entry.slot.is_log() => {
-                    self.log_over(incoming, entry, here, (&file, stamp, &path))?
-                }
-                Some((file, stamp)) => {
-                    self.file_over(incoming, entry, here, (&file, stamp, &path))?
-                }
-            };
-            state.files.extend(local);
-        }
-        Ok(())
-    }
-
-    fn new_file(
-        &mut self,
-        incoming: &Incoming<'_>,
-        entry: &FileEntry,
-    ) -> Result<Option<LocalFile>, PlaceError> {
-        let number = self.number();
-        let staged = match entry.slot.is_log() {
-            true => self.log(incoming, entry, number, None)?,
-            false => self.whole(incoming, entry, number)?,
-        };
-        self.add(entry.slot.clone(), &staged, None);
-        Ok(Some(remembered(&entry.slot, &staged)))
-    }
-
-    /// A sub-agent's log where one lies already.
-    fn log_over(
-        &mut self,
-        incoming: &Incoming<'_>,
-        entry: &FileEntry,
-        here: Option<&Here>,
-        (file, stamp, path): (&File, Stamp, &Path),
-    ) -> Result<Option<LocalFile>, PlaceError> {
-        let log = match here {
-            Some(here) => here.log(&entry.slot, file, stamp),
-            None => LocalLog { file, stamp, known: None },
-        };
-        let io = |e| ConfinedError::io(path, e).into();
-        let kept = match standing::compare(&log, incoming, entry, &io)? {
-            Standing::Same(cut) | Standing::Ahead(cut) => {
-                let mut head = section(file, 0, cut.keep).map_err(io)?;
-                let print = Print::of(&mut head).map_err(io)?;
-                return Ok(Some(LocalFile {
-                    slot: entry.slot.clone(),
-                    stamp: Stamp::default(),
-                    settled: false,
-                    extents: cut.extents,
-                    print,
-                }));
-            }
-            Standing::Behind(cut) => Some(cut),
-            Standing::Diverged => {
-                self.findings.add(Finding::Replaced);
-                None
-            }
-        };
-        let number = self.number();
-        let staged = self.log(incoming, entry, number, kept.as_ref().map(|cut| (file, cut)))?;
-        let old = self.print(file, path)?;
-        self.add(entry.slot.clone(), &staged, Some((old, stamp)));
-        Ok(Some(remembered(&entry.slot, &staged)))
-    }
-
-    /// Any other file where one lies already.
-    fn file_over(
-        &mut self,
-        incoming: &Incoming<'_>,
-        entry: &FileEntry,
-        here: Option<&Here>,
-        (file, stamp, path): (&File, Stamp, &Path),
-    ) -> Result<Option<LocalFile>, PlaceError> {
-        let old = self.print(file, path)?;
-        let number = self.number();
-        let staged = self.whole(incoming, entry, number)?;
-        if staged.print == old {
-            return Ok(Some(remembered(&entry.slot, &staged)));
-        }
-        // Plans of all sessions lie in one place, and the names are the model's.
-        let shared = matches!(entry.slot, Slot::Plan(_));
-        let ours = here.and_then(|h| h.state.as_ref()?.file(&entry.slot)).map(|f| &f.print);
-        if shared && ours != Some(&old) {
-            self.findings.add(Finding::Foreign);
-            return Ok(None);
-        }
-        self.add(entry.slot.clone(), &staged, Some((old, stamp)));
-        Ok(Some(remembered(&entry.slot, &staged)))
-    }
-
-    fn log(
-        &mut self,
-        incoming: &Incoming<'_>,
-        entry: &FileEntry,
-        number: u32,
-        kept: Option<(&File, &Cut)>,
-    ) -> Result<Staged, PlaceError> {
-        self.staging(None, |staging, notes| staging.log(number, incoming, entry, kept, notes))
-    }
-
-    fn whole(
-        &mut self,
-        incoming: &Incoming<'_>,
-        entry: &FileEntry,
-        number: u32,
-    ) -> Result<Staged, PlaceError> {
-        self.staging(None, |staging, notes| staging.whole(number, incoming, entry, notes))
-    }
-
-    /// A fork's transcript says at its end what the session is called now.
-    fn fork_log(
-        &mut self,
-        incoming: &Incoming<'_>,
-        entry: &FileEntry,
-        number: u32,
-        request: &PlaceRequest,
-    ) -> Result<Staged, PlaceError> {
-        let closing = |digest: &Digest| title_records(digest, request);
-        self.staging(Some(&closing), |staging, notes| {
-            staging.log(number, incoming, entry, None, notes)
-        })
-    }
-
-    fn staging<T>(
-        &mut self,
-        closing: Option<&dyn Fn(&Digest) -> Vec<u8>>,
-        work: impl FnOnce(&Staging, &mut Notes<'_>) -> Result<T, PlaceError>,
-    ) -> Result<T, PlaceError> {
-        let Self { staging, findings, done, total, progress, .. } = self;
-        let mut told = |bytes: u64| {
-            *done += bytes;
-            progress((*done).min(*total), *total);
-        };
-        work(staging, &mut Notes { findings, progress: &mut told, closing })
-    }
-
-    fn print(&self, file: &File, path: &Path) -> Result<Print, PlaceError> {
-        let io = |e: io::Error| PlaceError::from(ConfinedError::io(path, e));
-        Print::of(&mut section(file, 0, u64::MAX).map_err(io)?).map_err(io)
-    }
-
-    /// Takes the steps that were staged, or removes what was staged of them.
-    fn conclude(
-        mut self,
-        job: &Placing<'_>,
-        staged: Result<(), PlaceError>,
-        state: LocalState,
-    ) -> Result<Concluded, PlaceError> {
-        let ready = staged
-            .and_then(|()| job.stops.pass("files are staged"))
-            .and_then(|()| self.staging.sync())
-            .and_then(|()| self.missing_dirs(job.root));
-        match ready {
-            Ok(()) => {}
-            Err(e @ PlaceError::Stopped) => return Err(e),
-            Err(e) => {
-                self.staging.remove();
-                return Err(e);
-            }
-        }
-        let Placing { store, home, root, stops, .. } = *job;
-        let site = Site { store, home, root, stops };
-        let dir = PathBuf::from(&state.here.project);
-        site.carry_out(&self.record, state)?;
-        if let Err(e) = store.put_notes(&[projects::mapping(&job.manifest.project, &dir)]) {
-            tracing::warn!(error = %e, "where the project lies is not remembered");
-        }
-        let replaced = self.record.steps.iter().any(|s| s.old.is_some());
-        Ok(Concluded {
-            backup: replaced.then(|| site.backups(&self.record)),
-            dropped: self.findings.lines(),
-        })
-    }
-
-    /// Notes which directories are made, so that they can be removed again.
-    fn missing_dirs(&mut self, root: &Root) -> Result<(), PlaceError> {
-        let mut dirs = BTreeSet::new();
-        for step in &self.record.steps {
-            let names = place_of(&step.slot, &self.record.session, &self.record.slug)?;
-            for depth in 1..names.len() {
-                let dir = names.get(..depth).unwrap_or_default();
-                if !root.dir(dir)? {
-                    dirs.insert(dir.to_vec());
-                }
-            }
-        }
-        // A directory sorts before what lies in it.
-        self.record.dirs = dirs.into_iter().collect();
-        Ok(())
-    }
-}
-
-impl Concluded {
-    fn answer(
-        self,
-        job: &Placing<'_>,
-        how: PlacedHow,
-        to: &Origin,
-        forked: Option<SessionId>,
-    ) -> Result<Placed, PlaceError> {
-        Ok(job.answer(how, to, forked, self.backup, self.dropped))
-    }
-}
-
-/// What is remembered of a staged file; how it looks in its place is added when
-/// it is there.
-fn remembered(slot: &Slot, staged: &Staged) -> LocalFile {
-    LocalFile {
-        slot: slot.clone(),
-        stamp: Stamp::default(),
-        settled: false,
-        extents: staged.extents.clone(),
-        print: staged.print.clone(),
-    }
-}
-
-/// The records that give a fork its title, as Claude Code writes them.
-fn title_records(digest: &Digest, request: &PlaceRequest) -> Vec<u8> {
-    let summary = digest.summary();
-    let device = text::one_line(&request.device_name, limits::DEVICE_NAME_CHARS_MAX);
-    let title = summary.title();
-    let title = match title.is_empty() {
-        true => format!("(from {device})"),
-        false => format!("{title} (from {device})"),
-    };
-    let session = request.new_id.to_string();
-    let name = |kind: &str, key: &str| {
-        serde_json::json!({ "type": kind, key: title, "sessionId": session }).to_string()
-    };
-    let mut out = Vec::new();
-    if summary.bytes > digest.offset() {
-        // The last line was never ended.
-        out.push(b'\n');
-    }
-    for record in [name("custom-title", "customTitle"), name("agent-name", "agentName")] {
-        out.extend_from_slice(record.as_bytes());
-        out.push(b'\n');
-    }
-    out
-}
-
 fn main_of(manifest: &Manifest) -> Result<&FileEntry, PlaceError> {
-    manifest.file(&Slot::Main).ok_or(PlaceError::Malformed("it has no transcript"))
+    manifest
+        .file(&Slot::Main)
+        .ok_or(PlaceError::Malformed("it has no transcript"))
 }
 
 fn place_of(slot: &Slot, session: &SessionId, slug: &str) -> Result<Vec<String>, PlaceError> {
     layout::path_of(slot, session, slug).ok_or(PlaceError::Malformed("a file has no place"))
-}
-
-impl From<DecodeError> for PlaceError {
-    fn from(error: DecodeError) -> Self {
-        match error {
-            DecodeError::Version(_) => Self::Malformed("it was made by a newer ccpeer"),
-            _ => Self::Malformed("its manifest is malformed"),
-        }
-    }
-}
-
-impl From<PlaceError> for ApiError {
-    fn from(error: PlaceError) -> Self {
-        let message = error.to_string();
-        match error {
-            PlaceError::Store(e) => problem::store(&e),
-            PlaceError::Incomplete(_) => Self::new(ErrorCode::Incomplete, message)
-                .hint("connect a device that holds it and try again"),
-            PlaceError::Live(_) | PlaceError::Changed => Self::new(ErrorCode::Live, message)
-                .hint("close it first, or use `--fork` to go on beside it"),
-            PlaceError::Malformed(_) | PlaceError::LongLine => {
-                Self::new(ErrorCode::Refused, message).hint("use `--handoff` to start from its snapshot")
-            }
-            PlaceError::Directory(_) => {
-                Self::new(ErrorCode::NotFound, message).hint("name another one with `--into DIR`")
-            }
-            PlaceError::ChangedSince(_) => Self::new(ErrorCode::Refused, message)
-                .hint("what it replaced is kept below the directory `backups` of CCPEER_HOME"),
-            PlaceError::NothingToUndo => Self::new(ErrorCode::NotFound, message),
-            PlaceError::Place(ConfinedError::Io { .. }) => Self::new(ErrorCode::Disk, message)
-                .hint("check space and permissions of Claude's directory and CCPEER_HOME"),
-            PlaceError::Place(_) => Self::new(ErrorCode::Refused, message)
-                .hint("replace the link by what it points to, or set CLAUDE_CONFIG_DIR"),
-            PlaceError::Stopped => Self::new(ErrorCode::Bug, message),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use ccpeer_core::id::{ChunkId, DeviceId, Epoch};
 use ccpeer_core::limits;
+use ccpeer_core::store::Recovered;
 use ccpeer_core::sync::machine::Machine;
 use ccpeer_core::wire::Hello;
 use ccpeer_net::{ChunkAnswer, ChunkSource, Config, Listen, NetError};
@@ -24,7 +25,7 @@ use crate::inbox::Inbox;
 use crate::keys::{DeviceKey, KeyError};
 use crate::listen::Listener;
 use crate::peers::PeerBook;
-use crate::{lists, logging, place, problem, random, server, spool};
+use crate::{ipc, lists, logging, place, problem, random, server, spool};
 
 /// What an agent is started with.
 #[derive(Debug, Clone)]
@@ -39,6 +40,8 @@ pub struct Options {
     pub relay: Option<String>,
     /// Leave the terminal's session: nobody waits for this process.
     pub background: bool,
+    /// Set a damaged store aside and save into a new one what can be read of it.
+    pub salvage: bool,
 }
 
 /// What is known when it accepts work.
@@ -55,6 +58,11 @@ pub struct Ready {
 /// Key of the UDP port in [`Namespace::Setting`]: the same after a restart, so
 /// that peers find us where they last did.
 const PORT: &[u8] = b"port";
+/// An agent that holds the lock and does not answer gets this long to end.
+const ENDING_MAX: Duration = Duration::from_secs(5);
+/// Peers are told good-bye for no longer than this: one that is gone as well does
+/// not answer.
+const GOODBYE_MAX: Duration = Duration::from_millis(1500);
 /// Work that is under way at the end gets this long.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(8);
 /// Threads for async work; disk work has its own pool.
@@ -89,12 +97,12 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<(), A
     let home = options.home.clone();
     let key = DeviceKey::load_or_create(&home.key()).map_err(|e| bad_key(&home, &e))?;
     let me = key.device;
-    let store = Arc::new(open_store(&home)?);
+    let (store, stored) = open_store(options, me)?;
+    let store = Arc::new(store);
     spool::clean(&home);
     for line in place::recover(&store, &home).map_err(ApiError::from)? {
         tracing::warn!("{line}");
     }
-    let stored = store.recovered().map_err(|e| problem::store(&e))?;
     let seed = u64::from_le_bytes(random::bytes().map_err(|e| no_randomness(&e))?);
     let machine = Machine::recover(me, stored, seed);
     let peers = PeerBook::load(&store).map_err(|e| problem::store(&e))?;
@@ -151,7 +159,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<(), A
         }
     };
     let _nobody_listens = stop.send(true);
-    let _late = tokio::time::timeout(SHUTDOWN_MAX, net.shutdown()).await;
+    let _late = tokio::time::timeout(GOODBYE_MAX, net.shutdown()).await;
     serving.abort();
     let _gone = fs::remove_file(home.socket());
     tracing::info!("ended");
@@ -197,36 +205,80 @@ fn private_dir(dir: &std::path::Path) -> io::Result<()> {
 
 /// Held for life. The system lets go of it when the process ends, however.
 fn lock(home: &Home) -> Result<fs::File, ApiError> {
-    let file = fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(home.lock())
-        .map_err(|e| unwritable(home, &e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(ApiError::new(
-            ErrorCode::Agent,
-            format!("another agent already runs on {}", home.root().display()),
-        )
-        .hint("use it, stop it with `ccpeer down`, or set CCPEER_HOME to another directory")),
-        Err(fs::TryLockError::Error(e)) => Err(unwritable(home, &e)),
+    let mut options = fs::OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(home.lock()).map_err(|e| unwritable(home, &e))?;
+    let begin = std::time::Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::Error(e)) => return Err(unwritable(home, &e)),
+            Err(fs::TryLockError::WouldBlock) => {}
+        }
+        // Who holds it and does not answer is about to end, or to begin.
+        if ipc::connect(home, ENDING_MAX).is_ok() || begin.elapsed() > ENDING_MAX {
+            return Err(ApiError::new(
+                ErrorCode::Agent,
+                format!("another agent already runs on {}", home.root().display()),
+            )
+            .hint("use it, stop it with `ccpeer down`, or set CCPEER_HOME to another directory"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-fn open_store(home: &Home) -> Result<Store, ApiError> {
-    let fresh_epoch = Epoch(random::bytes().map_err(|e| no_randomness(&e))?);
-    Store::open(&home.store(), &StoreOptions { fresh_epoch }).map_err(|e| match e {
-        StoreError::Corrupt { .. } => ApiError::new(
+/// Whether an agent holds this home, also one that just begins or ends.
+#[must_use]
+pub fn is_running(home: &Home) -> bool {
+    let Ok(file) = fs::File::open(home.lock()) else { return false };
+    matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock))
+}
+
+/// The store and what is in it. A damaged one is left alone, unless the user
+/// asked to save what can be read.
+fn open_store(options: &Options, me: DeviceId) -> Result<(Store, Recovered), ApiError> {
+    let path = options.home.store();
+    let opened = fresh_store(&path)?.and_then(|store| {
+        let stored = store.recovered()?;
+        Ok((store, stored))
+    });
+    match opened {
+        Ok(opened) => Ok(opened),
+        Err(StoreError::Corrupt { .. }) if options.salvage => salvage(&path, me),
+        Err(e @ StoreError::Corrupt { .. }) => Err(ApiError::new(
             ErrorCode::Damaged,
-            format!("the store {} is damaged: {e}", home.store().display()),
+            format!("the store {} is damaged: {e}", path.display()),
         )
         .hint(
-            "move the file aside and start again: what peers hold comes back by itself, \
-             and sessions in Claude Code's directory are captured anew",
-        ),
-        other => problem::store(&other),
-    })
+            "run `ccpeer up --salvage`: the file is set aside, what can be read is kept, \
+             and what peers hold comes back by itself",
+        )),
+        Err(e) => Err(problem::store(&e)),
+    }
+}
+
+fn fresh_store(path: &std::path::Path) -> Result<Result<Store, StoreError>, ApiError> {
+    let fresh_epoch = Epoch(random::bytes().map_err(|e| no_randomness(&e))?);
+    Ok(Store::open(path, &StoreOptions { fresh_epoch }))
+}
+
+fn salvage(path: &std::path::Path, me: DeviceId) -> Result<(Store, Recovered), ApiError> {
+    let aside = ccpeer_store::set_aside(path).map_err(|e| problem::store(&e))?;
+    let store = fresh_store(path)?.map_err(|e| problem::store(&e))?;
+    let report =
+        ccpeer_store::salvage(&aside, &store, me).map_err(|e| problem::store(&e))?;
+    tracing::warn!(
+        aside = %aside.display(),
+        entries = report.entries,
+        entries_lost = report.entries_lost,
+        chunks = report.chunks,
+        chunks_lost = report.chunks_lost,
+        "the store was damaged; what could be read of it was saved"
+    );
+    let stored = store.recovered().map_err(|e| problem::store(&e))?;
+    Ok((store, stored))
 }
 
 fn listen(options: &Options, store: &Store) -> Result<Listen, ApiError> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ccpeer_core::entry::{Payload, Presence, Version};
+use ccpeer_core::entry::{ContentRef, Payload, Presence, Version};
 use ccpeer_core::id::{EntryHash, SessionId};
 use ccpeer_core::presence::{EndReason, SessionState};
 use ccpeer_core::time::Timestamp;
@@ -15,14 +15,15 @@ use crate::pool::blocking;
 use super::{Driver, Input};
 use crate::api::ApiError;
 use crate::capture::{self, CaptureError, CaptureRequest, Captured};
-use crate::scan;
+use crate::{place, scan};
 
 /// Captures that run at once. They read and hash; two keep both cores busy.
 const RUNNING_MAX: usize = 2;
-/// Claude Code still writes to the transcript after a Stop hook; then it is
-/// looked at once more. Measured: the last reply up to 90 ms late, the hook's
-/// own record right after the hook.
-const SETTLE: Duration = Duration::from_millis(700);
+/// Claude Code still writes to the transcript after a Stop or SessionEnd hook, so
+/// it is looked at again this long after. Measured: the last reply up to 90 ms
+/// late, the hook's own record right after the hook, and more bookkeeping when
+/// the program ends.
+const SETTLE: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(2500)];
 /// A session found by a sweep whose end nobody saw counts as interrupted if it
 /// changed within this long; older ones are history, not tasks.
 const INTERRUPTED_MS_MAX: u64 = 72 * 3600 * 1000;
@@ -122,8 +123,11 @@ impl Driver {
         if settles {
             let tx = self.tx.clone();
             tokio::spawn(async move {
-                tokio::time::sleep(SETTLE).await;
-                let _ending = tx.send(Input::Capture(session, Cause::Settled, None)).await;
+                let begin = tokio::time::Instant::now();
+                for after in SETTLE {
+                    tokio::time::sleep_until(begin + after).await;
+                    let _ending = tx.send(Input::Capture(session, Cause::Settled, None)).await;
+                }
             });
         }
         self.start_captures();
@@ -193,6 +197,14 @@ impl Driver {
         };
         let known = tip.and_then(|t| self.machine.session(&session)?.node(&t).cloned());
         let same = known.as_ref().is_some_and(|n| n.version.manifest == Some(new.manifest));
+        if let (false, Some(known)) = (same, &known)
+            && self.went_on_elsewhere(&session, known.id)
+            && self.adds_nothing(known.version.manifest, new.manifest).await
+        {
+            // A version of it would be a fork in which nobody says anything.
+            self.state_presence(session).await;
+            return CaptureDone::Unchanged(Some(known.id));
+        }
         let hash = if let (true, Some(tip)) = (same, tip) {
             self.state_presence(session).await;
             tip
@@ -218,6 +230,23 @@ impl Driver {
             self.failed("cannot keep what was captured", &e);
         }
         if same { CaptureDone::Unchanged(Some(hash)) } else { CaptureDone::New(hash) }
+    }
+
+    /// Whether another device has a version that grew from this one.
+    fn went_on_elsewhere(&self, session: &SessionId, version: EntryHash) -> bool {
+        self.machine
+            .session(session)
+            .is_some_and(|r| r.heads().iter().any(|h| r.is_ancestor(&version, &h.id)))
+    }
+
+    async fn adds_nothing(&self, earlier: Option<ContentRef>, later: ContentRef) -> bool {
+        let Some(earlier) = earlier else { return false };
+        let store = Arc::clone(&self.shared.store);
+        let found = blocking(move || place::adds_only_bookkeeping(&store, earlier, later)).await;
+        found.unwrap_or_else(|e| {
+            tracing::warn!(error = %e, "cannot compare two versions");
+            false
+        })
     }
 
     /// The newest version of our own that grew from `base`: `base` itself

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ccpeer_core::id::SessionId;
 use ccpeer_core::presence::SessionState;
@@ -23,6 +24,10 @@ pub(crate) struct Open {
 
 /// Looks without a process after which a session counts as interrupted.
 const MISSED_MAX: u8 = 2;
+
+/// How long, and how often, a process that said good-bye is watched for its end.
+const GONE_MAX: Duration = Duration::from_secs(15);
+const GONE_LOOK: Duration = Duration::from_millis(50);
 
 impl Driver {
     /// Deals with an event that is durable in the inbox.
@@ -53,7 +58,8 @@ impl Driver {
         };
         match state {
             Some(SessionState::Ended(_)) => {
-                self.open.remove(&session);
+                let open = self.open.remove(&session);
+                self.capture_when_gone(session, event.pid.or(open.and_then(|o| o.pid)));
             }
             _ => {
                 let open = self.open.entry(session).or_default();
@@ -68,6 +74,20 @@ impl Driver {
             Some(cause) => self.want_capture(session, cause, None),
             None => self.state_presence(session).await,
         }
+    }
+
+    /// Claude Code writes its last lines after SessionEnd; they belong to the
+    /// version that others will go on from.
+    fn capture_when_gone(&self, session: SessionId, pid: Option<u32>) {
+        let Some(pid) = pid else { return };
+        let tx = self.tx.clone();
+        tokio::spawn(async move {
+            let begin = tokio::time::Instant::now();
+            while begin.elapsed() < GONE_MAX && live::process_exists(pid) {
+                tokio::time::sleep(GONE_LOOK).await;
+            }
+            let _ending = tx.send(Input::Capture(session, Cause::Settled, None)).await;
+        });
     }
 
     /// After a start: what we last said is open may not be any more.

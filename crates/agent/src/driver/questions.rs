@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use ccpeer_core::entry::Version;
 use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, SessionId};
 use ccpeer_core::lineage::{SessionRecord, VersionNode};
-use ccpeer_core::presence::SessionState;
+use ccpeer_core::presence::{EndReason, SessionState};
 use ccpeer_net::PathKind;
 use ccpeer_store::NoteWrite;
 use tokio::sync::oneshot;
 
 use super::Driver;
 use crate::api::{self, ApiError, DeviceName, ErrorCode};
+use crate::live::HookWord;
 use crate::view;
 
 /// A question, with where the answer goes.
@@ -56,8 +57,8 @@ pub(crate) enum Ask {
     Line(oneshot::Sender<Option<String>>),
     /// This device, under its name.
     Me(oneshot::Sender<DeviceName>),
-    /// The newest version of a session on this device.
-    Latest(oneshot::Sender<Option<SessionId>>),
+    /// What hooks told about a session here.
+    HookWord(SessionId, oneshot::Sender<HookWord>),
 }
 
 /// A head of a session, with what is to be known for showing or fetching it.
@@ -106,7 +107,7 @@ impl Driver {
                 let complete = self.machine.is_complete(&manifest);
                 let (missing, known) =
                     self.machine.progress(&manifest).map_or((0, 0), |p| (p.missing as u64, p.known as u64));
-                drop(to.send((complete, missing, known)));
+                let _gone = to.send((complete, missing, known));
             }
             Ask::Holders(manifest, to) => {
                 let names =
@@ -124,7 +125,7 @@ impl Driver {
             }
             Ask::Line(to) => drop(to.send(self.line())),
             Ask::Me(to) => drop(to.send(self.name_of(&self.shared.me))),
-            Ask::Latest(to) => drop(to.send(self.latest_here())),
+            Ask::HookWord(session, to) => drop(to.send(self.hook_word(&session))),
         }
     }
 
@@ -398,13 +399,17 @@ impl Driver {
         })
     }
 
-    fn latest_here(&self) -> Option<SessionId> {
-        let me = self.shared.me;
-        self.machine
-            .sessions()
-            .flat_map(|(id, r)| r.nodes().filter(|n| n.log.device == me).map(|n| (n.lamport, *id)))
-            .max()
-            .map(|(_, id)| id)
+    fn hook_word(&self, session: &SessionId) -> HookWord {
+        let open = self.open.get(session);
+        let said = matches!(
+            self.states.get(session),
+            Some(SessionState::Ended(reason)) if *reason != EndReason::Unseen
+        );
+        HookWord {
+            open_by: open.and_then(|o| o.pid),
+            // A hook that spoke without naming a process is a word, too.
+            ended: said || open.is_some_and(|o| o.pid.is_none()),
+        }
     }
 }
 

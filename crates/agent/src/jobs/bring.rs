@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ccpeer_core::entry::{Payload, Version};
 use ccpeer_core::id::SessionId;
 use ccpeer_core::presence::SessionState;
 use ccpeer_core::sync::effect::Notice;
@@ -118,9 +119,7 @@ async fn bring(
         return Err(e);
     }
     fetch(handle, out, head).await?;
-    let shared = Arc::clone(&handle.shared);
-    let open_here =
-        blocking(move || live::live_sessions(&shared.home).contains_key(&session)).await;
+    let open_here = is_open_here(handle, session, &here).await?;
     let dir = locate(handle, head, wish).await?;
     let request = PlaceRequest {
         version: head.id,
@@ -138,7 +137,44 @@ async fn bring(
     let mut meter = out.meter("placing");
     let placed =
         blocking(move || place::place(&shared.store, &shared.home, &request, &mut meter)).await?;
+    if placed.placed == PlacedHow::FastForward {
+        join_own_head(handle, head, &here).await?;
+    }
     Ok(placed)
+}
+
+/// What lay here turned out to be contained in what was placed although a version
+/// of it was stated: it had grown by bookkeeping only. The two heads become one,
+/// by a version that names both.
+async fn join_own_head(handle: &Handle, head: &Head, here: &CaptureDone) -> Result<(), ApiError> {
+    let (CaptureDone::New(own) | CaptureDone::Unchanged(Some(own))) = here else { return Ok(()) };
+    let target = resolve(handle, head.version.session.to_string()).await?;
+    let is_head = |id| target.heads.iter().find(|h| h.id == id);
+    if head.from_me || *own == head.id || is_head(head.id).is_none() {
+        return Ok(());
+    }
+    let Some(ours) = is_head(*own) else { return Ok(()) };
+    let version = Version {
+        parents: vec![head.id, *own],
+        derived_from: None,
+        state: ours.state,
+        ..head.version.clone()
+    };
+    handle.append(Payload::Version(version)).await?;
+    Ok(())
+}
+
+/// Whether a process here has the session open, from everything that can be
+/// known. A file that did not grow since we last looked says nothing.
+async fn is_open_here(
+    handle: &Handle,
+    session: SessionId,
+    here: &CaptureDone,
+) -> Result<bool, ApiError> {
+    let mut word = handle.ask(|to| Ask::HookWord(session, to)).await?;
+    word.ended |= !matches!(here, CaptureDone::New(_));
+    let shared = Arc::clone(&handle.shared);
+    Ok(blocking(move || live::is_live(&shared.home, &session, word, wall())).await)
 }
 
 /// Waits until all of a head is in the store.

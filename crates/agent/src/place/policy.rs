@@ -22,16 +22,27 @@ use serde_json::value::RawValue;
 
 /// Records that tie a session to something on the other machine, or give it
 /// other powers there. None of them is a link of the conversation's chain.
-const DROPPED_TYPES: [&str; 4] =
-    ["worktree-state", "agent-setting", "bridge-session", "session-owner"];
+const DROPPED_TYPES: [&str; 4] = [
+    "worktree-state",
+    "agent-setting",
+    "bridge-session",
+    "session-owner",
+];
 /// Permission modes that ask at least as much as the usual one.
 const MODEST_MODES: [&str; 2] = ["default", "plan"];
 /// Names under which a file is obeyed or executed by somebody.
 const OBEYED_NAMES: [&str; 5] = [".git", ".claude", ".vscode", ".idea", ".github"];
 /// Files that a shell or a tool executes wherever they lie.
 const OBEYED_FILES: [&str; 9] = [
-    ".bashrc", ".bash_profile", ".profile", ".zshrc", ".zshenv", ".zprofile", ".mcp.json",
-    ".envrc", ".npmrc",
+    ".bashrc",
+    ".bash_profile",
+    ".profile",
+    ".zshrc",
+    ".zshenv",
+    ".zprofile",
+    ".mcp.json",
+    ".envrc",
+    ".npmrc",
 ];
 
 /// The limits of what is placed.
@@ -83,6 +94,8 @@ pub(super) enum Finding {
     Replaced,
     /// An unfinished line at the end of the local transcript; backed up.
     Torn,
+    /// State records at the end of the local transcript; backed up.
+    Bookkeeping,
 }
 
 impl Findings {
@@ -90,15 +103,12 @@ impl Findings {
         *self.0.entry(finding).or_default() += 1;
     }
 
-    pub(super) fn merge(&mut self, other: &Self) {
-        for (finding, count) in &other.0 {
-            *self.0.entry(*finding).or_default() += count;
-        }
-    }
-
     /// One line for each kind.
     pub(super) fn lines(&self) -> Vec<String> {
-        self.0.iter().map(|(finding, count)| format!("{count} × {finding}")).collect()
+        self.0
+            .iter()
+            .map(|(finding, count)| format!("{count} × {finding}"))
+            .collect()
     }
 }
 
@@ -108,11 +118,18 @@ impl fmt::Display for Finding {
             Self::Cwd => "working directory outside the project, set to the project",
             Self::Permission => "permission mode, set back to the default",
             Self::Record => "record that belongs to the other machine alone, left out",
-            Self::Rewind => "file for rewinding outside the project or in a protected place, left out",
+            Self::Rewind => {
+                "file for rewinding outside the project or in a protected place, left out"
+            }
             Self::Unrewritten => "record whose paths cannot be rewritten, left as it was",
-            Self::Foreign => "file that lies here already and is not this session's, left as it was",
+            Self::Foreign => {
+                "file that lies here already and is not this session's, left as it was"
+            }
             Self::Replaced => "sub-agent's record that differed here, replaced and backed up",
-            Self::Torn => "unfinished line at the end of the local transcript, replaced and backed up",
+            Self::Bookkeeping => "end of the local transcript without a word of anybody, replaced",
+            Self::Torn => {
+                "unfinished line at the end of the local transcript, replaced and backed up"
+            }
         })
     }
 }
@@ -128,7 +145,9 @@ impl Policy {
         flavour: PathFlavour,
     ) -> Option<Self> {
         let project = project_dir.to_str()?;
-        let home = user_home.canonicalize().unwrap_or_else(|_| user_home.to_owned());
+        let home = user_home
+            .canonicalize()
+            .unwrap_or_else(|_| user_home.to_owned());
         // A repository of the whole home directory is not one project.
         let top = top.filter(|top| project_dir.starts_with(top) && !home.starts_with(top));
         let root_dir = top.unwrap_or(project_dir).to_owned();
@@ -149,7 +168,9 @@ impl Policy {
     pub(super) fn apply(&self, line: &[u8], findings: &mut Findings) -> Verdict {
         let text = String::from_utf8_lossy(line);
         let json = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        let Some(record) = Record::parse(json) else { return Verdict::Keep };
+        let Some(record) = Record::parse(json) else {
+            return Verdict::Keep;
+        };
         if is_dropped_type(&record) {
             findings.add(Finding::Record);
             return Verdict::Drop;
@@ -160,7 +181,11 @@ impl Policy {
         if !self.keep_rewinding(&record, &mut edits, findings) {
             return Verdict::Drop;
         }
-        if edits.is_empty() { Verdict::Keep } else { Verdict::Change(splice(json, edits)) }
+        if edits.is_empty() {
+            Verdict::Keep
+        } else {
+            Verdict::Change(splice(json, edits))
+        }
     }
 
     /// Working directories lie in the project.
@@ -186,9 +211,13 @@ impl Policy {
         out: &mut Findings,
     ) -> bool {
         for field in record.all("snapshot") {
-            let Some(snapshot) = Record::parse(field.raw.get()) else { continue };
+            let Some(snapshot) = Record::parse(field.raw.get()) else {
+                continue;
+            };
             for tracked in snapshot.all("trackedFileBackups") {
-                let Some(files) = Record::parse(tracked.raw.get()) else { continue };
+                let Some(files) = Record::parse(tracked.raw.get()) else {
+                    continue;
+                };
                 let kept: Vec<&Field<'_>> = files
                     .fields
                     .iter()
@@ -205,7 +234,10 @@ impl Policy {
         let backups: Vec<&Field<'_>> = record.all("backup").collect();
         for path in record.all("trackingPath") {
             let key = text(path.raw).unwrap_or_default();
-            if !backups.iter().all(|b| self.may_rewind(key.as_bytes(), b.raw)) {
+            if !backups
+                .iter()
+                .all(|b| self.may_rewind(key.as_bytes(), b.raw))
+            {
                 out.add(Finding::Rewind);
                 return false;
             }
@@ -214,8 +246,12 @@ impl Policy {
     }
 
     fn may_rewind(&self, key: &[u8], backup: &RawValue) -> bool {
-        let Ok(key) = str::from_utf8(key) else { return false };
-        let Some(backup) = Record::parse(backup.get()) else { return false };
+        let Ok(key) = str::from_utf8(key) else {
+            return false;
+        };
+        let Some(backup) = Record::parse(backup.get()) else {
+            return false;
+        };
         let named = backup.all("backupFileName").all(|f| {
             f.raw.get() == "null" || text(f.raw).is_some_and(|name| is_backup_name(&name))
         });
@@ -237,9 +273,12 @@ impl Policy {
                     PathFlavour::Windows => key.replace('\\', "/"),
                     PathFlavour::Unix => key.to_owned(),
                 };
-                let rooted = names.starts_with('/') || names.contains(':') && self.flavour == PathFlavour::Windows;
+                let rooted = names.starts_with('/')
+                    || names.contains(':') && self.flavour == PathFlavour::Windows;
                 let project = RemotePath::parse(&self.project, self.flavour).ok();
-                project.filter(|_| !rooted).and_then(|p| p.join(&names).ok())
+                project
+                    .filter(|_| !rooted)
+                    .and_then(|p| p.join(&names).ok())
             }
         };
         path.is_some_and(|path| {
@@ -256,8 +295,12 @@ impl Policy {
     /// Whether nobody executes or obeys what lies there, and no link on the way
     /// leads out of the project.
     fn is_harmless(&self, path: &str) -> bool {
-        let Ok(parsed) = RemotePath::parse(path, self.flavour) else { return false };
-        let Some(below) = parsed.parts_below(&self.root) else { return false };
+        let Ok(parsed) = RemotePath::parse(path, self.flavour) else {
+            return false;
+        };
+        let Some(below) = parsed.parts_below(&self.root) else {
+            return false;
+        };
         let obeyed = |name: &String| {
             let name = name.to_lowercase();
             OBEYED_NAMES.contains(&name.as_str()) || OBEYED_FILES.contains(&name.as_str())
@@ -305,7 +348,11 @@ fn reset_permissions(record: &Record<'_>, edits: &mut Vec<Edit>, out: &mut Findi
             out.add(Finding::Permission);
         }
     }
-    if record.all("type").filter_map(|f| text(f.raw)).any(|t| t == "mode") {
+    if record
+        .all("type")
+        .filter_map(|f| text(f.raw))
+        .any(|t| t == "mode")
+    {
         for field in record.all("mode") {
             let modest = text(field.raw).is_some_and(|m| m == "normal" || m == "plan");
             if !modest {
@@ -337,7 +384,9 @@ pub(super) fn is_json(line: &[u8]) -> bool {
 
 /// A name as Claude Code gives it: 16 hex digits, `@v`, a number.
 fn is_backup_name(name: &str) -> bool {
-    let Some((hash, version)) = name.split_once("@v") else { return false };
+    let Some((hash, version)) = name.split_once("@v") else {
+        return false;
+    };
     hash.len() == 16
         && hash.bytes().all(|c| c.is_ascii_hexdigit())
         && (1..=4).contains(&version.len())
@@ -411,7 +460,11 @@ impl<'a> Record<'a> {
             .into_iter()
             .map(|(key, raw)| {
                 let start = raw.get().as_ptr().addr() - base;
-                Field { key, raw, range: start..start + raw.get().len() }
+                Field {
+                    key,
+                    raw,
+                    range: start..start + raw.get().len(),
+                }
             })
             .collect();
         Some(Self { fields })

@@ -11,6 +11,7 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 
 use ccpeer_core::limits;
 use ccpeer_core::manifest::{ChunkRef, FileEntry, Origin, Segment};
+use ccpeer_formats::claude::transcript;
 use ccpeer_store::Store;
 
 use super::PlaceError;
@@ -43,6 +44,8 @@ pub(super) struct Cut {
     pub(super) extents: Vec<Extent>,
     /// What is left of the local file is an unfinished line.
     pub(super) torn: bool,
+    /// What is left of the local file is Claude Code's bookkeeping.
+    pub(super) bookkeeping: bool,
 }
 
 /// A local log, opened, and what is remembered of it.
@@ -72,7 +75,9 @@ fn by_memory(
     entry: &FileEntry,
     io: &dyn Fn(std::io::Error) -> PlaceError,
 ) -> Result<Option<Standing>, PlaceError> {
-    let Some((known, origins, remembered)) = local.known else { return Ok(None) };
+    let Some((known, origins, remembered)) = local.known else {
+        return Ok(None);
+    };
     let print = &remembered.print;
     if !remembered.fits(known) || local.stamp.len < print.len {
         return Ok(None);
@@ -106,7 +111,11 @@ fn by_memory(
             }
             _ => {
                 within = Some((a.at.segment, b.at.segment));
-                let mine = remembered.extents.get(a.at.segment).copied().unwrap_or_default();
+                let mine = remembered
+                    .extents
+                    .get(a.at.segment)
+                    .copied()
+                    .unwrap_or_default();
                 if let Some(extent) = extents.get_mut(b.at.segment) {
                     extent.len += mine.len;
                     extent.verbatim &= mine.verbatim;
@@ -125,14 +134,22 @@ fn by_memory(
         theirs.advance(len);
     }
     let at = theirs.position();
-    let cut = Cut { keep: print.len, at, extents, torn };
-    Ok(Some(match (ours.peek()?.is_some(), theirs.peek()?.is_some()) {
-        (false, false) => Standing::Same(cut),
-        (false, true) => Standing::Behind(cut),
-        // The incoming one ends within what is here; where, on this disk, only
-        // its content can tell.
-        (true, _) => return Ok(None),
-    }))
+    let cut = Cut {
+        keep: print.len,
+        at,
+        extents,
+        torn,
+        bookkeeping: false,
+    };
+    Ok(Some(
+        match (ours.peek()?.is_some(), theirs.peek()?.is_some()) {
+            (false, false) => Standing::Same(cut),
+            (false, true) => Standing::Behind(cut),
+            // The incoming one ends within what is here; where, on this disk, only
+            // its content can tell.
+            (true, _) => return Ok(None),
+        },
+    ))
 }
 
 fn by_content(
@@ -146,7 +163,10 @@ fn by_content(
         256 * 1024,
         section(local.file, 0, local.stamp.len).map_err(io)?,
     );
-    let mut cut = Cut { extents: fresh_extents(entry), ..Cut::default() };
+    let mut cut = Cut {
+        extents: fresh_extents(entry),
+        ..Cut::default()
+    };
     // What is found here is reported when it is placed.
     let mut findings = Findings::default();
     let mut ours = next_line(&mut reader).map_err(io)?;
@@ -180,14 +200,24 @@ fn by_content(
             return Ok(Standing::Behind(cut));
         }
         if form.placed.is_some() {
-            return Ok(Standing::Diverged);
+            // What Claude Code wrote after the last hook is nobody's line.
+            return if only_bookkeeping(mine, &mut reader).map_err(io)? {
+                cut.at = line.start;
+                cut.bookkeeping = true;
+                Ok(Standing::Behind(cut))
+            } else {
+                Ok(Standing::Diverged)
+            };
         }
         // Left out when it was placed: not to be found here.
         if let Some(extent) = cut.extents.get_mut(line.start.segment) {
             extent.verbatim = false;
         }
     }
-    cut.at = Position { segment: entry.segments.len(), offset: 0 };
+    cut.at = Position {
+        segment: entry.segments.len(),
+        offset: 0,
+    };
     Ok(match ours {
         None => Standing::Same(cut),
         Some(mine) if !mine.newline && !policy::is_json(&mine.bytes) => {
@@ -198,13 +228,33 @@ fn by_content(
     })
 }
 
+/// Whether this line and all that follow say nothing.
+fn only_bookkeeping(first: &OwnLine, reader: &mut impl BufRead) -> std::io::Result<bool> {
+    let mut speaks = !transcript::is_bookkeeping(&first.bytes);
+    while !speaks {
+        match next_line(reader)? {
+            Some(line) => speaks = !transcript::is_bookkeeping(&line.bytes),
+            None => return Ok(true),
+        }
+    }
+    Ok(false)
+}
+
 /// Nothing of any segment yet.
 pub(super) fn fresh_extents(entry: &FileEntry) -> Vec<Extent> {
-    vec![Extent { len: 0, verbatim: true }; entry.segments.len()]
+    vec![
+        Extent {
+            len: 0,
+            verbatim: true
+        };
+        entry.segments.len()
+    ]
 }
 
 fn ends_with_line(file: &File, len: u64) -> std::io::Result<bool> {
-    let Some(last) = len.checked_sub(1) else { return Ok(true) };
+    let Some(last) = len.checked_sub(1) else {
+        return Ok(true);
+    };
     let mut byte = [0];
     section(file, last, len)?.read_exact(&mut byte)?;
     Ok(byte == *b"\n")
@@ -222,7 +272,9 @@ fn is_torn(
     let mut rest = Vec::new();
     let mut file = local.file;
     file.seek(SeekFrom::Start(from)).map_err(io)?;
-    file.take(local.stamp.len - from).read_to_end(&mut rest).map_err(io)?;
+    file.take(local.stamp.len - from)
+        .read_to_end(&mut rest)
+        .map_err(io)?;
     Ok(!rest.contains(&b'\n') && !policy::is_json(&rest))
 }
 
@@ -280,14 +332,21 @@ impl<'a> Pieces<'a> {
 
     fn peek(&mut self) -> Result<Option<Piece<'a>>, PlaceError> {
         while self.current.is_none() {
-            let Some(segment) = self.segments.get(self.at.segment) else { return Ok(None) };
+            let Some(segment) = self.segments.get(self.at.segment) else {
+                return Ok(None);
+            };
             if self.loaded != Some(self.at.segment) {
                 self.refs = self.store.segment_refs(segment)?.into_iter();
                 self.loaded = Some(self.at.segment);
             }
             match self.refs.next() {
                 Some(next) => self.current = Some((next, 0)),
-                None => self.at = Position { segment: self.at.segment + 1, offset: 0 },
+                None => {
+                    self.at = Position {
+                        segment: self.at.segment + 1,
+                        offset: 0,
+                    }
+                }
             }
         }
         let (Some((chunk, offset)), Some(segment)) =
@@ -296,17 +355,31 @@ impl<'a> Pieces<'a> {
             return Ok(None);
         };
         let origin = self.origins.get(usize::from(segment.origin));
-        Ok(Some(Piece { origin, chunk, offset, at: self.at }))
+        Ok(Some(Piece {
+            origin,
+            chunk,
+            offset,
+            at: self.at,
+        }))
     }
 
     /// The next bytes of the current piece.
     fn bytes(&mut self, len: u32) -> Result<&[u8], PlaceError> {
-        let Some((wanted, offset)) = self.current else { return Ok(&[]) };
-        if self.content.as_ref().is_none_or(|(have, _)| *have != wanted) {
+        let Some((wanted, offset)) = self.current else {
+            return Ok(&[]);
+        };
+        if self
+            .content
+            .as_ref()
+            .is_none_or(|(have, _)| *have != wanted)
+        {
             self.content = Some((wanted, chunk(self.store, &wanted)?));
         }
         let (from, len) = (offset as usize, len as usize);
-        let content = self.content.as_ref().and_then(|(_, c)| c.get(from..from + len));
+        let content = self
+            .content
+            .as_ref()
+            .and_then(|(_, c)| c.get(from..from + len));
         Ok(content.unwrap_or_default())
     }
 

@@ -40,6 +40,24 @@ use super::json;
 /// away and the file read again.
 pub const DIGEST_VERSION: u8 = 1;
 
+/// Whether a line is Claude Code's bookkeeping and no part of the conversation:
+/// a state record (no `uuid`; the title, the mode, the cost so far, file history,
+/// the last prompt). Such lines are written again at the next opportunity, also
+/// after the last hook of a session; losing one loses no word of anybody.
+#[must_use]
+pub fn is_bookkeeping(line: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Record<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: std::borrow::Cow<'a, str>,
+        uuid: Option<serde::de::IgnoredAny>,
+    }
+    serde_json::from_slice::<Record<'_>>(line).is_ok_and(|record| {
+        let speaks = ["user", "assistant", "attachment", "system", "progress", "summary"];
+        record.uuid.is_none() && !speaks.contains(&&*record.kind)
+    })
+}
+
 /// What has been read of a transcript so far.
 #[derive(Debug, Clone, Default)]
 pub struct Digest {
