@@ -15,9 +15,7 @@ use std::path::Path;
 use ccpeer_core::entry::{ContentRef, SessionMeta};
 use ccpeer_core::id::{EntryHash, SessionId};
 use ccpeer_core::limits;
-use ccpeer_core::manifest::{
-    FileEntry, MANIFEST_VERSION, Manifest, Origin, ProjectIdentity, Slot,
-};
+use ccpeer_core::manifest::{FileEntry, MANIFEST_VERSION, Manifest, Origin, ProjectIdentity, Slot};
 use ccpeer_core::presence::SessionState;
 use ccpeer_core::time::Timestamp;
 use ccpeer_formats::claude::layout::{self, Classified, Place, Source};
@@ -119,7 +117,9 @@ pub(crate) fn capture(
     request: &CaptureRequest,
 ) -> Result<Captured, CaptureError> {
     let session = request.session;
-    let Some(root) = Root::open(home.claude())? else { return Ok(Captured::Vanished) };
+    let Some(root) = Root::open(home.claude())? else {
+        return Ok(Captured::Vanished);
+    };
     let Some(found) = scan::find_session(home, &session).into_iter().next() else {
         return Ok(Captured::Vanished);
     };
@@ -128,14 +128,29 @@ pub(crate) fn capture(
         Some(state) => state.manifest(store)?,
         None => None,
     };
-    let known = Known { state: before, manifest };
-    Capture { store, home, root, request, slug: found.slug, known, sink: Sink::new(store) }.run()
+    let known = Known {
+        state: before,
+        manifest,
+    };
+    Capture {
+        store,
+        home,
+        root,
+        request,
+        slug: found.slug,
+        known,
+        sink: Sink::new(store),
+    }
+    .run()
 }
 
 impl NewVersion {
     /// What is to be remembered once the version is durable under this name.
     pub(crate) fn notes(&self, version: EntryHash) -> Vec<NoteWrite> {
-        let state = LocalState { base: Some(version), ..self.state.clone() };
+        let state = LocalState {
+            base: Some(version),
+            ..self.state.clone()
+        };
         let mut notes = self.digest.clone();
         notes.push(state.note(&self.session));
         notes
@@ -154,7 +169,7 @@ pub(crate) fn forget_digest(
     digest::forget(store, session)
 }
 
-pub(crate) use describe::here;
+pub(crate) use describe::{FLAVOUR, here};
 
 /// What was remembered.
 struct Known {
@@ -202,8 +217,13 @@ impl Capture<'_> {
         let reader = Reader::new(file, stamp, self.root.join(&names), self.request.now);
         let known_main = self.known.file(&Slot::Main);
         let view = reader.log_view(known_main.map(|(_, local)| local))?;
-        let reading =
-            digest::read(self.store, &session, &reader, &view, self.known.state.as_ref())?;
+        let reading = digest::read(
+            self.store,
+            &session,
+            &reader,
+            &view,
+            self.known.state.as_ref(),
+        )?;
         let summary = reading.summary();
         let here = self.here(&summary);
         let mut origins = self.origins(&here);
@@ -211,14 +231,22 @@ impl Capture<'_> {
 
         let main = self.take(&Slot::Main, &reader, Some(&view), here_at)?;
         let digest = reading.notes(&session, &main.local.print);
-        let mut files = Files { entries: Vec::new(), local: Vec::new(), content: false };
+        let mut files = Files {
+            entries: Vec::new(),
+            local: Vec::new(),
+            content: false,
+        };
         files.add(main);
         self.take_side_files(&summary, here_at, &mut files)?;
         self.keep_vanished(&origins, &mut files);
         files.entries.sort_by(|a, b| a.slot.cmp(&b.slot));
         files.local.sort_by(|a, b| a.slot.cmp(&b.slot));
 
-        let mut state = self.known.state.clone().unwrap_or_else(|| LocalState::new(here.clone()));
+        let mut state = self
+            .known
+            .state
+            .clone()
+            .unwrap_or_else(|| LocalState::new(here.clone()));
         let same_place = state.here == here;
         state.here = here;
         state.files = files.local;
@@ -243,8 +271,13 @@ impl Capture<'_> {
         digest: Vec<NoteWrite>,
     ) -> Result<Captured, CaptureError> {
         let session = self.request.session;
-        let mut manifest =
-            Manifest { version: MANIFEST_VERSION, session, origins, project, files: entries };
+        let mut manifest = Manifest {
+            version: MANIFEST_VERSION,
+            session,
+            origins,
+            project,
+            files: entries,
+        };
         drop_unused_origins(&mut manifest);
         let bytes = manifest.total_bytes();
         if bytes > limits::SESSION_BYTES_MAX {
@@ -257,12 +290,18 @@ impl Capture<'_> {
         let content = self.sink.keep(encoded)?;
         self.sink.flush()?;
         tracing::debug!(%session, chunks = self.sink.fresh(), "captured");
-        let manifest = ContentRef { id: content.id, len: content.len };
+        let manifest = ContentRef {
+            id: content.id,
+            len: content.len,
+        };
         let base = state.base;
         state.manifest = Some(manifest);
         Ok(Captured::New(Box::new(NewVersion {
             manifest,
-            snapshot: ContentRef { id: snapshot.id, len: snapshot.len },
+            snapshot: ContentRef {
+                id: snapshot.id,
+                len: snapshot.len,
+            },
             meta: described.meta,
             base,
             derived_from: state.derived_from.filter(|_| base.is_none()),
@@ -300,7 +339,12 @@ impl Capture<'_> {
     /// The origins to go on with. Where there is no room for another one, the
     /// files are taken as if they had been written here.
     fn origins(&mut self, here: &Origin) -> Vec<Origin> {
-        let known = self.known.manifest.as_ref().map(|m| m.origins.clone()).unwrap_or_default();
+        let known = self
+            .known
+            .manifest
+            .as_ref()
+            .map(|m| m.origins.clone())
+            .unwrap_or_default();
         if known.len() < limits::ORIGINS_MAX || known.contains(here) {
             return known;
         }
@@ -331,7 +375,9 @@ impl Capture<'_> {
         for source in sources.iter().filter(|s| s.place != Place::Transcript) {
             for name in self.root.list(&source.dir, NAMES_MAX)? {
                 match layout::slot_of(source, &name) {
-                    Classified::Slot(slot) => self.take_side_file(source, name, &slot, here, files)?,
+                    Classified::Slot(slot) => {
+                        self.take_side_file(source, name, &slot, here, files)?
+                    }
                     Classified::Unknown => {
                         tracing::debug!(place = ?source.place, "a file of an unknown kind stays");
                     }
@@ -356,7 +402,9 @@ impl Capture<'_> {
             Ok(Some(opened)) => opened,
             // Gone since it was listed.
             Ok(None) => return Ok(()),
-            Err(e @ (ConfinedError::Link(_) | ConfinedError::Kind(_) | ConfinedError::Owner(_))) => {
+            Err(
+                e @ (ConfinedError::Link(_) | ConfinedError::Kind(_) | ConfinedError::Owner(_)),
+            ) => {
                 tracing::warn!(error = %e, "a file of the session is left out");
                 return Ok(());
             }
@@ -371,7 +419,10 @@ impl Capture<'_> {
             Ok(taken) => files.add(taken),
             // It is written all the time; the next capture has it.
             Err(CaptureError::Restless(_)) => {
-                tracing::debug!(?slot, "a file of the session is left as it was: it keeps changing");
+                tracing::debug!(
+                    ?slot,
+                    "a file of the session is left as it was: it keeps changing"
+                );
             }
             Err(e) => return Err(e),
         }
@@ -380,13 +431,24 @@ impl Capture<'_> {
 
     /// What has been captured once stays, also where Claude has cleaned it up.
     fn keep_vanished(&self, origins: &[Origin], files: &mut Files) {
-        let Some(manifest) = &self.known.manifest else { return };
+        let Some(manifest) = &self.known.manifest else {
+            return;
+        };
         for entry in &manifest.files {
             let gone = files.entries.iter().all(|e| e.slot != entry.slot);
-            let spoken = entry.segments.iter().all(|s| usize::from(s.origin) < origins.len());
+            let spoken = entry
+                .segments
+                .iter()
+                .all(|s| usize::from(s.origin) < origins.len());
             if gone && spoken {
                 files.entries.push(entry.clone());
-                files.local.extend(self.known.state.as_ref().and_then(|s| s.file(&entry.slot)).cloned());
+                files.local.extend(
+                    self.known
+                        .state
+                        .as_ref()
+                        .and_then(|s| s.file(&entry.slot))
+                        .cloned(),
+                );
             }
         }
     }
@@ -437,7 +499,9 @@ fn drop_unused_origins(manifest: &mut Manifest) {
         }
     }
     let mut used = used.iter();
-    manifest.origins.retain(|_| used.next().copied().unwrap_or(false));
+    manifest
+        .origins
+        .retain(|_| used.next().copied().unwrap_or(false));
 }
 
 /// Encodes a manifest that keeps its bounds. Where there are too many files,

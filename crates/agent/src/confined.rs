@@ -68,7 +68,12 @@ impl Stamp {
             .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
             .map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX));
         let (id, changed_ns) = identity(metadata);
-        Self { id, len: metadata.len(), modified_ns, changed_ns }
+        Self {
+            id,
+            len: metadata.len(),
+            modified_ns,
+            changed_ns,
+        }
     }
 
     /// Whether the file changed so shortly before `now` that it may change again
@@ -127,22 +132,11 @@ impl Root {
         Self::open(path)?.ok_or_else(|| ConfinedError::Kind(path.to_owned()))
     }
 
-    /// Its resolved path.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The path of a place below. Says nothing about what lies there.
     pub(crate) fn join(&self, names: &[String]) -> PathBuf {
         let mut path = self.path.clone();
         path.extend(names);
         path
-    }
-
-    /// The names of a path below this root.
-    pub(crate) fn names_of(&self, path: &Path) -> Option<Vec<String>> {
-        let below = path.strip_prefix(&self.path).ok()?;
-        below.iter().map(|name| Some(name.to_str()?.to_owned())).collect()
     }
 
     /// Whether a directory is there, and reached without a link.
@@ -247,7 +241,10 @@ impl Root {
 
 impl ConfinedError {
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
-        Self::Io { path: path.to_owned(), source }
+        Self::Io {
+            path: path.to_owned(),
+            source,
+        }
     }
 }
 
@@ -293,7 +290,10 @@ pub(crate) fn create_private(path: &Path) -> Result<File, ConfinedError> {
 /// # Errors
 /// When the system refuses.
 pub(crate) fn make_private_dirs(path: &Path) -> Result<(), ConfinedError> {
-    private_dir().recursive(true).create(path).map_err(|e| ConfinedError::io(path, e))
+    private_dir()
+        .recursive(true)
+        .create(path)
+        .map_err(|e| ConfinedError::io(path, e))
 }
 
 /// Makes the names in a directory durable.
@@ -407,10 +407,22 @@ mod tests {
             dir.path().join("projects/p/secret"),
         )
         .unwrap();
-        assert!(matches!(root.file(&names("projects/q/secret")), Err(ConfinedError::Link(_))));
-        assert!(matches!(root.file(&names("projects/p/secret")), Err(ConfinedError::Link(_))));
-        assert!(matches!(root.make_dir(&names("projects/q/r")), Err(ConfinedError::Link(_))));
-        assert!(matches!(root.list(&names("projects/q"), 9), Err(ConfinedError::Link(_))));
+        assert!(matches!(
+            root.file(&names("projects/q/secret")),
+            Err(ConfinedError::Link(_))
+        ));
+        assert!(matches!(
+            root.file(&names("projects/p/secret")),
+            Err(ConfinedError::Link(_))
+        ));
+        assert!(matches!(
+            root.make_dir(&names("projects/q/r")),
+            Err(ConfinedError::Link(_))
+        ));
+        assert!(matches!(
+            root.list(&names("projects/q"), 9),
+            Err(ConfinedError::Link(_))
+        ));
         assert!(root.file(&names("projects/p/none")).unwrap().is_none());
         assert!(root.file(&names("none/none")).unwrap().is_none());
     }
@@ -421,9 +433,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap().unwrap();
         let pipe = dir.path().join("pipe");
-        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap();
         assert!(made.success());
-        assert!(matches!(root.file(&names("pipe")), Err(ConfinedError::Kind(_))));
+        assert!(matches!(
+            root.file(&names("pipe")),
+            Err(ConfinedError::Kind(_))
+        ));
     }
 
     #[cfg(unix)]
@@ -434,7 +452,7 @@ mod tests {
         fs::create_dir(dir.path().join("real")).unwrap();
         std::os::unix::fs::symlink("real", &link).unwrap();
         let root = Root::open_or_make(&link).unwrap();
-        assert!(root.path().ends_with("real"));
+        assert!(root.join(&[]).ends_with("real"));
     }
 
     #[test]

@@ -44,8 +44,6 @@ pub(crate) enum Answer {
 pub(crate) struct Place {
     /// The top of the work tree.
     pub(crate) top: PathBuf,
-    /// From the top to the directory, `/`-separated; empty at the top.
-    pub(crate) subdir: String,
     /// The history is cut off, so its first commit is not the first.
     pub(crate) shallow: bool,
 }
@@ -58,18 +56,22 @@ pub(crate) struct State {
     /// The commit that is checked out; empty before the first.
     pub(crate) head: String,
     /// What differs from it, as `git status --porcelain` says it: two letters,
-    /// a space, a path. Unknown files are among it.
+    /// a space, a path, seen from the directory. Unknown files are among it.
     pub(crate) changed: Vec<String>,
 }
 
 /// Where a directory lies in a repository; nothing outside of one.
 pub(crate) fn place(dir: &Path) -> Option<Place> {
-    let args = ["rev-parse", "--is-shallow-repository", "--show-toplevel", "--show-prefix"];
-    let Answer::Text(text) = ask(dir, &args) else { return None };
+    let args = ["rev-parse", "--is-shallow-repository", "--show-toplevel"];
+    let Answer::Text(text) = ask(dir, &args) else {
+        return None;
+    };
     let mut lines = text.lines();
     let (shallow, top) = (lines.next()? == "true", lines.next()?);
-    let subdir = lines.next().unwrap_or_default().trim_end_matches('/').to_owned();
-    Some(Place { top: PathBuf::from(top), subdir, shallow })
+    Some(Place {
+        top: PathBuf::from(top),
+        shallow,
+    })
 }
 
 /// The URLs of a repository's remotes, as they are configured.
@@ -84,13 +86,13 @@ pub(crate) fn remotes(dir: &Path) -> Vec<String> {
     }
 }
 
-/// The oldest commit without a parent that led here.
+/// The commit without a parent that led here; of several, where histories were
+/// joined, the smallest.
 pub(crate) fn first_commit(dir: &Path) -> Answer {
     match ask(dir, &["rev-list", "--max-parents=0", "HEAD"]) {
-        // Newest first. There is more than one where histories were joined.
-        Answer::Text(text) => match text.lines().last().map(str::trim) {
-            Some(hash) if is_hash(hash) => Answer::Text(hash.to_owned()),
-            _ => Answer::No,
+        Answer::Text(text) => match text.lines().map(str::trim).filter(|h| is_hash(h)).min() {
+            Some(hash) => Answer::Text(hash.to_owned()),
+            None => Answer::No,
         },
         other => other,
     }
@@ -98,15 +100,29 @@ pub(crate) fn first_commit(dir: &Path) -> Answer {
 
 /// How the work tree stands; nothing outside of one.
 pub(crate) fn state(dir: &Path) -> Option<State> {
-    let args = ["status", "--porcelain=v2", "--branch", "--untracked-files=normal"];
-    let Answer::Text(text) = ask(dir, &args) else { return None };
+    let args = [
+        "status",
+        "--porcelain=v2",
+        "--branch",
+        "--untracked-files=normal",
+    ];
+    let Answer::Text(text) = ask(dir, &args) else {
+        return None;
+    };
     let mut state = State::default();
     for line in text.lines() {
         if let Some(oid) = line.strip_prefix("# branch.oid ") {
-            state.head = Some(oid.trim()).filter(|o| is_hash(o)).unwrap_or_default().to_owned();
+            state.head = Some(oid.trim())
+                .filter(|o| is_hash(o))
+                .unwrap_or_default()
+                .to_owned();
         } else if let Some(head) = line.strip_prefix("# branch.head ") {
             let name = head.trim();
-            state.branch = if name == "(detached)" { String::new() } else { name.to_owned() };
+            state.branch = if name == "(detached)" {
+                String::new()
+            } else {
+                name.to_owned()
+            };
         } else if state.changed.len() < CHANGES_MAX {
             state.changed.extend(change(line));
         }
@@ -121,7 +137,10 @@ fn change(line: &str) -> Option<String> {
         "?" => ("??", rest),
         // So many fields stand before the path; a rename names the old one last.
         "1" => (rest.get(..2)?, rest.splitn(8, ' ').nth(7)?),
-        "2" => (rest.get(..2)?, rest.splitn(9, ' ').nth(8)?.split('\t').next()?),
+        "2" => (
+            rest.get(..2)?,
+            rest.splitn(9, ' ').nth(8)?.split('\t').next()?,
+        ),
         "u" => (rest.get(..2)?, rest.splitn(10, ' ').nth(9)?),
         _ => return None,
     };
@@ -141,7 +160,12 @@ fn ask(dir: &Path, args: &[&str]) -> Answer {
         .arg("-C")
         .arg(dir)
         // The monitor is a program that the repository's configuration names.
-        .args(["--no-optional-locks", "--no-pager", "-c", "core.fsmonitor=false"])
+        .args([
+            "--no-optional-locks",
+            "--no-pager",
+            "-c",
+            "core.fsmonitor=false",
+        ])
         .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -153,14 +177,20 @@ fn ask(dir: &Path, args: &[&str]) -> Answer {
     for name in MISLEADING {
         command.env_remove(name);
     }
-    let Ok(mut child) = command.spawn() else { return Answer::No };
-    let Some(out) = child.stdout.take() else { return Answer::No };
+    let Ok(mut child) = command.spawn() else {
+        return Answer::No;
+    };
+    let Some(out) = child.stdout.take() else {
+        return Answer::No;
+    };
     let (tx, rx) = mpsc::sync_channel(1);
-    let reader = thread::Builder::new().name("git".to_owned()).spawn(move || {
-        let mut bytes = Vec::new();
-        let read = out.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes);
-        let _nobody_waits_any_more = tx.send(read.map(|_| bytes));
-    });
+    let reader = thread::Builder::new()
+        .name("git".to_owned())
+        .spawn(move || {
+            let mut bytes = Vec::new();
+            let read = out.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes);
+            let _nobody_waits_any_more = tx.send(read.map(|_| bytes));
+        });
     let answer = match (reader, rx.recv_timeout(DEADLINE)) {
         (Ok(_), Ok(Ok(bytes))) => Answer::Text(String::from_utf8_lossy(&bytes).into_owned()),
         (Ok(_), Err(mpsc::RecvTimeoutError::Timeout)) => Answer::Late,
@@ -187,7 +217,12 @@ pub(crate) mod tests {
             .arg("-C")
             .arg(dir)
             .args(["-c", "user.name=t", "-c", "user.email=t@example.org"])
-            .args(["-c", "init.defaultBranch=main", "-c", "commit.gpgsign=false"])
+            .args([
+                "-c",
+                "init.defaultBranch=main",
+                "-c",
+                "commit.gpgsign=false",
+            ])
             .args(args)
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .stdout(Stdio::null())
@@ -209,16 +244,22 @@ pub(crate) mod tests {
         fs::create_dir_all(&sub).unwrap();
         fs::write(sub.join("f"), "1").unwrap();
         assert!(git(dir.path(), &["add", "."]) && git(dir.path(), &["commit", "-qm", "1"]));
-        assert!(git(dir.path(), &["remote", "add", "origin", "https://example.org/x y.git"]));
+        assert!(git(
+            dir.path(),
+            &["remote", "add", "origin", "https://example.org/x y.git"]
+        ));
         fs::write(sub.join("g h"), "2").unwrap();
         fs::write(sub.join("f"), "2").unwrap();
         let found = place(&sub).unwrap();
-        assert_eq!((found.subdir.as_str(), found.shallow), ("a b/c", false));
+        assert_eq!(found.top, fs::canonicalize(dir.path()).unwrap());
+        assert!(!found.shallow);
         assert_eq!(remotes(&sub), ["https://example.org/x y.git"]);
-        let Answer::Text(first) = first_commit(&sub) else { panic!("a commit is there") };
+        let Answer::Text(first) = first_commit(&sub) else {
+            panic!("a commit is there")
+        };
         let now = state(&sub).unwrap();
         assert_eq!(now.branch, "main");
-        assert_eq!(now.changed, [" M a b/c/f", "?? \"a b/c/g h\""]);
+        assert_eq!(now.changed, [" M f", "?? g h"]);
         assert_eq!(now.head, first);
     }
 }

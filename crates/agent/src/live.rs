@@ -44,16 +44,28 @@ pub(crate) struct HookWord {
 #[must_use]
 pub(crate) fn live_sessions(home: &Home) -> BTreeMap<SessionId, LiveInfo> {
     let mut live = BTreeMap::new();
-    let Ok(Some(root)) = Root::open(home.claude()) else { return live };
+    let Ok(Some(root)) = Root::open(home.claude()) else {
+        return live;
+    };
     let dir = registry_dir();
     for name in root.list(&dir, REGISTRY_FILES_MAX).unwrap_or_default() {
-        let Some(pid) = registry::pid_in(&name) else { continue };
-        let Some(bytes) = read_small(&root, &name) else { continue };
-        let Some(claim) = registry::parse(&bytes).filter(|c| c.pid == pid) else { continue };
+        let Some(pid) = registry::pid_in(&name) else {
+            continue;
+        };
+        let Some(bytes) = read_small(&root, &name) else {
+            continue;
+        };
+        let Some(claim) = registry::parse(&bytes).filter(|c| c.pid == pid) else {
+            continue;
+        };
         if !process_is(pid, claim.proc_start.as_deref()) {
             continue;
         }
-        let info = LiveInfo { pid, busy: claim.status == LiveStatus::Busy, cwd: claim.cwd };
+        let info = LiveInfo {
+            pid,
+            busy: claim.status == LiveStatus::Busy,
+            cwd: claim.cwd,
+        };
         // Two processes may have one session open; one that works says more.
         match live.get(&claim.session) {
             Some(LiveInfo { busy: true, .. }) => {}
@@ -97,7 +109,9 @@ pub(crate) fn process_exists(pid: u32) -> bool {
         use nix::errno::Errno;
         use nix::sys::signal::kill;
         use nix::unistd::Pid;
-        let Ok(pid) = i32::try_from(pid) else { return false };
+        let Ok(pid) = i32::try_from(pid) else {
+            return false;
+        };
         // Zero and negative numbers mean groups.
         pid > 0 && !matches!(kill(Pid::from_raw(pid), None), Err(Errno::ESRCH))
     }
@@ -120,7 +134,9 @@ fn read_small(root: &Root, name: &str) -> Option<Vec<u8>> {
         return None;
     }
     let mut bytes = Vec::new();
-    file.take(REGISTRY_FILE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    file.take(REGISTRY_FILE_BYTES_MAX)
+        .read_to_end(&mut bytes)
+        .ok()?;
     Some(bytes)
 }
 
@@ -173,11 +189,22 @@ mod tests {
         claim(&world, me, &start_of(me).unwrap_or_default(), "busy");
         assert!(has_registry(&world.home));
         let live = live_sessions(&world.home);
-        assert_eq!(live.get(&session).map(|l| (l.pid, l.busy)), Some((me, true)));
-        assert!(is_live(&world.home, &session, HookWord::default(), Timestamp(0)));
+        assert_eq!(
+            live.get(&session).map(|l| (l.pid, l.busy)),
+            Some((me, true))
+        );
+        assert!(is_live(
+            &world.home,
+            &session,
+            HookWord::default(),
+            Timestamp(0)
+        ));
         if cfg!(target_os = "linux") {
             claim(&world, me, "1", "busy");
-            assert!(live_sessions(&world.home).is_empty(), "the number was used again");
+            assert!(
+                live_sessions(&world.home).is_empty(),
+                "the number was used again"
+            );
         }
     }
 
@@ -205,7 +232,10 @@ mod tests {
         let silent = HookWord::default();
         assert!(is_live(&world.home, &session, silent, soon));
         assert!(!is_live(&world.home, &session, silent, late));
-        let ended = HookWord { open_by: None, ended: true };
+        let ended = HookWord {
+            open_by: None,
+            ended: true,
+        };
         assert!(!is_live(&world.home, &session, ended, soon));
         std::fs::create_dir(world.claude().join("sessions")).unwrap();
         assert!(!is_live(&world.home, &session, silent, soon));

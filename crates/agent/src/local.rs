@@ -24,7 +24,7 @@ const STATE_VERSION: u8 = 1;
 /// The local files of one session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LocalState {
-    version: u8,
+    pub(crate) version: u8,
     /// The version that the files stand for; none for a fork that has not been
     /// captured yet.
     pub(crate) base: Option<EntryHash>,
@@ -110,7 +110,11 @@ impl LocalState {
         let read = |(key, value): (Vec<u8>, Vec<u8>)| {
             Some((SessionId(key.try_into().ok()?), Self::from_bytes(&value)?))
         };
-        Ok(store.notes(Namespace::Session)?.into_iter().filter_map(read).collect())
+        Ok(store
+            .notes(Namespace::Session)?
+            .into_iter()
+            .filter_map(read)
+            .collect())
     }
 
     /// The note that remembers this.
@@ -118,14 +122,24 @@ impl LocalState {
         let mut bytes = codec::encode(self);
         if bytes.len() > limits::NOTE_VALUE_BYTES_MAX {
             // The files can be read again; where they came from cannot.
-            bytes = codec::encode(&Self { files: Vec::new(), project: None, ..self.clone() });
+            bytes = codec::encode(&Self {
+                files: Vec::new(),
+                project: None,
+                ..self.clone()
+            });
         }
-        NoteWrite { ns: Namespace::Session, key: session.0.to_vec(), value: Some(bytes) }
+        NoteWrite {
+            ns: Namespace::Session,
+            key: session.0.to_vec(),
+            value: Some(bytes),
+        }
     }
 
     /// The manifest that the files stand for, if the store has it.
     pub(crate) fn manifest(&self, store: &Store) -> Result<Option<Manifest>, StoreError> {
-        let Some(content) = self.manifest else { return Ok(None) };
+        let Some(content) = self.manifest else {
+            return Ok(None);
+        };
         match store.get_chunk(&content.id) {
             Ok(bytes) => Ok(bytes.and_then(|b| Manifest::from_bytes(&b).ok())),
             Err(StoreError::Corrupt { .. }) => Ok(None),
@@ -135,7 +149,10 @@ impl LocalState {
 
     /// What is remembered of a file.
     pub(crate) fn file(&self, slot: &Slot) -> Option<&LocalFile> {
-        self.files.binary_search_by(|f| f.slot.cmp(slot)).ok().and_then(|at| self.files.get(at))
+        self.files
+            .binary_search_by(|f| f.slot.cmp(slot))
+            .ok()
+            .and_then(|at| self.files.get(at))
     }
 
     /// Reads a note's value.
@@ -195,7 +212,10 @@ impl Print {
     /// The print of a file that begins as this one and has `end` bytes.
     pub(crate) fn grown(&self, file: &File, end: u64) -> io::Result<Self> {
         let whole = self.len / BLOCK;
-        let mut printer = Printer { blocks: self.blocks.clone(), ..Printer::default() };
+        let mut printer = Printer {
+            blocks: self.blocks.clone(),
+            ..Printer::default()
+        };
         io::copy(&mut section(file, whole * BLOCK, end)?, &mut printer)?;
         let mut print = printer.finish();
         print.len += whole * BLOCK;
@@ -251,7 +271,11 @@ pub(crate) struct Printer {
 impl Printer {
     pub(crate) fn finish(self) -> Print {
         let rest = (self.in_block > 0).then(|| *self.hasher.finalize().as_bytes());
-        Print { len: self.len, blocks: self.blocks, rest }
+        Print {
+            len: self.len,
+            blocks: self.blocks,
+            rest,
+        }
     }
 }
 
@@ -310,12 +334,19 @@ mod tests {
         for (at, want) in [(0, 0), (block, BLOCK), (3 * block + 99, 3 * BLOCK)] {
             let mut other = bytes.clone();
             other[at] ^= 1;
-            assert_eq!(print.proven(&file(&other), false).unwrap(), want, "changed at {at}");
+            assert_eq!(
+                print.proven(&file(&other), false).unwrap(),
+                want,
+                "changed at {at}"
+            );
         }
         let mut other = bytes.clone();
         other[3 * block] ^= 1;
         assert_eq!(print.proven(&file(&other), true).unwrap(), 3 * BLOCK);
-        assert_eq!(print.proven(&file(&bytes[..block + 5]), true).unwrap(), BLOCK);
+        assert_eq!(
+            print.proven(&file(&bytes[..block + 5]), true).unwrap(),
+            BLOCK
+        );
     }
 
     #[test]
@@ -325,7 +356,11 @@ mod tests {
         for start in [0, 1, block - 1, block, block + 1, 2 * block, 2 * block + 7] {
             let print = Print::of(&mut &bytes[..start]).unwrap();
             let grown = print.grown(&file(&bytes), bytes.len() as u64).unwrap();
-            assert_eq!(grown, Print::of(&mut bytes.as_slice()).unwrap(), "from {start}");
+            assert_eq!(
+                grown,
+                Print::of(&mut bytes.as_slice()).unwrap(),
+                "from {start}"
+            );
         }
     }
 

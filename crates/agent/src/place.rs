@@ -471,7 +471,7 @@ impl Placing<'_> {
             derived_from: Some((self.request.session, self.request.version)),
             ..LocalState::new(to.clone())
         };
-        let incoming = self.incoming(&to)?.as_session(&new);
+        let incoming = self.incoming(&to)?.forked(&new);
         let mut plan = Plan::new(self, &to, new, progress)?;
         let staged = (|| {
             plan.side_files(self, &incoming, None, &mut state)?;

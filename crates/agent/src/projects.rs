@@ -7,16 +7,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use ccpeer_core::codec;
 use ccpeer_core::limits;
 use ccpeer_core::manifest::ProjectIdentity;
-use ccpeer_formats::project::normalise_remote;
+use ccpeer_formats::project::{self as rules, Candidate, Facts, GitFacts, Match, match_project};
 use ccpeer_store::{Namespace, NoteWrite, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::api::{ApiError, ErrorCode};
+use crate::capture;
 use crate::git::{self, Answer};
 use crate::home::Home;
 use crate::local::{KnownProject, LocalState};
@@ -25,8 +26,6 @@ use crate::problem;
 /// Directories that are asked for their identity in one search. Each costs a few
 /// short runs of git.
 const CANDIDATES_MAX: usize = 128;
-/// Remotes of a repository that are kept.
-const REMOTES_MAX: usize = 32;
 /// Version of a remembered mapping.
 const MAPPING_VERSION: u8 = 1;
 
@@ -59,7 +58,6 @@ struct Mapping {
 }
 
 /// What identifies the project in this directory. Runs git.
-#[must_use]
 pub(crate) fn identity(dir: &Path, user_home: &Path) -> ProjectIdentity {
     describe(dir, user_home).0
 }
@@ -154,10 +152,9 @@ pub(crate) fn known(store: &Store, home: &Home) -> Result<Vec<Known>, StoreError
     for (_, state) in LocalState::load_all(store)? {
         let dir = PathBuf::from(&state.here.project);
         if dir.is_dir() && !out.contains_key(&dir) {
-            let identity = match state.project {
-                Some(known) => known.identity,
-                None => identity(&dir, home.user()),
-            };
+            let identity = state
+                .project
+                .map_or_else(|| identity(&dir, home.user()), |known| known.identity);
             out.insert(dir, identity);
         }
     }
@@ -166,18 +163,10 @@ pub(crate) fn known(store: &Store, home: &Home) -> Result<Vec<Known>, StoreError
             out.entry(PathBuf::from(&m.dir)).or_insert(m.identity);
         }
     }
-    Ok(out.into_iter().map(|(dir, identity)| Known { identity, dir }).collect())
-}
-
-/// How well a directory fits a project, the best last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Fit {
-    /// Nothing says that it is another one, and it lies at the same place.
-    Place,
-    /// The same first commit.
-    History,
-    /// A remote in common.
-    Remote,
+    Ok(out
+        .into_iter()
+        .map(|(dir, identity)| Known { identity, dir })
+        .collect())
 }
 
 fn choose(
@@ -187,98 +176,108 @@ fn choose(
     same_place: Option<&Path>,
     dirs: &[PathBuf],
 ) -> Located {
+    let candidates = candidates(home, dirs);
+    let place = |at: &usize| {
+        let dir = PathBuf::from(candidates.get(*at)?.place(want)?);
+        dir.is_dir().then_some(dir)
+    };
+    let found: BTreeSet<PathBuf> = match match_project(want, &candidates) {
+        Match::One(at) => place(&at).into_iter().collect(),
+        Match::Many(all) => all.iter().filter_map(place).collect(),
+        Match::None => BTreeSet::new(),
+    };
+    let standing = from_dir.and_then(|dir| use_dir(dir).ok());
+    let near = |at: &Path| {
+        // Anywhere in the same repository is near enough.
+        let top = |dir: &Path| git::place(dir).map(|p| p.top);
+        standing
+            .as_deref()
+            .is_some_and(|s| s.starts_with(at) || top(s).is_some_and(|t| Some(t) == top(at)))
+    };
+    let mut found: Vec<PathBuf> = found.into_iter().collect();
+    match found.len() {
+        0 => same_place
+            .and_then(|dir| at_same_place(want, dir, &candidates))
+            .map_or(Located::Unknown, Located::Dir),
+        1 => found.pop().map_or(Located::Unknown, Located::Dir),
+        _ => match found.iter().position(|dir| near(dir)) {
+            Some(at) => Located::Dir(found.swap_remove(at)),
+            None => Located::Ambiguous(found),
+        },
+    }
+}
+
+fn candidates(home: &Home, dirs: &[PathBuf]) -> Vec<Candidate> {
     let mut looked = BTreeSet::new();
-    let mut fits: Vec<(Fit, PathBuf)> = Vec::new();
-    for dir in dirs {
-        if looked.len() >= CANDIDATES_MAX {
+    let mut out = Vec::new();
+    for dir in dirs.iter().filter_map(|d| use_dir(d).ok()) {
+        if out.len() >= CANDIDATES_MAX {
             tracing::warn!(max = CANDIDATES_MAX, "more directories than are compared");
             break;
         }
-        let Ok(dir) = use_dir(dir) else { continue };
-        if !looked.insert(dir.clone()) {
-            continue;
+        if looked.insert(dir.clone()) {
+            let identity = identity(&dir, home.user());
+            out.push(Candidate {
+                dir: dir.to_string_lossy().into_owned(),
+                identity,
+            });
         }
-        let at_place = same_place.is_some_and(|p| fs::canonicalize(p).is_ok_and(|p| p == dir));
-        fits.extend(fit(home, want, &dir, at_place).filter(|(_, d)| d.is_dir()));
     }
-    let Some(best) = fits.iter().map(|(f, _)| *f).max() else { return Located::Unknown };
-    let found: BTreeSet<PathBuf> =
-        fits.into_iter().filter(|(f, _)| *f == best).map(|(_, d)| d).collect();
-    // Among equals: the one in which the user stands, then the one at the same
-    // place as over there.
-    let standing = from_dir.and_then(|d| fs::canonicalize(d).ok());
-    let near = |d: &PathBuf| standing.as_ref().is_some_and(|s| s.starts_with(d));
-    let mut near_ones = found.iter().filter(|d| near(d));
-    if let (Some(dir), None) = (near_ones.next(), near_ones.next()) {
-        return Located::Dir(dir.clone());
-    }
-    if let Some(dir) = same_place.and_then(|p| fs::canonicalize(p).ok())
-        && found.contains(&dir)
-    {
-        return Located::Dir(dir);
-    }
-    let mut found: Vec<PathBuf> = found.into_iter().collect();
-    match (found.pop(), found.is_empty()) {
-        (Some(dir), true) => Located::Dir(dir),
-        (Some(dir), false) => {
-            found.push(dir);
-            Located::Ambiguous(found)
-        }
-        (None, _) => Located::Unknown,
-    }
+    out
 }
 
-/// How a directory fits, and the directory within its repository that is meant.
-fn fit(home: &Home, want: &ProjectIdentity, dir: &Path, at_place: bool) -> Option<(Fit, PathBuf)> {
-    let place = git::place(dir);
-    let have = describe_in(dir, home.user(), place.as_ref()).0;
-    let meant = match &place {
-        Some(p) => join_names(&p.top, &want.subdir)?,
-        None => dir.to_owned(),
-    };
-    if have.remotes.iter().any(|r| want.remotes.contains(r)) {
-        return Some((Fit::Remote, meant));
-    }
-    if !want.root_commit.is_empty() && have.root_commit == want.root_commit {
-        return Some((Fit::History, meant));
-    }
+/// The directory at the same place below the home, if nothing says that it is
+/// another project.
+fn at_same_place(want: &ProjectIdentity, dir: &Path, candidates: &[Candidate]) -> Option<PathBuf> {
+    let dir = use_dir(dir).ok()?;
+    let here = candidates.iter().find(|c| Path::new(&c.dir) == dir)?;
     let told = |p: &ProjectIdentity| !p.remotes.is_empty() || !p.root_commit.is_empty();
-    let contradicts = told(want) && told(&have);
-    (at_place && !contradicts).then(|| (Fit::Place, dir.to_owned()))
-}
-
-fn describe(dir: &Path, user_home: &Path) -> (ProjectIdentity, bool) {
-    let place = git::place(dir);
-    describe_in(dir, user_home, place.as_ref())
+    (!(told(want) && told(&here.identity))).then_some(dir)
 }
 
 /// The identity, and whether it stays the same for as long as [`looks`] does.
-fn describe_in(
-    dir: &Path,
-    user_home: &Path,
-    place: Option<&git::Place>,
-) -> (ProjectIdentity, bool) {
-    let name = dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut identity = ProjectIdentity {
-        name: clip(name),
-        below_home: path_below_home(dir, user_home),
-        ..ProjectIdentity::default()
+fn describe(dir: &Path, user_home: &Path) -> (ProjectIdentity, bool) {
+    let text = dir.to_string_lossy();
+    let place = git::place(dir);
+    let remotes = if place.is_some() {
+        git::remotes(dir)
+    } else {
+        Vec::new()
     };
-    let Some(place) = place else { return (identity, true) };
-    let remotes: BTreeSet<String> =
-        git::remotes(dir).iter().filter_map(|url| normalise_remote(url)).collect();
-    identity.remotes = remotes.into_iter().filter(|r| r.len() <= 1024).take(REMOTES_MAX).collect();
-    identity.subdir = clip(place.subdir.clone());
     let mut settled = true;
-    if !place.shallow {
+    let mut root_commit = String::new();
+    if place.as_ref().is_some_and(|p| !p.shallow) {
         match git::first_commit(dir) {
-            Answer::Text(hash) => identity.root_commit = hash,
+            Answer::Text(hash) => root_commit = hash,
             // Too large to ask every time.
             Answer::Late => {}
             // There will be one some day.
             Answer::No => settled = false,
         }
     }
+    let top = place.as_ref().map(|p| p.top.to_string_lossy());
+    let git = top.as_deref().map(|top| GitFacts {
+        top,
+        remotes: &remotes,
+        root_commit: &root_commit,
+    });
+    // Whichever spelling of the home the directory lies in.
+    let real = fs::canonicalize(user_home).unwrap_or_default();
+    let home = if dir.starts_with(user_home) {
+        user_home
+    } else {
+        &real
+    };
+    let home = home.to_string_lossy();
+    let facts = Facts {
+        dir: &text,
+        home: &home,
+        flavour: capture::FLAVOUR,
+        git,
+    };
+    let mut identity = rules::identify(&facts);
+    // A home directory is no project of another home.
+    identity.below_home = identity.below_home.filter(|b| !b.is_empty());
     (identity, settled)
 }
 
@@ -289,7 +288,9 @@ fn looks(dir: &Path) -> [u8; 32] {
     for above in dir.ancestors() {
         let marker = above.join(".git");
         for path in [marker.join("config"), marker.clone()] {
-            let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+            let Ok(metadata) = fs::symlink_metadata(&path) else {
+                continue;
+            };
             hasher.update(path.to_string_lossy().as_bytes());
             // The directory's own time changes with every commit.
             if metadata.is_file() {
@@ -311,7 +312,9 @@ fn looks(dir: &Path) -> [u8; 32] {
 
 fn remembered(store: &Store, want: &ProjectIdentity) -> Result<Option<PathBuf>, StoreError> {
     let note = store.note(Namespace::Project, &mapping_key(want))?;
-    let dir = note.and_then(|v| read_mapping(&v)).map(|m| PathBuf::from(m.dir));
+    let dir = note
+        .and_then(|v| read_mapping(&v))
+        .map(|m| PathBuf::from(m.dir));
     Ok(dir.filter(|d| d.is_dir()))
 }
 
@@ -335,36 +338,9 @@ fn local_dirs(store: &Store) -> Result<Vec<PathBuf>, StoreError> {
 
 /// The place here that is the project's place over there.
 fn below_home(home: &Home, want: &ProjectIdentity) -> Option<PathBuf> {
-    let below = want.below_home.as_deref().filter(|b| !b.is_empty())?;
-    join_names(home.user(), below)
-}
-
-/// Joins `/`-separated names that came from elsewhere; nothing if they climb.
-fn join_names(base: &Path, names: &str) -> Option<PathBuf> {
-    let mut path = base.to_owned();
-    for name in names.split('/').filter(|n| !n.is_empty()) {
-        let mut parts = Path::new(name).components();
-        match (parts.next(), parts.next()) {
-            (Some(Component::Normal(part)), None) if !name.contains('\0') => path.push(part),
-            _ => return None,
-        }
-    }
-    Some(path)
-}
-
-fn path_below_home(dir: &Path, user_home: &Path) -> Option<String> {
-    let real = fs::canonicalize(user_home).ok();
-    let below = dir
-        .strip_prefix(user_home)
-        .ok()
-        .or_else(|| dir.strip_prefix(real.as_deref()?).ok())?;
-    let names: Vec<&str> = below.iter().map(std::ffi::OsStr::to_str).collect::<Option<_>>()?;
-    let path = names.join("/");
-    (!path.is_empty() && path.len() <= limits::FOREIGN_PATH_BYTES_MAX).then_some(path)
-}
-
-fn clip(text: String) -> String {
-    if text.len() <= 1024 { text } else { text.chars().take(256).collect() }
+    want.below_home.as_deref().filter(|b| !b.is_empty())?;
+    let root = home.user().to_str()?;
+    rules::below_root(want, root, capture::FLAVOUR).map(PathBuf::from)
 }
 
 #[cfg(test)]

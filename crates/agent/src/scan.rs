@@ -4,7 +4,7 @@
 //! wrong project now and then, and `/cd` moves the file. Must not know what is
 //! in a transcript.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ccpeer_core::id::SessionId;
 use ccpeer_core::time::Timestamp;
@@ -36,14 +36,18 @@ pub(crate) struct Found {
 /// Where a session lies: usually one place, the newest first.
 #[must_use]
 pub(crate) fn find_session(home: &Home, session: &SessionId) -> Vec<Found> {
-    let Ok(Some(root)) = Root::open(home.claude()) else { return Vec::new() };
+    let Ok(Some(root)) = Root::open(home.claude()) else {
+        return Vec::new();
+    };
     let name = format!("{session}.jsonl");
     let mut found: Vec<(Stamp, Found)> = slugs(&root)
         .into_iter()
         .filter_map(|slug| look(&root, *session, &slug, &name))
         .collect();
     found.sort_by(|(a, x), (b, y)| {
-        b.modified_ns.cmp(&a.modified_ns).then_with(|| x.slug.cmp(&y.slug))
+        b.modified_ns
+            .cmp(&a.modified_ns)
+            .then_with(|| x.slug.cmp(&y.slug))
     });
     found.into_iter().map(|(_, f)| f).collect()
 }
@@ -51,7 +55,9 @@ pub(crate) fn find_session(home: &Home, session: &SessionId) -> Vec<Found> {
 /// Every session, each once at its newest place, in the order of their ids.
 #[must_use]
 pub(crate) fn all_sessions(home: &Home) -> Vec<Found> {
-    let Ok(Some(root)) = Root::open(home.claude()) else { return Vec::new() };
+    let Ok(Some(root)) = Root::open(home.claude()) else {
+        return Vec::new();
+    };
     let mut found: Vec<(Stamp, Found)> = Vec::new();
     for slug in slugs(&root) {
         let dir = ["projects".to_owned(), slug.clone()];
@@ -66,31 +72,17 @@ pub(crate) fn all_sessions(home: &Home) -> Vec<Found> {
         }
     }
     found.sort_by(|(a, x), (b, y)| {
-        x.session.cmp(&y.session).then_with(|| b.modified_ns.cmp(&a.modified_ns))
+        x.session
+            .cmp(&y.session)
+            .then_with(|| b.modified_ns.cmp(&a.modified_ns))
     });
     found.dedup_by_key(|(_, f)| f.session);
     found.into_iter().map(|(_, f)| f).collect()
 }
 
-/// The session whose transcript a hook names, if that place is fit to be looked
-/// at: below the projects' directory, without links, and a transcript by name.
-/// The file need not exist. What a hook says is a hint and never opened as such.
-#[must_use]
-pub(crate) fn confine(home: &Home, transcript: &Path) -> Option<SessionId> {
-    let root = Root::open(home.claude()).ok()??;
-    let below = root
-        .names_of(transcript)
-        .or_else(|| root.names_of(&root.path().join(transcript.strip_prefix(home.claude()).ok()?)))?;
-    let [projects, slug, name] = below.as_slice() else { return None };
-    let plain = projects == "projects" && slug != ".." && slug != ".";
-    let session = layout::session_in(name).filter(|_| plain)?;
-    // A link, a pipe or somebody else's file is an error here.
-    root.stamp(&below).ok()?;
-    Some(session)
-}
-
 fn slugs(root: &Root) -> Vec<String> {
-    root.list(&["projects".to_owned()], PROJECTS_MAX).unwrap_or_default()
+    root.list(&["projects".to_owned()], PROJECTS_MAX)
+        .unwrap_or_default()
 }
 
 fn look(root: &Root, session: SessionId, slug: &str, name: &str) -> Option<(Stamp, Found)> {
@@ -123,13 +115,31 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, "{}\n").unwrap();
             let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
-            fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+            fs::File::options()
+                .write(true)
+                .open(&path)
+                .unwrap()
+                .set_modified(time)
+                .unwrap();
         }
-        fs::write(world.claude().join("projects/-new/agent-aabb.jsonl"), "{}\n").unwrap();
-        fs::write(world.claude().join("projects/-new").join(format!("{SESSION}.conflict.jsonl")), "")
-            .unwrap();
+        fs::write(
+            world.claude().join("projects/-new/agent-aabb.jsonl"),
+            "{}\n",
+        )
+        .unwrap();
+        fs::write(
+            world
+                .claude()
+                .join("projects/-new")
+                .join(format!("{SESSION}.conflict.jsonl")),
+            "",
+        )
+        .unwrap();
         let found = find_session(&world.home, &session);
-        assert_eq!(found.iter().map(|f| f.slug.as_str()).collect::<Vec<_>>(), ["-new", "-old"]);
+        assert_eq!(
+            found.iter().map(|f| f.slug.as_str()).collect::<Vec<_>>(),
+            ["-new", "-old"]
+        );
         let all = all_sessions(&world.home);
         assert_eq!(all.len(), 1);
         assert_eq!(all[0].slug, "-new");
@@ -138,26 +148,20 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn k_h11_a_hint_outside_is_no_session() {
+    fn k_h11_what_is_reached_through_a_link_is_no_session() {
         let world = World::new("a");
         let session: SessionId = SESSION.parse().unwrap();
         let inside = world.transcript("-p", &session);
         fs::create_dir_all(inside.parent().unwrap()).unwrap();
-        assert_eq!(confine(&world.home, &inside), Some(session), "it may not exist yet");
         let secret = world.dir.path().join("secret");
         fs::write(&secret, "s").unwrap();
         std::os::unix::fs::symlink(&secret, &inside).unwrap();
-        assert_eq!(confine(&world.home, &inside), None);
         assert!(find_session(&world.home, &session).is_empty());
-        let up = world.claude().join("projects/../projects").join("-p").join(format!("{SESSION}.jsonl"));
-        for bad in [
-            secret.as_path(),
-            Path::new("/dev/stdin"),
-            Path::new("projects/-p/x.jsonl"),
-            &world.claude().join("settings.json"),
-            &up,
-        ] {
-            assert_eq!(confine(&world.home, bad), None, "{}", bad.display());
-        }
+        assert!(all_sessions(&world.home).is_empty());
+        let elsewhere = world.dir.path().join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        fs::write(elsewhere.join(format!("{SESSION}.jsonl")), "{}\n").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, world.claude().join("projects/-q")).unwrap();
+        assert!(find_session(&world.home, &session).is_empty());
     }
 }

@@ -31,7 +31,13 @@ impl World {
             _ => None,
         })
         .unwrap();
-        let store = Store::open(&home.store(), &Options { fresh_epoch: Epoch([1; 16]) }).unwrap();
+        let store = Store::open(
+            &home.store(),
+            &Options {
+                fresh_epoch: Epoch([1; 16]),
+            },
+        )
+        .unwrap();
         Self { dir, home, store }
     }
 
@@ -40,13 +46,38 @@ impl World {
     }
 
     pub(crate) fn transcript(&self, slug: &str, session: &SessionId) -> PathBuf {
-        self.claude().join("projects").join(slug).join(format!("{session}.jsonl"))
+        self.claude()
+            .join("projects")
+            .join(slug)
+            .join(format!("{session}.jsonl"))
+    }
+}
+
+/// Copies a session as Claude Code wrote it into Claude's directory.
+pub(crate) fn fixture(claude: &Path, name: &str) {
+    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/claude");
+    copy_tree(&testdata.join(name).join("claude"), claude);
+}
+
+pub(crate) fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 
 /// Bytes that do not repeat, from a seed.
 pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    blake3::Hasher::new()
+        .update(&seed.to_le_bytes())
+        .finalize_xof()
+        .fill(&mut bytes);
     bytes
 }

@@ -36,14 +36,22 @@ pub(crate) struct Sink<'s> {
 
 impl<'s> Sink<'s> {
     pub(crate) fn new(store: &'s Store) -> Self {
-        Self { store, gathered: Vec::new(), bytes: 0, fresh: 0 }
+        Self {
+            store,
+            gathered: Vec::new(),
+            bytes: 0,
+            fresh: 0,
+        }
     }
 
     /// Keeps a chunk, if it is not here already.
     pub(crate) fn keep(&mut self, content: Vec<u8>) -> Result<ChunkRef, StoreError> {
         let id = ChunkId::of(&content);
         let len = u32::try_from(content.len()).unwrap_or(u32::MAX);
-        assert!(content.len() <= limits::CHUNK_BYTES_MAX, "a chunk of our own is too long");
+        assert!(
+            content.len() <= limits::CHUNK_BYTES_MAX,
+            "a chunk of our own is too long"
+        );
         let gathered = self.gathered.iter().any(|(have, _)| *have == id);
         if !gathered && !self.store.has(&[id])?.first().copied().unwrap_or(false) {
             self.bytes += content.len();
@@ -70,7 +78,11 @@ impl<'s> Sink<'s> {
     }
 
     fn page(&self, id: &ChunkId) -> Result<Option<ListPage>, StoreError> {
-        let gathered = self.gathered.iter().find(|(have, _)| have == id).map(|(_, c)| c.clone());
+        let gathered = self
+            .gathered
+            .iter()
+            .find(|(have, _)| have == id)
+            .map(|(_, c)| c.clone());
         let content = match gathered {
             Some(content) => Some(content),
             None => self.store.get_chunk(id)?,
@@ -88,7 +100,14 @@ pub(crate) struct SegmentBuilder {
 
 impl SegmentBuilder {
     pub(crate) fn new(origin: u8) -> Self {
-        Self { segment: Segment { origin, len: 0, pages: Vec::new(), tail: Vec::new() } }
+        Self {
+            segment: Segment {
+                origin,
+                len: 0,
+                pages: Vec::new(),
+                tail: Vec::new(),
+            },
+        }
     }
 
     /// Takes a segment up again without its last chunk, which may have been cut
@@ -139,7 +158,11 @@ impl SegmentBuilder {
     fn push(&mut self, chunk: ChunkRef, sink: &mut Sink<'_>) -> Result<(), StoreError> {
         if self.segment.tail.len() >= limits::LIST_REFS_MAX {
             let refs = std::mem::take(&mut self.segment.tail);
-            let page = ListPage { version: MANIFEST_VERSION, refs }.to_bytes();
+            let page = ListPage {
+                version: MANIFEST_VERSION,
+                refs,
+            }
+            .to_bytes();
             self.segment.pages.push(sink.keep(page)?.id);
         }
         self.segment.len += u64::from(chunk.len);
@@ -166,7 +189,10 @@ mod tests {
         let bytes = noise(7, 10 * 1024 * 1024);
         let (one, two) = (World::new("a"), World::new("b"));
         let (want, _) = whole(&bytes, &one.store);
-        assert!(want.pages.len() == 1 || want.tail.len() > 100, "the test reaches a page");
+        assert!(
+            want.pages.len() == 1 || want.tail.len() > 100,
+            "the test reaches a page"
+        );
         let steps = [0, 1, 70_000, 70_001, 3_000_000, 8_500_000, bytes.len()];
         let mut segment = SegmentBuilder::new(0).finish();
         for pair in steps.windows(2) {
@@ -180,7 +206,10 @@ mod tests {
         }
         assert_eq!(segment, want);
         let refs = two.store.segment_refs(&segment).unwrap();
-        assert_eq!(refs.iter().map(|r| u64::from(r.len)).sum::<u64>(), bytes.len() as u64);
+        assert_eq!(
+            refs.iter().map(|r| u64::from(r.len)).sum::<u64>(),
+            bytes.len() as u64
+        );
     }
 
     #[test]
@@ -189,14 +218,28 @@ mod tests {
         let bytes = noise(9, 12 * 1024 * 1024);
         let (want, _) = whole(&bytes, &world.store);
         // Spelled with its tail moved into a page, as another maker might.
-        let refs: Vec<ChunkRef> =
-            world.store.segment_refs(&want).unwrap().into_iter().take(128).collect();
+        let refs: Vec<ChunkRef> = world
+            .store
+            .segment_refs(&want)
+            .unwrap()
+            .into_iter()
+            .take(128)
+            .collect();
         let len = refs.iter().map(|r| u64::from(r.len)).sum();
         let mut sink = Sink::new(&world.store);
-        let page = ListPage { version: MANIFEST_VERSION, refs }.to_bytes();
+        let page = ListPage {
+            version: MANIFEST_VERSION,
+            refs,
+        }
+        .to_bytes();
         let page = sink.keep(page).unwrap().id;
         sink.flush().unwrap();
-        let full = Segment { origin: 0, len, pages: vec![page], tail: Vec::new() };
+        let full = Segment {
+            origin: 0,
+            len,
+            pages: vec![page],
+            tail: Vec::new(),
+        };
         let mut builder = SegmentBuilder::resume(&full, &sink).unwrap().unwrap();
         let from = usize::try_from(builder.len()).unwrap();
         assert!(from < usize::try_from(len).unwrap());

@@ -29,8 +29,11 @@ const TASK_BYTES_MAX: u64 = 256 * 1024;
 const SHORT_HASH: usize = 10;
 
 /// How this machine writes paths.
-pub(crate) const FLAVOUR: PathFlavour =
-    if cfg!(windows) { PathFlavour::Windows } else { PathFlavour::Unix };
+pub(crate) const FLAVOUR: PathFlavour = if cfg!(windows) {
+    PathFlavour::Windows
+} else {
+    PathFlavour::Unix
+};
 
 /// What is said about a version.
 pub(super) struct Described {
@@ -44,7 +47,11 @@ pub(super) struct Described {
 pub(super) fn origin(home: &Home, slug: &str, summary: &Summary) -> Origin {
     // The session belongs to the directory whose name it lies under; `/cd`
     // moves it, `cd` does not.
-    let said = [&summary.relocated_cwd, &summary.first_cwd, &summary.last_cwd];
+    let said = [
+        &summary.relocated_cwd,
+        &summary.first_cwd,
+        &summary.last_cwd,
+    ];
     let project = said
         .into_iter()
         .flatten()
@@ -76,7 +83,11 @@ fn user_home(home: &Home, project: &str) -> String {
     let real = fs::canonicalize(home.user()).unwrap_or_default();
     let project = Path::new(project);
     let through_real = !project.starts_with(home.user()) && project.starts_with(&real);
-    let chosen = if through_real && real.is_absolute() { &real } else { home.user() };
+    let chosen = if through_real && real.is_absolute() {
+        &real
+    } else {
+        home.user()
+    };
     chosen.to_string_lossy().into_owned()
 }
 
@@ -101,7 +112,11 @@ pub(super) fn todos(
         }
         match slot {
             Slot::Task(_) => out.extend(read(slot).and_then(|b| tasks::parse_task(&b))),
-            Slot::Todo(_) => out.extend(read(slot).map(|b| tasks::parse_todos(&b)).unwrap_or_default()),
+            Slot::Todo(_) => out.extend(
+                read(slot)
+                    .map(|b| tasks::parse_todos(&b))
+                    .unwrap_or_default(),
+            ),
             _ => {}
         }
     }
@@ -123,7 +138,11 @@ pub(super) fn describe(
     let git = git::state(Path::new(&here.project));
     let said = summary.branch.clone().unwrap_or_default();
     let branch = git.as_ref().map_or(said, |g| g.branch.clone());
-    let open = if todos.is_empty() { &summary.todos } else { &todos };
+    let open = if todos.is_empty() {
+        &summary.todos
+    } else {
+        &todos
+    };
     let meta = SessionMeta {
         title: summary.title(),
         project: manifest.project.name.clone(),
@@ -149,5 +168,8 @@ pub(super) fn describe(
         updated,
         state: request.state,
     };
-    Described { meta, snapshot: snapshot::compose(summary, &facts).to_bytes() }
+    Described {
+        meta,
+        snapshot: snapshot::compose(summary, &facts).to_bytes(),
+    }
 }

@@ -56,7 +56,10 @@ pub(super) fn read(
     state: Option<&LocalState>,
 ) -> Result<Reading, CaptureError> {
     let io = |e| ConfinedError::io(reader.path(), e);
-    let known = state.and_then(|s| s.file(&Slot::Main)).map(|f| &f.print).filter(|_| view.grew);
+    let known = state
+        .and_then(|s| s.file(&Slot::Main))
+        .map(|f| &f.print)
+        .filter(|_| view.grew);
     let laid = match known {
         Some(print) => load(store, session, print)?,
         None => None,
@@ -87,7 +90,11 @@ impl Reading {
     /// The notes that lay the digest aside; often none. `print` is that of the
     /// transcript.
     pub(super) fn notes(&self, session: &SessionId, print: &Print) -> Vec<NoteWrite> {
-        if self.due { lay_aside(session, &self.digest, print) } else { Vec::new() }
+        if self.due {
+            lay_aside(session, &self.digest, print)
+        } else {
+            Vec::new()
+        }
     }
 }
 
@@ -103,7 +110,9 @@ struct Laid {
 }
 
 fn load(store: &Store, session: &SessionId, print: &Print) -> Result<Option<Laid>, StoreError> {
-    let Some(first) = part(store, session, 0)? else { return Ok(None) };
+    let Some(first) = part(store, session, 0)? else {
+        return Ok(None);
+    };
     if first.offset > print.len || first.tag != print.tag(first.offset) {
         return Ok(None);
     }
@@ -115,14 +124,18 @@ fn load(store: &Store, session: &SessionId, print: &Print) -> Result<Option<Laid
         }
     }
     let size = bytes.len() as u64;
-    let digest = Digest::from_bytes(&bytes).ok().filter(|d| d.offset() == first.offset);
+    let digest = Digest::from_bytes(&bytes)
+        .ok()
+        .filter(|d| d.offset() == first.offset);
     Ok(digest.map(|digest| Laid { digest, size }))
 }
 
 fn lay_aside(session: &SessionId, digest: &Digest, print: &Print) -> Vec<NoteWrite> {
     let bytes = digest.to_bytes();
     let pieces: Vec<&[u8]> = bytes.chunks(PART_BYTES).collect();
-    let Ok(parts) = u8::try_from(pieces.len()) else { return Vec::new() };
+    let Ok(parts) = u8::try_from(pieces.len()) else {
+        return Vec::new();
+    };
     if pieces.len() > PARTS_MAX {
         return Vec::new();
     }
@@ -134,7 +147,10 @@ fn lay_aside(session: &SessionId, digest: &Digest, print: &Print) -> Vec<NoteWri
         tag: print.tag(offset),
         bytes: bytes.to_vec(),
     };
-    (0..parts).zip(pieces).map(|(n, b)| note(session, n, Some(codec::encode(&of(b))))).collect()
+    (0..parts)
+        .zip(pieces)
+        .map(|(n, b)| note(session, n, Some(codec::encode(&of(b)))))
+        .collect()
 }
 
 fn part(store: &Store, session: &SessionId, n: u8) -> Result<Option<Part>, StoreError> {
@@ -149,7 +165,11 @@ fn part(store: &Store, session: &SessionId, n: u8) -> Result<Option<Part>, Store
 }
 
 fn note(session: &SessionId, n: u8, value: Option<Vec<u8>>) -> NoteWrite {
-    NoteWrite { ns: Namespace::Capture, key: key(session, n), value }
+    NoteWrite {
+        ns: Namespace::Capture,
+        key: key(session, n),
+        value,
+    }
 }
 
 fn key(session: &SessionId, n: u8) -> Vec<u8> {

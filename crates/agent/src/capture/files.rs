@@ -91,7 +91,12 @@ impl TakeError {
 
 impl Reader {
     pub(super) fn new(file: File, stamp: Stamp, path: PathBuf, now: Timestamp) -> Self {
-        Self { file, stamp, path, now }
+        Self {
+            file,
+            stamp,
+            path,
+            now,
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -105,16 +110,25 @@ impl Reader {
 
     /// How the log stands to what is known of it.
     pub(super) fn log_view(&self, known: Option<&LocalFile>) -> Result<LogView, ConfinedError> {
-        self.view(known).map_err(|e| ConfinedError::io(&self.path, e))
+        self.view(known)
+            .map_err(|e| ConfinedError::io(&self.path, e))
     }
 
     fn view(&self, known: Option<&LocalFile>) -> io::Result<LogView> {
         let Some(known) = known else {
-            return Ok(LogView { proven: 0, grew: false, end: self.last_line_end(0)? });
+            return Ok(LogView {
+                proven: 0,
+                grew: false,
+                end: self.last_line_end(0)?,
+            });
         };
         if self.is_untouched(known) {
             let len = known.print.len;
-            return Ok(LogView { proven: len, grew: true, end: len });
+            return Ok(LogView {
+                proven: len,
+                grew: true,
+                end: len,
+            });
         }
         // Claude Code takes back a line by writing the last 64 KiB anew; what
         // lies before is only touched by making another file.
@@ -122,9 +136,17 @@ impl Reader {
         let proven = known.print.proven(&self.file, same_file)?;
         if proven == known.print.len {
             let end = self.last_line_end(proven)?;
-            return Ok(LogView { proven, grew: true, end });
+            return Ok(LogView {
+                proven,
+                grew: true,
+                end,
+            });
         }
-        Ok(LogView { proven, grew: false, end: self.last_line_end(0)? })
+        Ok(LogView {
+            proven,
+            grew: false,
+            end: self.last_line_end(0)?,
+        })
     }
 
     fn is_untouched(&self, known: &LocalFile) -> bool {
@@ -153,11 +175,21 @@ impl Reader {
 
     fn local(&self, slot: &Slot, extents: Vec<Extent>, print: Print) -> LocalFile {
         let settled = !self.stamp.is_fresh(self.now);
-        LocalFile { slot: slot.clone(), stamp: self.stamp, settled, extents, print }
+        LocalFile {
+            slot: slot.clone(),
+            stamp: self.stamp,
+            settled,
+            extents,
+            print,
+        }
     }
 
     fn entry(&self, slot: &Slot, segments: Vec<Segment>) -> FileEntry {
-        FileEntry { slot: slot.clone(), segments, modified: self.stamp.modified() }
+        FileEntry {
+            slot: slot.clone(),
+            segments,
+            modified: self.stamp.modified(),
+        }
     }
 }
 
@@ -190,7 +222,11 @@ fn take_log(
         && view.end == local.print.len
     {
         let local = reader.local(slot, local.extents.clone(), local.print.clone());
-        return Ok(Taken { entry: entry.clone(), local, change: Change::None });
+        return Ok(Taken {
+            entry: entry.clone(),
+            local,
+            change: Change::None,
+        });
     }
     let (mut segments, mut extents) = kept(view, known);
     let mut from: u64 = extents.iter().map(|e| e.len).sum();
@@ -211,14 +247,19 @@ fn take_log(
         from = 0;
     }
     let mut builder = builder.unwrap_or_else(|| SegmentBuilder::new(here));
-    builder.append(reader.section(from, view.end)?, sink).map_err(TakeError::from)?;
+    builder
+        .append(reader.section(from, view.end)?, sink)
+        .map_err(TakeError::from)?;
     let print = match known.filter(|_| view.grew) {
         Some((_, local)) => local.print.grown(&reader.file, view.end)?,
         None => Print::of(&mut reader.section(0, view.end)?)?,
     };
     let segment = builder.finish();
     if segment.len > 0 {
-        extents.push(Extent { len: segment.len, verbatim: true });
+        extents.push(Extent {
+            len: segment.len,
+            verbatim: true,
+        });
         segments.push(segment);
     }
     // What was read must be what is there: a log may grow meanwhile, not change.
@@ -234,19 +275,28 @@ fn take_log(
         Some((entry, _)) => entry.clone(),
         None => reader.entry(slot, segments),
     };
-    Ok(Taken { entry, local: reader.local(slot, extents, print), change })
+    Ok(Taken {
+        entry,
+        local: reader.local(slot, extents, print),
+        change,
+    })
 }
 
 /// The segments that lie within what is proven, and what they are on disk.
 fn kept(view: &LogView, known: Option<(&FileEntry, &LocalFile)>) -> (Vec<Segment>, Vec<Extent>) {
-    let Some((entry, local)) = known else { return (Vec::new(), Vec::new()) };
+    let Some((entry, local)) = known else {
+        return (Vec::new(), Vec::new());
+    };
     let mut end = 0;
     let within = local.extents.iter().take_while(|extent| {
         end += extent.len;
         end <= view.proven.min(view.end)
     });
     let extents: Vec<Extent> = within.copied().collect();
-    (entry.segments.iter().take(extents.len()).cloned().collect(), extents)
+    (
+        entry.segments.iter().take(extents.len()).cloned().collect(),
+        extents,
+    )
 }
 
 fn take_whole(
@@ -257,25 +307,54 @@ fn take_whole(
     sink: &mut Sink<'_>,
 ) -> Result<Taken, TakeError> {
     if let Some((entry, local)) = known.filter(|(_, local)| reader.is_untouched(local)) {
-        return Ok(Taken { entry: entry.clone(), local: local.clone(), change: Change::None });
+        return Ok(Taken {
+            entry: entry.clone(),
+            local: local.clone(),
+            change: Change::None,
+        });
     }
     let mut stamp = reader.stamp;
     for _ in 0..TRIES_MAX {
         let print = Print::of(&mut reader.section(0, stamp.len)?)?;
         let same = known.filter(|(entry, local)| local.print == print && local.fits(entry));
         let taken = if let Some((entry, local)) = same {
-            let local = LocalFile { stamp, ..reader.local(slot, local.extents.clone(), print) };
-            Taken { entry: entry.clone(), local, change: Change::None }
+            let local = LocalFile {
+                stamp,
+                ..reader.local(slot, local.extents.clone(), print)
+            };
+            Taken {
+                entry: entry.clone(),
+                local,
+                change: Change::None,
+            }
         } else {
             let mut builder = SegmentBuilder::new(here);
-            builder.append(reader.section(0, stamp.len)?, sink).map_err(TakeError::from)?;
+            builder
+                .append(reader.section(0, stamp.len)?, sink)
+                .map_err(TakeError::from)?;
             let segment = builder.finish();
             let len = segment.len;
             let segments: Vec<Segment> = (len > 0).then_some(segment).into_iter().collect();
-            let extents = segments.iter().map(|s| Extent { len: s.len, verbatim: true }).collect();
-            let local = LocalFile { stamp, ..reader.local(slot, extents, print) };
-            let entry = FileEntry { modified: stamp.modified(), ..reader.entry(slot, segments) };
-            Taken { entry, local, change: Change::Content }
+            let extents = segments
+                .iter()
+                .map(|s| Extent {
+                    len: s.len,
+                    verbatim: true,
+                })
+                .collect();
+            let local = LocalFile {
+                stamp,
+                ..reader.local(slot, extents, print)
+            };
+            let entry = FileEntry {
+                modified: stamp.modified(),
+                ..reader.entry(slot, segments)
+            };
+            Taken {
+                entry,
+                local,
+                change: Change::Content,
+            }
         };
         let after = Stamp::of(&reader.file.metadata()?);
         if after == stamp && taken.local.print.len == stamp.len {

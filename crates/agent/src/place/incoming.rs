@@ -27,6 +27,9 @@ pub(super) struct Incoming<'a> {
     fork: Option<(String, String)>,
 }
 
+/// Takes a piece of a file and the number of the segment it belongs to.
+pub(super) type Piecewise<'p> = dyn FnMut(usize, &[u8]) -> Result<(), PlaceError> + 'p;
+
 /// A place in a file's segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Position {
@@ -63,15 +66,23 @@ impl<'a> Incoming<'a> {
         Self {
             store,
             manifest,
-            rewriters: manifest.origins.iter().map(|from| Rewriter::new(from, to)).collect(),
-            own: manifest.origins.iter().map(|o| from_me && o == to).collect(),
+            rewriters: manifest
+                .origins
+                .iter()
+                .map(|from| Rewriter::new(from, to))
+                .collect(),
+            own: manifest
+                .origins
+                .iter()
+                .map(|o| from_me && o == to)
+                .collect(),
             policy,
             fork: None,
         }
     }
 
     /// The same as another session.
-    pub(super) fn as_session(mut self, id: &SessionId) -> Self {
+    pub(super) fn forked(mut self, id: &SessionId) -> Self {
         self.fork = Some((self.manifest.session.to_string(), id.to_string()));
         self
     }
@@ -90,12 +101,7 @@ impl<'a> Incoming<'a> {
     }
 
     /// A line as it may lie here.
-    pub(super) fn form<'l>(
-        &self,
-        line: &'l [u8],
-        origin: u8,
-        findings: &mut Findings,
-    ) -> Form<'l> {
+    pub(super) fn form<'l>(&self, line: &'l [u8], origin: u8, findings: &mut Findings) -> Form<'l> {
         let plain = self.rewritten(line, origin, findings);
         let verdict = if self.own.get(usize::from(origin)).copied().unwrap_or(false) {
             Verdict::Keep
@@ -116,13 +122,11 @@ impl<'a> Incoming<'a> {
         Form { plain, placed }
     }
 
-    fn rewritten<'l>(
-        &self,
-        line: &'l [u8],
-        origin: u8,
-        findings: &mut Findings,
-    ) -> Cow<'l, [u8]> {
-        let Some(rewriter) = self.rewriters.get(usize::from(origin)).filter(|r| !r.is_identity())
+    fn rewritten<'l>(&self, line: &'l [u8], origin: u8, findings: &mut Findings) -> Cow<'l, [u8]> {
+        let Some(rewriter) = self
+            .rewriters
+            .get(usize::from(origin))
+            .filter(|r| !r.is_identity())
         else {
             return Cow::Borrowed(line);
         };
@@ -142,7 +146,7 @@ impl<'a> Incoming<'a> {
     pub(super) fn copy(
         &self,
         entry: &FileEntry,
-        out: &mut dyn FnMut(usize, &[u8]) -> Result<(), PlaceError>,
+        out: &mut Piecewise<'_>,
     ) -> Result<(), PlaceError> {
         let kind = match entry.slot {
             Slot::SubagentMeta(_) => Some(TextKind::Json),
@@ -152,7 +156,9 @@ impl<'a> Incoming<'a> {
         for (n, segment) in entry.segments.iter().enumerate() {
             let rewriter = self.rewriters.get(usize::from(segment.origin));
             let mut stream = match (kind, rewriter) {
-                (Some(kind), Some(rewriter)) if !rewriter.is_identity() => Some(rewriter.stream(kind)),
+                (Some(kind), Some(rewriter)) if !rewriter.is_identity() => {
+                    Some(rewriter.stream(kind))
+                }
                 _ => None,
             };
             let mut piece = Vec::new();
@@ -213,12 +219,23 @@ impl Lines<'_, '_> {
     }
 
     fn cut(&mut self, end: usize, newline: bool) -> Line {
-        let bytes = self.buffer.get(self.taken..end).unwrap_or_default().to_vec();
+        let bytes = self
+            .buffer
+            .get(self.taken..end)
+            .unwrap_or_default()
+            .to_vec();
         let unread = (self.buffer.len() - self.taken) as u64;
         // A line lies in one segment: `fill` sees to that.
-        let start = Position { offset: self.next.offset - unread, ..self.next };
+        let start = Position {
+            offset: self.next.offset - unread,
+            ..self.next
+        };
         self.taken = end + usize::from(newline);
-        Line { bytes, newline, start }
+        Line {
+            bytes,
+            newline,
+            start,
+        }
     }
 
     /// Reads the next chunk. A line never spans two segments: what follows an
@@ -226,7 +243,9 @@ impl Lines<'_, '_> {
     /// and nobody writes that.
     fn fill(&mut self) -> Result<bool, PlaceError> {
         loop {
-            let Some(segment) = self.segments.get(self.next.segment) else { return Ok(false) };
+            let Some(segment) = self.segments.get(self.next.segment) else {
+                return Ok(false);
+            };
             if self.loaded != Some(self.next.segment) {
                 self.refs = self.store.segment_refs(segment)?.into();
                 self.loaded = Some(self.next.segment);
@@ -254,7 +273,10 @@ impl Lines<'_, '_> {
             if !self.buffer.is_empty() {
                 return Err(PlaceError::Malformed("a part of a log ends within a line"));
             }
-            self.next = Position { segment: self.next.segment + 1, offset: 0 };
+            self.next = Position {
+                segment: self.next.segment + 1,
+                offset: 0,
+            };
         }
     }
 
@@ -268,7 +290,9 @@ impl Lines<'_, '_> {
 pub(super) fn chunk(store: &Store, wanted: &ChunkRef) -> Result<Vec<u8>, PlaceError> {
     match store.get_chunk(&wanted.id) {
         Ok(Some(bytes)) if bytes.len() as u64 == u64::from(wanted.len) => Ok(bytes),
-        Ok(Some(_)) => Err(PlaceError::Malformed("a chunk is not as long as its manifest says")),
+        Ok(Some(_)) => Err(PlaceError::Malformed(
+            "a chunk is not as long as its manifest says",
+        )),
         Ok(None) => Err(PlaceError::Incomplete(1)),
         Err(e @ StoreError::Corrupt { .. }) => {
             tracing::warn!(error = %e, "a chunk is damaged; it is fetched again");

@@ -15,6 +15,7 @@ use ccpeer_core::codec;
 use ccpeer_core::id::{EntryHash, SessionId};
 use ccpeer_core::limits;
 use ccpeer_core::manifest::Slot;
+use ccpeer_core::time::Timestamp;
 use ccpeer_formats::claude::layout;
 use ccpeer_store::{Namespace, NoteWrite, Store, StoreError};
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,8 @@ pub(super) struct Record {
     pub(super) version: u8,
     /// Drawn for it; names its staging and backup directories.
     pub(super) id: [u8; 16],
+    /// When, by the wall clock. A label.
+    pub(super) at: Timestamp,
     /// It is being taken back.
     pub(super) undoing: bool,
     /// The session that was asked for, and its version.
@@ -76,7 +79,10 @@ pub(super) struct Content {
 
 impl Content {
     pub(super) fn of(print: &Print) -> Self {
-        Self { len: print.len, hash: print.hash() }
+        Self {
+            len: print.len,
+            hash: print.hash(),
+        }
     }
 }
 
@@ -88,12 +94,18 @@ pub(super) struct Stops<'s> {
 
 impl<'s> Stops<'s> {
     pub(super) fn none() -> Self {
-        Self { at: None, passed: Cell::new(0) }
+        Self {
+            at: None,
+            passed: Cell::new(0),
+        }
     }
 
     #[cfg(test)]
     pub(super) fn new(at: &'s dyn Fn(u32, &'static str) -> bool) -> Self {
-        Self { at: Some(at), passed: Cell::new(0) }
+        Self {
+            at: Some(at),
+            passed: Cell::new(0),
+        }
     }
 
     pub(super) fn pass(&self, point: &'static str) -> Result<(), PlaceError> {
@@ -116,7 +128,7 @@ pub(super) struct Site<'a> {
 
 impl Record {
     pub(super) fn new(
-        id: [u8; 16],
+        (id, at): ([u8; 16], Timestamp),
         asked: (SessionId, EntryHash),
         session: SessionId,
         slug: &str,
@@ -125,6 +137,7 @@ impl Record {
         Self {
             version: RECORD_VERSION,
             id,
+            at,
             undoing: false,
             asked,
             session,
@@ -188,7 +201,9 @@ impl Site<'_> {
         let staging = Staging::of(self.root, &record.name());
         for step in &record.steps {
             let names = record.names(step)?;
-            let Some((_, dir)) = names.split_last() else { continue };
+            let Some((_, dir)) = names.split_last() else {
+                continue;
+            };
             let dir = self.root.make_dir(dir)?;
             self.stops.pass("directories are made")?;
             // What lies there now is what was looked at, or somebody is at work.
@@ -247,7 +262,9 @@ impl Site<'_> {
             let names = layout::path_of(&file.slot, &record.session, &record.slug);
             let stamp = names.and_then(|n| self.root.stamp(&n).ok().flatten());
             // Anything else than what was placed is looked at by content.
-            file.stamp = stamp.filter(|s| s.len == file.print.len).unwrap_or_default();
+            file.stamp = stamp
+                .filter(|s| s.len == file.print.len)
+                .unwrap_or_default();
             file.settled = false;
         }
         let main = layout::path_of(&Slot::Main, &record.session, &record.slug);
@@ -281,9 +298,14 @@ impl Site<'_> {
 
     /// Whether the main transcript is in its place. It may have grown since.
     fn has_happened(&self, record: &Record) -> Result<bool, PlaceError> {
-        let Some(main) = record.steps.last() else { return Ok(false) };
+        let Some(main) = record.steps.last() else {
+            return Ok(false);
+        };
         let names = record.names(main)?;
-        let Some((file, stamp)) = self.root.file(&names)? else { return Ok(false) };
+        let opened = unless_in_the_way(self.root.file(&names).map_err(PlaceError::from))?;
+        let Some((file, stamp)) = opened.flatten() else {
+            return Ok(false);
+        };
         if stamp.len < main.new.len {
             return Ok(false);
         }
@@ -296,15 +318,19 @@ impl Site<'_> {
 
     /// What lies in a step's place.
     fn content(&self, names: &[String]) -> Result<Option<Content>, PlaceError> {
-        let Some((mut file, _)) = self.root.file(names)? else { return Ok(None) };
-        let print = Print::of(&mut file).map_err(|e| ConfinedError::io(&self.root.join(names), e))?;
+        let Some((mut file, _)) = self.root.file(names)? else {
+            return Ok(None);
+        };
+        let print =
+            Print::of(&mut file).map_err(|e| ConfinedError::io(&self.root.join(names), e))?;
         Ok(Some(Content::of(&print)))
     }
 
     /// Takes back what was done of a placement that has not happened.
     fn take_back(&self, record: &Record) -> Result<(), PlaceError> {
         self.reverse(record)?;
-        self.store.put_notes(&[note(record.key(0), None), note(record.key(1), None)])?;
+        self.store
+            .put_notes(&[note(record.key(0), None), note(record.key(1), None)])?;
         Staging::of(self.root, &record.name()).remove();
         remove_dir(&self.backups(record));
         Ok(())
@@ -317,7 +343,9 @@ impl Site<'_> {
         for step in record.steps.iter().rev() {
             let names = record.names(step)?;
             let target = self.root.join(&names);
-            if self.content(&names)? == Some(step.new) {
+            // What cannot be looked at, a link say, is not what was placed.
+            let lying = unless_in_the_way(self.content(&names))?.flatten();
+            if lying == Some(step.new) {
                 match &step.old {
                     None => {
                         fs::remove_file(&target).map_err(|e| ConfinedError::io(&target, e))?;
@@ -369,12 +397,20 @@ impl Site<'_> {
                 return Err(PlaceError::ChangedSince(record.session));
             }
         }
-        let undoing = Record { undoing: true, ..record.clone() };
-        self.store.put_notes(&[note(record.key(0), Some(encode(&undoing)?))])?;
+        let undoing = Record {
+            undoing: true,
+            ..record.clone()
+        };
+        self.store
+            .put_notes(&[note(record.key(0), Some(encode(&undoing)?))])?;
         self.stops.pass("journal is durable")?;
         let (restored, removed) = self.reverse(&undoing)?;
         self.forget(number, record)?;
-        Ok(Undone { session: record.session, restored, removed })
+        Ok(Undone {
+            session: record.session,
+            restored,
+            removed,
+        })
     }
 
     /// After a placement was taken back, nothing is remembered of it.
@@ -389,7 +425,10 @@ impl Site<'_> {
             undo_note(number, None),
         ];
         if record.asked.0 != record.session {
-            notes.push(NoteWrite { value: None, ..fork_note(record.asked, record.session) });
+            notes.push(NoteWrite {
+                value: None,
+                ..fork_note(record.asked, record.session)
+            });
         }
         notes.extend(capture::forget_digest(self.store, &record.session)?);
         self.store.put_notes(&notes)?;
@@ -403,7 +442,9 @@ impl Site<'_> {
 pub(super) fn recover(site: &Site<'_>) -> Result<Vec<String>, PlaceError> {
     let mut lines = Vec::new();
     for (key, value) in site.store.notes(Namespace::Journal)? {
-        let Some((0, _)) = key.split_last() else { continue };
+        let Some((0, _)) = key.split_last() else {
+            continue;
+        };
         let Some(record) = decode(&value) else {
             lines.push("a placement in progress cannot be read; it is left as it is".to_owned());
             continue;
@@ -411,9 +452,14 @@ pub(super) fn recover(site: &Site<'_>) -> Result<Vec<String>, PlaceError> {
         let session = record.session;
         if record.undoing {
             site.reverse(&record)?;
-            let number = undoable(site.store)?.iter().find(|(_, r)| r.id == record.id).map(|(n, _)| *n);
+            let number = undoable(site.store)?
+                .iter()
+                .find(|(_, r)| r.id == record.id)
+                .map(|(n, _)| *n);
             site.forget(number.unwrap_or(u64::MAX), &record)?;
-            lines.push(format!("taking session {session} back was interrupted and is done now"));
+            lines.push(format!(
+                "taking session {session} back was interrupted and is done now"
+            ));
         } else if site.has_happened(&record)? {
             let state = site.store.note(Namespace::Journal, &record.key(1))?;
             let state = state.and_then(|bytes| LocalState::from_bytes(&bytes));
@@ -424,10 +470,14 @@ pub(super) fn recover(site: &Site<'_>) -> Result<Vec<String>, PlaceError> {
                     site.store.put_notes(&gone)?;
                 }
             }
-            lines.push(format!("placing session {session} was interrupted and is done now"));
+            lines.push(format!(
+                "placing session {session} was interrupted and is done now"
+            ));
         } else {
             site.take_back(&record)?;
-            lines.push(format!("placing session {session} was interrupted and taken back"));
+            lines.push(format!(
+                "placing session {session} was interrupted and taken back"
+            ));
         }
     }
     stage::remove_all(site.root);
@@ -436,7 +486,9 @@ pub(super) fn recover(site: &Site<'_>) -> Result<Vec<String>, PlaceError> {
 
 /// Takes back the last placement.
 pub(super) fn undo(site: &Site<'_>) -> Result<Undone, PlaceError> {
-    let (number, record) = undoable(site.store)?.pop().ok_or(PlaceError::NothingToUndo)?;
+    let (number, record) = undoable(site.store)?
+        .pop()
+        .ok_or(PlaceError::NothingToUndo)?;
     if live::live_sessions(site.home).contains_key(&record.session) {
         return Err(PlaceError::Live(record.session));
     }
@@ -457,14 +509,22 @@ fn fork_note(asked: (SessionId, EntryHash), session: SessionId) -> NoteWrite {
     let mut key = vec![b'f'];
     key.extend_from_slice(&asked.0.0);
     key.extend_from_slice(&asked.1.0);
-    NoteWrite { ns: Namespace::Placement, key, value: Some(session.0.to_vec()) }
+    NoteWrite {
+        ns: Namespace::Placement,
+        key,
+        value: Some(session.0.to_vec()),
+    }
 }
 
 /// Placements that can be taken back, the last one last.
 fn undoable(store: &Store) -> Result<Vec<(u64, Record)>, StoreError> {
     let notes = store.notes_from(Namespace::Placement, b"u", usize::MAX)?;
     let read = |(key, value): (Vec<u8>, Vec<u8>)| {
-        let number = key.strip_prefix(b"u")?.try_into().ok().map(u64::from_be_bytes)?;
+        let number = key
+            .strip_prefix(b"u")?
+            .try_into()
+            .ok()
+            .map(u64::from_be_bytes)?;
         Some((number, decode(&value)?))
     };
     Ok(notes.into_iter().filter_map(read).collect())
@@ -473,11 +533,19 @@ fn undoable(store: &Store) -> Result<Vec<(u64, Record)>, StoreError> {
 fn undo_note(number: u64, value: Option<Vec<u8>>) -> NoteWrite {
     let mut key = vec![b'u'];
     key.extend_from_slice(&number.to_be_bytes());
-    NoteWrite { ns: Namespace::Placement, key, value }
+    NoteWrite {
+        ns: Namespace::Placement,
+        key,
+        value,
+    }
 }
 
 fn note(key: Vec<u8>, value: Option<Vec<u8>>) -> NoteWrite {
-    NoteWrite { ns: Namespace::Journal, key, value }
+    NoteWrite {
+        ns: Namespace::Journal,
+        key,
+        value,
+    }
 }
 
 fn encode(record: &Record) -> Result<Vec<u8>, PlaceError> {
@@ -493,6 +561,16 @@ fn decode(bytes: &[u8]) -> Option<Record> {
     (record.version == RECORD_VERSION).then_some(record)
 }
 
+/// Nothing, where something else than a file of ours is in the way.
+fn unless_in_the_way<T>(result: Result<T, PlaceError>) -> Result<Option<T>, PlaceError> {
+    match result {
+        Err(PlaceError::Place(
+            ConfinedError::Link(_) | ConfinedError::Kind(_) | ConfinedError::Owner(_),
+        )) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
 /// A durable copy with the time of its source.
 fn copy(from: &Path, to: &Path, stamp: Option<Stamp>) -> Result<(), PlaceError> {
     let Some((mut source, _)) = crate::confined::open_regular(from)? else {
@@ -502,7 +580,8 @@ fn copy(from: &Path, to: &Path, stamp: Option<Stamp>) -> Result<(), PlaceError> 
     let io = |e| ConfinedError::io(to, e);
     io::copy(&mut source, &mut file).map_err(io)?;
     if let Some(stamp) = stamp {
-        file.set_modified(UNIX_EPOCH + Duration::from_nanos(stamp.modified_ns)).map_err(io)?;
+        file.set_modified(UNIX_EPOCH + Duration::from_nanos(stamp.modified_ns))
+            .map_err(io)?;
     }
     file.sync_all().map_err(io)?;
     Ok(())

@@ -46,7 +46,9 @@ impl Staging {
 
     /// The directory of a placement that was under way.
     pub(super) fn of(root: &Root, id: &str) -> Self {
-        Self { path: root.join(&[format!("{PREFIX}{id}")]) }
+        Self {
+            path: root.join(&[format!("{PREFIX}{id}")]),
+        }
     }
 
     /// The path of a staged file.
@@ -92,9 +94,14 @@ impl Staging {
         let mut digest = out.closing.map(|closing| (Digest::default(), closing));
         let mut lines = incoming.lines(entry, from);
         while let Some(line) = lines.next()? {
-            let origin = entry.segments.get(line.start.segment).map_or(0, |s| s.origin);
+            let origin = entry
+                .segments
+                .get(line.start.segment)
+                .map_or(0, |s| s.origin);
             let form = incoming.form(&line.bytes, origin, out.findings);
-            let Some(extent) = extents.get_mut(line.start.segment) else { continue };
+            let Some(extent) = extents.get_mut(line.start.segment) else {
+                continue;
+            };
             let Some(placed) = form.placed else {
                 extent.verbatim = false;
                 continue;
@@ -111,9 +118,15 @@ impl Staging {
             (out.progress)((line.bytes.len() + end.len()) as u64);
         }
         if let Some((digest, closing)) = digest {
-            writer.write_all(&closing(&digest)).map_err(|e| writer.io(e))?;
+            writer
+                .write_all(&closing(&digest))
+                .map_err(|e| writer.io(e))?;
         }
-        Ok(Staged { number, print: writer.close()?, extents })
+        Ok(Staged {
+            number,
+            print: writer.close()?,
+            extents,
+        })
     }
 
     /// Stages a file that is no log.
@@ -137,29 +150,43 @@ impl Staging {
         for (extent, segment) in extents.iter_mut().zip(&entry.segments) {
             extent.verbatim = !entry.slot.is_rewritten() && extent.len == segment.len;
         }
-        Ok(Staged { number, print: writer.close()?, extents })
+        Ok(Staged {
+            number,
+            print: writer.close()?,
+            extents,
+        })
     }
 
     fn writer(&self, number: u32) -> Result<Writer, PlaceError> {
         let path = self.file(number);
         let file = create_private(&path)?;
-        Ok(Writer { path, out: BufWriter::with_capacity(BUFFER, file), printer: Printer::default() })
+        Ok(Writer {
+            path,
+            out: BufWriter::with_capacity(BUFFER, file),
+            printer: Printer::default(),
+        })
     }
 }
+
+/// What is added at the end of a log, from what the log says.
+pub(super) type Closing<'c> = dyn Fn(&Digest) -> Vec<u8> + 'c;
 
 /// What is told while a file is staged.
 pub(super) struct Notes<'n> {
     pub(super) findings: &'n mut Findings,
     pub(super) progress: &'n mut dyn FnMut(u64),
-    /// Says what is added at the end of a log, from what the log says.
-    pub(super) closing: Option<&'n dyn Fn(&Digest) -> Vec<u8>>,
+    /// What a log ends with.
+    pub(super) closing: Option<&'n Closing<'n>>,
 }
 
 /// Removes what is left of placements that are not under way.
 pub(super) fn remove_all(root: &Root) {
     for name in root.list(&[], usize::MAX).unwrap_or_default() {
         if name.starts_with(PREFIX) {
-            Staging { path: root.join(&[name]) }.remove();
+            Staging {
+                path: root.join(&[name]),
+            }
+            .remove();
         }
     }
 }
@@ -176,7 +203,10 @@ impl Writer {
     }
 
     fn close(mut self) -> Result<Print, PlaceError> {
-        let synced = self.out.flush().and_then(|()| self.out.get_ref().sync_all());
+        let synced = self
+            .out
+            .flush()
+            .and_then(|()| self.out.get_ref().sync_all());
         synced.map_err(|e| self.io(e))?;
         Ok(self.printer.finish())
     }
@@ -185,7 +215,8 @@ impl Writer {
 impl Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.out.write(bytes)?;
-        self.printer.write_all(bytes.get(..written).unwrap_or_default())?;
+        self.printer
+            .write_all(bytes.get(..written).unwrap_or_default())?;
         Ok(written)
     }
 

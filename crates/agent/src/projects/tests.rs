@@ -29,9 +29,12 @@ fn a_clone_elsewhere_is_found_by_its_remote() {
     if !repository(&there, Some("git@example.org:team/proj.git"), "1") {
         return;
     }
-    repository(&here, Some("https://example.org/team/proj"), "2");
+    repository(&here, Some("https://example.org/team/proj"), "1");
     let want = identity(&there.join("inner"), a.home.user());
-    assert_eq!((want.name.as_str(), want.subdir.as_str()), ("inner", "inner"));
+    assert_eq!(
+        (want.name.as_str(), want.subdir.as_str()),
+        ("inner", "inner")
+    );
     assert_eq!(want.below_home.as_deref(), Some("work/proj/inner"));
     assert_eq!(want.root_commit.len(), 40);
     let locate = |from: Option<&Path>| locate(&b.store, &b.home, &want, from).unwrap();
@@ -39,7 +42,11 @@ fn a_clone_elsewhere_is_found_by_its_remote() {
     assert_eq!(locate(Some(&here)), Located::Dir(here.join("inner")));
     let stranger = b.home.user().join("code/stranger");
     repository(&stranger, Some("https://example.org/team/third"), "3");
-    assert_eq!(locate(Some(&stranger)), Located::Unknown, "standing there is not enough");
+    assert_eq!(
+        locate(Some(&stranger)),
+        Located::Unknown,
+        "standing there is not enough"
+    );
     b.store.put_notes(&[mapping(&want, &here)]).unwrap();
     assert_eq!(locate(None), Located::Dir(here));
 }
@@ -53,14 +60,30 @@ fn two_clones_are_a_question() {
         return;
     }
     repository(&two, Some(url), "1");
-    let want = ProjectIdentity { below_home: None, ..identity(&one, b.home.user()) };
+    let want = ProjectIdentity {
+        below_home: None,
+        ..identity(&one, b.home.user())
+    };
     let dirs = [one.clone(), two.clone()];
     let both = Located::Ambiguous(vec![one.clone(), two.clone()]);
     assert_eq!(choose(&b.home, &want, None, None, &dirs), both);
-    assert_eq!(choose(&b.home, &want, Some(&two), None, &dirs), Located::Dir(two.clone()));
+    assert_eq!(
+        choose(&b.home, &want, Some(&two), None, &dirs),
+        Located::Dir(two.clone())
+    );
     let inside = two.join("inner");
-    assert_eq!(choose(&b.home, &want, Some(&inside), None, &dirs), Located::Dir(two));
-    assert_eq!(choose(&b.home, &want, None, Some(&one), &dirs), Located::Dir(one));
+    assert_eq!(
+        choose(&b.home, &want, Some(&inside), None, &dirs),
+        Located::Dir(two)
+    );
+    let at_home = ProjectIdentity {
+        below_home: Some("one".into()),
+        ..want
+    };
+    assert_eq!(
+        choose(&b.home, &at_home, None, Some(&one), &dirs),
+        Located::Dir(one)
+    );
 }
 
 #[test]
@@ -76,13 +99,27 @@ fn without_git_the_same_place_below_home_counts() {
     let dir = b.home.user().join("texts/notes");
     fs::create_dir_all(&dir).unwrap();
     assert_eq!(locate(&want), Located::Dir(dir.clone()));
-    for climbing in ["../bob/texts/notes", "texts/../texts/notes", "/texts/notes/.."] {
-        let bad = ProjectIdentity { below_home: Some(climbing.into()), ..want.clone() };
+    for climbing in [
+        "../bob/texts/notes",
+        "texts/../texts/notes",
+        "/texts/notes/..",
+    ] {
+        let bad = ProjectIdentity {
+            below_home: Some(climbing.into()),
+            ..want.clone()
+        };
         assert_eq!(locate(&bad), Located::Unknown, "{climbing}");
     }
     if repository(&dir, Some("https://example.org/else"), "1") {
-        let other = ProjectIdentity { remotes: vec!["example.org/team/notes".into()], ..want };
-        assert_eq!(locate(&other), Located::Unknown, "another repository lies there");
+        let other = ProjectIdentity {
+            remotes: vec!["example.org/team/notes".into()],
+            ..want
+        };
+        assert_eq!(
+            locate(&other),
+            Located::Unknown,
+            "another repository lies there"
+        );
     }
 }
 
@@ -101,7 +138,10 @@ fn an_identity_is_asked_for_again_only_when_the_repository_changed() {
     let known = known.unwrap();
     let (again, _) = identity_again(&dir, a.home.user(), Some(&known));
     assert_eq!(again, first);
-    assert!(git(&dir, &["remote", "add", "origin", "https://example.org/p"]));
+    assert!(git(
+        &dir,
+        &["remote", "add", "origin", "https://example.org/p"]
+    ));
     let (later, _) = identity_again(&dir, a.home.user(), Some(&known));
     assert_eq!(later.remotes.len(), 1);
 }

@@ -12,7 +12,11 @@ fn bench() -> Bench {
     let root = fs::canonicalize(dir.path()).unwrap().join("proj");
     fs::create_dir_all(root.join("src")).unwrap();
     let policy = Policy::new(&root, None, Path::new("/home/nobody"), PathFlavour::Unix).unwrap();
-    Bench { _dir: dir, root, policy }
+    Bench {
+        _dir: dir,
+        root,
+        policy,
+    }
 }
 
 impl Bench {
@@ -85,23 +89,35 @@ fn k_a11_directories_outside_the_project_become_the_project() {
             r#"{"a":1,"cwd":"ROOT","z":[1e2, "\/"]}"#,
         );
     }
-    b.changes(r#"{"type":"relocated","relocatedCwd":"/etc"}"#, r#"{"type":"relocated","relocatedCwd":"ROOT"}"#);
-    b.changes(r#"{"cwd":"ROOT","c\u0077d":"/etc"}"#, r#"{"cwd":"ROOT","c\u0077d":"ROOT"}"#);
-    b.changes("{\"\\ud800\":1,\"cwd\":\"/etc\"}", "{\"\\ud800\":1,\"cwd\":\"ROOT\"}");
+    b.changes(
+        r#"{"type":"relocated","relocatedCwd":"/etc"}"#,
+        r#"{"type":"relocated","relocatedCwd":"ROOT"}"#,
+    );
+    b.changes(
+        r#"{"cwd":"ROOT","c\u0077d":"/etc"}"#,
+        r#"{"cwd":"ROOT","c\u0077d":"ROOT"}"#,
+    );
+    b.changes(
+        "{\"\\ud800\":1,\"cwd\":\"/etc\"}",
+        "{\"\\ud800\":1,\"cwd\":\"ROOT\"}",
+    );
 }
 
 #[test]
 fn the_whole_project_is_open_to_a_session_of_its_subdirectory() {
     let b = bench();
     let home = b.root.parent().unwrap().join("home");
-    let policy = |top: &Path| {
-        Policy::new(&b.root.join("src"), Some(top), &home, PathFlavour::Unix).unwrap()
-    };
+    let policy =
+        |top: &Path| Policy::new(&b.root.join("src"), Some(top), &home, PathFlavour::Unix).unwrap();
     let line = format!(r#"{{"cwd":"{}"}}"#, b.root.display());
-    let apply = |policy: Policy, line: &str| policy.apply(line.as_bytes(), &mut Findings::default());
+    let apply =
+        |policy: Policy, line: &str| policy.apply(line.as_bytes(), &mut Findings::default());
     assert_eq!(apply(policy(&b.root), &line), Verdict::Keep);
     let above = b.root.parent().unwrap();
-    assert!(matches!(apply(policy(above), &line), Verdict::Change(_)), "the home's repository");
+    assert!(
+        matches!(apply(policy(above), &line), Verdict::Change(_)),
+        "the home's repository"
+    );
     let line = format!(r#"{{"cwd":"{}"}}"#, above.display());
     assert!(matches!(apply(policy(&b.root), &line), Verdict::Change(_)));
 }
@@ -131,7 +147,10 @@ fn permissions_are_not_brought_along() {
         r#"{"type":"user","permissionMode":"acceptEdits","uuid":"1"}"#,
         r#"{"type":"user","permissionMode":"default","uuid":"1"}"#,
     );
-    b.changes(r#"{"type":"mode","mode":"yolo"}"#, r#"{"type":"mode","mode":"normal"}"#);
+    b.changes(
+        r#"{"type":"mode","mode":"yolo"}"#,
+        r#"{"type":"mode","mode":"normal"}"#,
+    );
     b.changes(
         r#"{"permissionMode":"default","permissionMode":["bypassPermissions"]}"#,
         r#"{"permissionMode":"default","permissionMode":"default"}"#,
@@ -152,15 +171,33 @@ fn k_a10_rewinding_touches_the_project_only() {
     let b = bench();
     let good = r#""backupFileName":"af0e92d109bd7e2f@v2","version":2"#;
     let snapshot = |files: &str| {
-        format!(r#"{{"type":"file-history-snapshot","snapshot":{{"messageId":"m","trackedFileBackups":{{{files}}},"timestamp":"t"}}}}"#)
+        format!(
+            r#"{{"type":"file-history-snapshot","snapshot":{{"messageId":"m","trackedFileBackups":{{{files}}},"timestamp":"t"}}}}"#
+        )
     };
-    let fine = format!(r#""src/a.rs":{{{good},"realParentDir":"ROOT/src"}},"ROOT/b":{{"backupFileName":null}}"#);
+    let fine = format!(
+        r#""src/a.rs":{{{good},"realParentDir":"ROOT/src"}},"ROOT/b":{{"backupFileName":null}}"#
+    );
     b.keeps(&snapshot(&fine));
     b.keeps(&snapshot(""));
     let names = [
-        "/etc/passwd", "../x", "src/../../x", ".git/hooks/pre-commit", ".GIT/config", "ROOT/.claude/settings.json",
-        "ROOT2/x", ".vscode/tasks.json", ".github/workflows/x.yml", ".idea/x", ".envrc", "src/.bashrc", ".mcp.json",
-        "", "ROOT", "~/.ssh/x/../../..", "a\\u0000b",
+        "/etc/passwd",
+        "../x",
+        "src/../../x",
+        ".git/hooks/pre-commit",
+        ".GIT/config",
+        "ROOT/.claude/settings.json",
+        "ROOT2/x",
+        ".vscode/tasks.json",
+        ".github/workflows/x.yml",
+        ".idea/x",
+        ".envrc",
+        "src/.bashrc",
+        ".mcp.json",
+        "",
+        "ROOT",
+        "~/.ssh/x/../../..",
+        "a\\u0000b",
     ];
     for name in names {
         let both = format!(r#"{fine},"{name}":{{{good}}}"#);
@@ -169,7 +206,9 @@ fn k_a10_rewinding_touches_the_project_only() {
             continue;
         }
         b.changes(&snapshot(&both), &snapshot(&fine));
-        b.drops(&format!(r#"{{"type":"file-history-delta","trackingPath":"{name}","backup":{{{good}}}}}"#));
+        b.drops(&format!(
+            r#"{{"type":"file-history-delta","trackingPath":"{name}","backup":{{{good}}}}}"#
+        ));
     }
     for backup in [
         r#""backupFileName":"../../x@v1""#,
@@ -191,12 +230,17 @@ fn k_a10_a_link_out_of_the_project_is_not_followed() {
     std::os::unix::fs::symlink("/etc", b.root.join("out")).unwrap();
     b.drops(r#"{"type":"file-history-delta","trackingPath":"out/passwd","backup":{"backupFileName":null}}"#);
     std::os::unix::fs::symlink(b.root.join("src"), b.root.join("in")).unwrap();
-    b.keeps(r#"{"type":"file-history-delta","trackingPath":"in/a","backup":{"backupFileName":null}}"#);
+    b.keeps(
+        r#"{"type":"file-history-delta","trackingPath":"in/a","backup":{"backupFileName":null}}"#,
+    );
 }
 
 #[test]
 fn a_fork_names_itself() {
-    let (old, new) = ("aa21a64c-b7a7-41b7-a51f-ceeccfa4623b", "11111111-2222-4333-8444-555555555555");
+    let (old, new) = (
+        "aa21a64c-b7a7-41b7-a51f-ceeccfa4623b",
+        "11111111-2222-4333-8444-555555555555",
+    );
     let line = format!(r#"{{"a":"{old}","sessionId":"{old}","z":{{"sessionId":"{old}"}}}}"#);
     let got = with_session(line.as_bytes(), old, new).unwrap();
     let want = format!(r#"{{"a":"{old}","sessionId":"{new}","z":{{"sessionId":"{old}"}}}}"#);

@@ -1,0 +1,87 @@
+//! Why a placement fails, and what that means to the one who asked for it.
+
+use std::path::PathBuf;
+
+use ccpeer_core::codec::DecodeError;
+use ccpeer_core::id::SessionId;
+use ccpeer_core::limits;
+use ccpeer_store::StoreError;
+
+use crate::api::{ApiError, ErrorCode};
+use crate::confined::ConfinedError;
+use crate::problem;
+
+/// Why nothing was placed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlaceError {
+    /// Chunks are missing.
+    #[error("{0} pieces of the session are not here yet")]
+    Incomplete(u64),
+    /// Somebody has it open here.
+    #[error("session {0} is open on this device")]
+    Live(SessionId),
+    /// The content breaks a rule.
+    #[error("the session's content is refused: {0}")]
+    Malformed(&'static str),
+    /// A line that cannot be checked.
+    #[error("the session has a line of more than {max} bytes", max = limits::PLACED_LINE_BYTES_MAX)]
+    LongLine,
+    /// The directory is not one that a session can be placed in.
+    #[error("{0} is not a directory that a session can be placed in")]
+    Directory(PathBuf),
+    /// Somebody wrote to the files meanwhile.
+    #[error("the session's files here changed while it was placed")]
+    Changed,
+    /// Somebody wrote to the files after they were placed.
+    #[error("session {0} has changed since it was placed")]
+    ChangedSince(SessionId),
+    /// No placement is remembered.
+    #[error("there is no placement to take back")]
+    NothingToUndo,
+    /// A place below Claude's directory is not fit to be used.
+    #[error(transparent)]
+    Place(#[from] ConfinedError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A test stopped here as if the process had been killed.
+    #[error("stopped")]
+    Stopped,
+}
+
+impl From<DecodeError> for PlaceError {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::Version(_) => Self::Malformed("it was made by a newer ccpeer"),
+            _ => Self::Malformed("its manifest is malformed"),
+        }
+    }
+}
+
+impl From<PlaceError> for ApiError {
+    fn from(error: PlaceError) -> Self {
+        let message = error.to_string();
+        match error {
+            PlaceError::Store(e) => problem::store(&e),
+            PlaceError::Incomplete(_) => Self::new(ErrorCode::Incomplete, message)
+                .hint("connect a device that holds it and try again"),
+            PlaceError::Live(_) | PlaceError::Changed => Self::new(ErrorCode::Live, message)
+                .hint("close it first, or use `--fork` to go on beside it"),
+            PlaceError::Malformed(_) | PlaceError::LongLine => {
+                Self::new(ErrorCode::Refused, message)
+                    .hint("use `--handoff` to start from its snapshot")
+            }
+            PlaceError::Directory(_) => {
+                Self::new(ErrorCode::NotFound, message).hint("name another one with `--into DIR`")
+            }
+            PlaceError::ChangedSince(_) => Self::new(ErrorCode::Refused, message)
+                .hint("what it replaced is kept below the directory `backups` of CCPEER_HOME"),
+            PlaceError::NothingToUndo => Self::new(ErrorCode::NotFound, message),
+            PlaceError::Place(ConfinedError::Io { .. }) => Self::new(ErrorCode::Disk, message)
+                .hint("check space and permissions of Claude's directory and CCPEER_HOME"),
+            PlaceError::Place(_) => Self::new(ErrorCode::Refused, message)
+                .hint("replace the link by what it points to, or set CLAUDE_CONFIG_DIR"),
+            PlaceError::Stopped => Self::new(ErrorCode::Bug, message),
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! What a placement does, found out file by file: what is staged, what lies in
+//! the way, what is kept of it. Nothing is touched before the plan is complete.
+//!
+//! Must not know why a version is placed as itself or as a new session.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ccpeer_core::id::SessionId;
+use ccpeer_core::manifest::{FileEntry, Origin, Slot};
+use ccpeer_core::{limits, text};
+use ccpeer_formats::claude::transcript::Digest;
+use ccpeer_store::Namespace;
+
+use super::incoming::Incoming;
+use super::journal::{Content, Record, Site, Step};
+use super::policy::{Finding, Findings};
+use super::stage::{Closing, Notes, Staged, Staging};
+use super::standing::{self, Cut, LocalLog, Standing};
+use super::{Here, PlaceError, PlaceRequest, Placing, place_of};
+use crate::api::{Placed, PlacedHow};
+use crate::confined::{ConfinedError, Root, Stamp};
+use crate::local::{LocalFile, LocalState, Print, section};
+use crate::projects;
+
+/// The steps of a placement, as they are found out.
+pub(super) struct Plan<'p> {
+    record: Record,
+    staging: Staging,
+    pub(super) findings: Findings,
+    next: u32,
+    done: u64,
+    total: u64,
+    progress: &'p mut dyn FnMut(u64, u64),
+}
+
+/// A placement that has happened.
+pub(super) struct Concluded {
+    backup: Option<PathBuf>,
+    dropped: Vec<String>,
+}
+
+impl<'p> Plan<'p> {
+    pub(super) fn new(
+        job: &Placing<'_>,
+        to: &Origin,
+        session: SessionId,
+        progress: &'p mut dyn FnMut(u64, u64),
+    ) -> Result<Self, PlaceError> {
+        let asked = (job.request.session, job.request.version);
+        let before = job.store.note(Namespace::Session, &session.0)?;
+        let drawn = (job.request.new_id.0, job.request.now);
+        let record = Record::new(drawn, asked, session, &to.slug, before);
+        let staging = Staging::make(job.root, &record.name())?;
+        let total = job.manifest.total_bytes();
+        Ok(Self {
+            record,
+            staging,
+            findings: Findings::default(),
+            next: 0,
+            done: 0,
+            total,
+            progress,
+        })
+    }
+
+    pub(super) fn number(&mut self) -> u32 {
+        self.next += 1;
+        self.next
+    }
+
+    pub(super) fn add(&mut self, slot: Slot, staged: &Staged, old: Option<(Print, Stamp)>) {
+        self.record.steps.push(Step {
+            slot,
+            number: staged.number,
+            new: Content::of(&staged.print),
+            old: old.map(|(print, stamp)| (Content::of(&print), stamp)),
+        });
+    }
+
+    /// Stages every file but the main transcript.
+    pub(super) fn side_files(
+        &mut self,
+        job: &Placing<'_>,
+        incoming: &Incoming<'_>,
+        here: Option<&Here>,
+        state: &mut LocalState,
+    ) -> Result<(), PlaceError> {
+        for entry in incoming
+            .manifest
+            .files
+            .iter()
+            .filter(|f| f.slot != Slot::Main)
+        {
+            let names = place_of(&entry.slot, &self.record.session, &self.record.slug)?;
+            let lying = job.root.file(&names)?;
+            let path = job.root.join(&names);
+            let local = match lying {
+                None => self.new_file(incoming, entry)?,
+                Some((file, stamp)) if entry.slot.is_log() => {
+                    self.log_over(incoming, entry, here, (&file, stamp, &path))?
+                }
+                Some((file, stamp)) => {
+                    self.file_over(incoming, entry, here, (&file, stamp, &path))?
+                }
+            };
+            state.files.extend(local);
+        }
+        Ok(())
+    }
+
+    fn new_file(
+        &mut self,
+        incoming: &Incoming<'_>,
+        entry: &FileEntry,
+    ) -> Result<Option<LocalFile>, PlaceError> {
+        let number = self.number();
+        let staged = match entry.slot.is_log() {
+            true => self.log(incoming, entry, number, None)?,
+            false => self.whole(incoming, entry, number)?,
+        };
+        self.add(entry.slot.clone(), &staged, None);
+        Ok(Some(remembered(&entry.slot, &staged)))
+    }
+
+    /// A sub-agent's log where one lies already.
+    fn log_over(
+        &mut self,
+        incoming: &Incoming<'_>,
+        entry: &FileEntry,
+        here: Option<&Here>,
+        (file, stamp, path): (&File, Stamp, &Path),
+    ) -> Result<Option<LocalFile>, PlaceError> {
+        let log = match here {
+            Some(here) => here.log(&entry.slot, file, stamp),
+            None => LocalLog {
+                file,
+                stamp,
+                known: None,
+            },
+        };
+        let io = |e| ConfinedError::io(path, e).into();
+        let kept = match standing::compare(&log, incoming, entry, &io)? {
+            Standing::Same(cut) | Standing::Ahead(cut) => {
+                let mut head = section(file, 0, cut.keep).map_err(io)?;
+                let print = Print::of(&mut head).map_err(io)?;
+                return Ok(Some(LocalFile {
+                    slot: entry.slot.clone(),
+                    stamp: Stamp::default(),
+                    settled: false,
+                    extents: cut.extents,
+                    print,
+                }));
+            }
+            Standing::Behind(cut) => Some(cut),
+            Standing::Diverged => {
+                self.findings.add(Finding::Replaced);
+                None
+            }
+        };
+        let number = self.number();
+        let staged = self.log(
+            incoming,
+            entry,
+            number,
+            kept.as_ref().map(|cut| (file, cut)),
+        )?;
+        let old = self.print(file, path)?;
+        self.add(entry.slot.clone(), &staged, Some((old, stamp)));
+        Ok(Some(remembered(&entry.slot, &staged)))
+    }
+
+    /// Any other file where one lies already.
+    fn file_over(
+        &mut self,
+        incoming: &Incoming<'_>,
+        entry: &FileEntry,
+        here: Option<&Here>,
+        (file, stamp, path): (&File, Stamp, &Path),
+    ) -> Result<Option<LocalFile>, PlaceError> {
+        let old = self.print(file, path)?;
+        let number = self.number();
+        let staged = self.whole(incoming, entry, number)?;
+        if staged.print == old {
+            return Ok(Some(remembered(&entry.slot, &staged)));
+        }
+        // Plans of all sessions lie in one place, and the names are the model's.
+        let shared = matches!(entry.slot, Slot::Plan(_));
+        let ours = here
+            .and_then(|h| h.state.as_ref()?.file(&entry.slot))
+            .map(|f| &f.print);
+        if shared && ours != Some(&old) {
+            self.findings.add(Finding::Foreign);
+            return Ok(None);
+        }
+        self.add(entry.slot.clone(), &staged, Some((old, stamp)));
+        Ok(Some(remembered(&entry.slot, &staged)))
+    }
+
+    pub(super) fn log(
+        &mut self,
+        incoming: &Incoming<'_>,
+        entry: &FileEntry,
+        number: u32,
+        kept: Option<(&File, &Cut)>,
+    ) -> Result<Staged, PlaceError> {
+        self.staging(None, |staging, notes| {
+            staging.log(number, incoming, entry, kept, notes)
+        })
+    }
+
+    fn whole(
+        &mut self,
+        incoming: &Incoming<'_>,
+        entry: &FileEntry,
+        number: u32,
+    ) -> Result<Staged, PlaceError> {
+        self.staging(None, |staging, notes| {
+            staging.whole(number, incoming, entry, notes)
+        })
+    }
+
+    /// A fork's transcript says at its end what the session is called now.
+    pub(super) fn fork_log(
+        &mut self,
+        incoming: &Incoming<'_>,
+        entry: &FileEntry,
+        number: u32,
+        request: &PlaceRequest,
+    ) -> Result<Staged, PlaceError> {
+        let closing = |digest: &Digest| title_records(digest, request);
+        self.staging(Some(&closing), |staging, notes| {
+            staging.log(number, incoming, entry, None, notes)
+        })
+    }
+
+    fn staging<T>(
+        &mut self,
+        closing: Option<&Closing<'_>>,
+        work: impl FnOnce(&Staging, &mut Notes<'_>) -> Result<T, PlaceError>,
+    ) -> Result<T, PlaceError> {
+        let Self {
+            staging,
+            findings,
+            done,
+            total,
+            progress,
+            ..
+        } = self;
+        let mut told = |bytes: u64| {
+            *done += bytes;
+            progress((*done).min(*total), *total);
+        };
+        work(
+            staging,
+            &mut Notes {
+                findings,
+                progress: &mut told,
+                closing,
+            },
+        )
+    }
+
+    pub(super) fn print(&self, file: &File, path: &Path) -> Result<Print, PlaceError> {
+        let io = |e: io::Error| PlaceError::from(ConfinedError::io(path, e));
+        Print::of(&mut section(file, 0, u64::MAX).map_err(io)?).map_err(io)
+    }
+
+    /// Takes the steps that were staged, or removes what was staged of them.
+    pub(super) fn conclude(
+        mut self,
+        job: &Placing<'_>,
+        staged: Result<(), PlaceError>,
+        state: LocalState,
+    ) -> Result<Concluded, PlaceError> {
+        let ready = staged
+            .and_then(|()| job.stops.pass("files are staged"))
+            .and_then(|()| self.staging.sync())
+            .and_then(|()| self.missing_dirs(job.root));
+        match ready {
+            Ok(()) => {}
+            Err(e @ PlaceError::Stopped) => return Err(e),
+            Err(e) => {
+                self.staging.remove();
+                return Err(e);
+            }
+        }
+        let Placing {
+            store,
+            home,
+            root,
+            stops,
+            ..
+        } = *job;
+        let site = Site {
+            store,
+            home,
+            root,
+            stops,
+        };
+        let dir = PathBuf::from(&state.here.project);
+        site.carry_out(&self.record, state)?;
+        if let Err(e) = store.put_notes(&[projects::mapping(&job.manifest.project, &dir)]) {
+            tracing::warn!(error = %e, "where the project lies is not remembered");
+        }
+        let replaced = self.record.steps.iter().any(|s| s.old.is_some());
+        Ok(Concluded {
+            backup: replaced.then(|| site.backups(&self.record)),
+            dropped: self.findings.lines(),
+        })
+    }
+
+    /// Notes which directories are made, so that they can be removed again.
+    fn missing_dirs(&mut self, root: &Root) -> Result<(), PlaceError> {
+        let mut dirs = BTreeSet::new();
+        for step in &self.record.steps {
+            let names = place_of(&step.slot, &self.record.session, &self.record.slug)?;
+            // Whatever is in the way is found before anything is touched.
+            root.stamp(&names)?;
+            for depth in 1..names.len() {
+                let dir = names.get(..depth).unwrap_or_default();
+                if !root.dir(dir)? {
+                    dirs.insert(dir.to_vec());
+                }
+            }
+        }
+        // A directory sorts before what lies in it.
+        self.record.dirs = dirs.into_iter().collect();
+        Ok(())
+    }
+}
+
+impl Concluded {
+    pub(super) fn answer(
+        self,
+        job: &Placing<'_>,
+        how: PlacedHow,
+        to: &Origin,
+        forked: Option<SessionId>,
+    ) -> Result<Placed, PlaceError> {
+        Ok(job.answer(how, to, forked, self.backup, self.dropped))
+    }
+}
+
+/// What is remembered of a staged file; how it looks in its place is added when
+/// it is there.
+pub(super) fn remembered(slot: &Slot, staged: &Staged) -> LocalFile {
+    LocalFile {
+        slot: slot.clone(),
+        stamp: Stamp::default(),
+        settled: false,
+        extents: staged.extents.clone(),
+        print: staged.print.clone(),
+    }
+}
+
+/// The records that give a fork its title, as Claude Code writes them.
+fn title_records(digest: &Digest, request: &PlaceRequest) -> Vec<u8> {
+    let summary = digest.summary();
+    let device = text::one_line(&request.device_name, limits::DEVICE_NAME_CHARS_MAX);
+    let title = summary.title();
+    let title = match title.is_empty() {
+        true => format!("(from {device})"),
+        false => format!("{title} (from {device})"),
+    };
+    let session = request.new_id.to_string();
+    let name = |kind: &str, key: &str| {
+        serde_json::json!({ "type": kind, key: title, "sessionId": session }).to_string()
+    };
+    let mut out = Vec::new();
+    if summary.bytes > digest.offset() {
+        // The last line was never ended.
+        out.push(b'\n');
+    }
+    for record in [
+        name("custom-title", "customTitle"),
+        name("agent-name", "agentName"),
+    ] {
+        out.extend_from_slice(record.as_bytes());
+        out.push(b'\n');
+    }
+    out
+}
