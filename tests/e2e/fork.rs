@@ -83,7 +83,10 @@ fn trailing(session: &super::world::Session) {
         "{{\"type\":\"cost-state\",\"sessionId\":\"{}\",\"cost\":1}}\n",
         session.id
     );
-    let mut file = fs::OpenOptions::new().append(true).open(&session.transcript).unwrap();
+    let mut file = fs::OpenOptions::new()
+        .append(true)
+        .open(&session.transcript)
+        .unwrap();
     file.write_all(line.as_bytes()).unwrap();
 }
 
@@ -123,11 +126,20 @@ fn bookkeeping_after_the_last_hook_is_no_fork() {
     b.start();
     connected(&a, &b);
     until("both heads are known", || a.rows(ID).len() == 2);
-    let n = a.rows(ID).iter().find(|r| r["device"]["name"] == "laptop").unwrap()["n"].to_string();
+    let n = a
+        .rows(ID)
+        .iter()
+        .find(|r| r["device"]["name"] == "laptop")
+        .unwrap()["n"]
+        .to_string();
     let back = a.json(&["continue", &n, "--no-exec", "--json"]);
     assert_eq!(back["placed"], "fast_forward", "{back}");
     for device in [&a, &b] {
         until("one head again", || device.rows(ID).len() == 1);
     }
-    assert!(String::from_utf8(on_a.bytes()).unwrap().contains("went on again"));
+    assert!(
+        String::from_utf8(on_a.bytes())
+            .unwrap()
+            .contains("went on again")
+    );
 }

@@ -237,7 +237,12 @@ impl ApiError {
     /// A failure without a hint.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None, choices: Vec::new() }
+        Self {
+            code,
+            message: message.into(),
+            hint: None,
+            choices: Vec::new(),
+        }
     }
 
     /// The same, with what to do about it.

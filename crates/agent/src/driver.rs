@@ -101,7 +101,8 @@ impl Handle {
     /// Captures a session and waits for the outcome.
     pub(crate) async fn capture(&self, session: SessionId) -> Result<CaptureDone, ApiError> {
         let (tx, rx) = oneshot::channel();
-        self.send(Input::Capture(session, Cause::Asked, Some(tx))).await?;
+        self.send(Input::Capture(session, Cause::Asked, Some(tx)))
+            .await?;
         rx.await.map_err(|_| stopping())
     }
 
@@ -252,7 +253,12 @@ impl Driver {
 
     async fn on_net(&mut self, event: NetEvent) {
         let event = match event {
-            NetEvent::Up { device, hello, addr, .. } => {
+            NetEvent::Up {
+                device,
+                hello,
+                addr,
+                ..
+            } => {
                 tracing::info!(peer = %device.short(), "link up");
                 self.links.insert(device);
                 let seen = self.wall();
@@ -285,7 +291,11 @@ impl Driver {
         self.append_as_of(payload, self.wall()).await
     }
 
-    async fn append_as_of(&mut self, payload: &Payload, at: Timestamp) -> Result<EntryHash, StoreError> {
+    async fn append_as_of(
+        &mut self,
+        payload: &Payload,
+        at: Timestamp,
+    ) -> Result<EntryHash, StoreError> {
         let (header, bytes) = self.machine.draft(payload, at);
         let signed = SignedEntry::sign(&header, bytes, &self.key);
         let hash = signed.hash();
@@ -323,7 +333,11 @@ impl Driver {
         let own = self.machine.device_info(device).map(|i| i.name.clone());
         let name = own.or_else(|| self.peers.name(device)).unwrap_or_default();
         let name = text::one_line(&name, limits::DEVICE_NAME_CHARS_MAX);
-        let name = if name.is_empty() { device.short() } else { name };
+        let name = if name.is_empty() {
+            device.short()
+        } else {
+            name
+        };
         let twin = self
             .machine
             .trusted()
@@ -334,7 +348,10 @@ impl Driver {
         } else {
             name
         };
-        DeviceName { id: device.to_string(), name }
+        DeviceName {
+            id: device.to_string(),
+            name,
+        }
     }
 
     fn failed(&mut self, what: &str, error: &dyn std::fmt::Display) {
@@ -352,7 +369,9 @@ impl Driver {
     }
 
     fn wake_in(&self) -> Duration {
-        self.wake.map_or(Duration::MAX, |at| Duration::from_millis(at.since_ms(self.now())))
+        self.wake.map_or(Duration::MAX, |at| {
+            Duration::from_millis(at.since_ms(self.now()))
+        })
     }
 }
 

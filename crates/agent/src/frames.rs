@@ -18,12 +18,19 @@ pub(crate) async fn read<R: AsyncRead + Unpin>(from: &mut R) -> io::Result<Optio
     }
     let len = u32::from_le_bytes(len) as usize;
     if len == 0 || len > limits::API_BYTES_MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "frame has an impossible length"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "frame has an impossible length",
+        ));
     }
     let kind = from.read_u8().await?;
     let mut body = Vec::new();
     from.take(len as u64 - 1).read_to_end(&mut body).await?;
-    if body.len() + 1 == len { Ok(Some((kind, body))) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    if body.len() + 1 == len {
+        Ok(Some((kind, body)))
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
 }
 
 /// Writes one reply.
@@ -31,7 +38,10 @@ pub(crate) async fn write<W: AsyncWrite + Unpin>(to: &mut W, reply: &Reply) -> i
     let body = serde_json::to_vec(reply)?;
     let len = u32::try_from(body.len() + 1).unwrap_or(u32::MAX);
     if len as usize > limits::API_BYTES_MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "reply is too long"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "reply is too long",
+        ));
     }
     let mut frame = Vec::with_capacity(body.len() + 5);
     frame.extend_from_slice(&len.to_le_bytes());

@@ -82,7 +82,10 @@ impl Inbox {
         if let Some(value) = store.note(Namespace::Setting, COUNTER)? {
             state.received = number(&value).unwrap_or(0);
         }
-        Ok(Self { store, state: Mutex::new(state) })
+        Ok(Self {
+            store,
+            state: Mutex::new(state),
+        })
     }
 
     /// Events that were taken and not dealt with, in order. Blocking.
@@ -92,7 +95,10 @@ impl Inbox {
             .into_iter()
             .filter_map(|(key, body)| {
                 let key = number(&key).ok()?;
-                Some(Pending { key, event: parse(&body).and_then(|(_, event)| event) })
+                Some(Pending {
+                    key,
+                    event: parse(&body).and_then(|(_, event)| event),
+                })
             })
             .collect())
     }
@@ -112,17 +118,32 @@ impl Inbox {
             let key = state.next;
             state.next += 1;
             state.received += 1;
-            let dropped =
-                if state.order.len() >= SEEN_MAX { state.order.pop_front() } else { None };
+            let dropped = if state.order.len() >= SEEN_MAX {
+                state.order.pop_front()
+            } else {
+                None
+            };
             if let Some(id) = &dropped {
                 state.seen.remove(id);
             }
             (key, state.received, dropped)
         };
         let mut writes = vec![
-            write(Namespace::HookInbox, &key.to_be_bytes(), Some(body.to_vec())),
-            write(Namespace::HookSeen, header.id.as_bytes(), Some(key.to_be_bytes().to_vec())),
-            write(Namespace::Setting, COUNTER, Some(received.to_be_bytes().to_vec())),
+            write(
+                Namespace::HookInbox,
+                &key.to_be_bytes(),
+                Some(body.to_vec()),
+            ),
+            write(
+                Namespace::HookSeen,
+                header.id.as_bytes(),
+                Some(key.to_be_bytes().to_vec()),
+            ),
+            write(
+                Namespace::Setting,
+                COUNTER,
+                Some(received.to_be_bytes().to_vec()),
+            ),
         ];
         writes.extend(dropped.map(|id| write(Namespace::HookSeen, id.as_bytes(), None)));
         let result = self.store.put_notes(&writes);
@@ -136,7 +157,8 @@ impl Inbox {
 
     /// Forgets an event that was dealt with. Blocking.
     pub(crate) fn done(&self, key: u64) -> Result<(), StoreError> {
-        self.store.put_notes(&[write(Namespace::HookInbox, &key.to_be_bytes(), None)])
+        self.store
+            .put_notes(&[write(Namespace::HookInbox, &key.to_be_bytes(), None)])
     }
 
     /// Events taken since the store was made.
@@ -170,5 +192,9 @@ fn number(bytes: &[u8]) -> Result<u64, std::array::TryFromSliceError> {
 }
 
 fn write(ns: Namespace, key: &[u8], value: Option<Vec<u8>>) -> NoteWrite {
-    NoteWrite { ns, key: key.to_vec(), value }
+    NoteWrite {
+        ns,
+        key: key.to_vec(),
+        value,
+    }
 }

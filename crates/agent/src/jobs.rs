@@ -28,9 +28,10 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
         Request::Rename { name } => rename(handle, &name).await,
         Request::Revoke { device } => revoke(handle, device).await,
         Request::Pair { ticket, yes } => pair::invite(handle, out, ticket, yes).await,
-        Request::Answer { .. } => {
-            Err(ApiError::new(ErrorCode::Usage, "there is nothing to answer"))
-        }
+        Request::Answer { .. } => Err(ApiError::new(
+            ErrorCode::Usage,
+            "there is nothing to answer",
+        )),
         Request::Join { secret } => pair::join(handle, out, secret).await,
         Request::Address { device, addr } => pair::address(handle, device, &addr).await,
         Request::Tasks { all } => to_value(&handle.ask(|to| Ask::Tasks { all, to }).await?),
@@ -38,8 +39,19 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
         Request::Sessions { scope, project } => {
             to_value(&upkeep::sessions(handle, scope, project.as_deref()).await?)
         }
-        Request::Continue { task, into, from_dir, fork, handoff } => {
-            let wish = bring::Wish { into, from_dir, fork, handoff };
+        Request::Continue {
+            task,
+            into,
+            from_dir,
+            fork,
+            handoff,
+        } => {
+            let wish = bring::Wish {
+                into,
+                from_dir,
+                fork,
+                handoff,
+            };
             to_value(&bring::continue_task(handle, &out, task, &wish).await?)
         }
         Request::Push(selection) => to_value(&send::push(handle, &out, &selection).await?),
@@ -56,16 +68,26 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
 }
 
 fn done(message: impl Into<String>) -> Result<Value, ApiError> {
-    to_value(&Done { message: message.into() })
+    to_value(&Done {
+        message: message.into(),
+    })
 }
 
 async fn rename(handle: &Handle, name: &str) -> Result<Value, ApiError> {
     let name = text::one_line(name, limits::DEVICE_NAME_CHARS_MAX);
     if name.is_empty() {
-        return Err(ApiError::new(ErrorCode::Usage, "a device needs a name that can be seen"));
+        return Err(ApiError::new(
+            ErrorCode::Usage,
+            "a device needs a name that can be seen",
+        ));
     }
     let os = std::env::consts::OS.to_owned();
-    handle.append(Payload::Device(DeviceInfo { name: name.clone(), os })).await?;
+    handle
+        .append(Payload::Device(DeviceInfo {
+            name: name.clone(),
+            os,
+        }))
+        .await?;
     done(format!("this device is called {name} now"))
 }
 
@@ -75,7 +97,9 @@ async fn revoke(handle: &Handle, device: String) -> Result<Value, ApiError> {
         .id
         .parse()
         .map_err(|_| ApiError::new(ErrorCode::Bug, "a device id does not parse"))?;
-    handle.append(Payload::Trust(TrustChange::Revoke(id))).await?;
+    handle
+        .append(Payload::Trust(TrustChange::Revoke(id)))
+        .await?;
     done(format!(
         "{} is out for good; what it already has cannot be called back",
         device.name
@@ -85,9 +109,18 @@ async fn revoke(handle: &Handle, device: String) -> Result<Value, ApiError> {
 async fn mark(handle: &Handle, task: String, finished: bool) -> Result<Value, ApiError> {
     let target = resolve(handle, task).await?;
     let session = target.session;
-    handle.append(Payload::Mark(Mark { session, done: finished })).await?;
+    handle
+        .append(Payload::Mark(Mark {
+            session,
+            done: finished,
+        }))
+        .await?;
     let short = session.short();
-    done(if finished { format!("{short} is done") } else { format!("{short} is open again") })
+    done(if finished {
+        format!("{short} is done")
+    } else {
+        format!("{short} is open again")
+    })
 }
 
 /// What a `<task>` argument means.

@@ -55,7 +55,10 @@ impl DeviceKey {
     }
 
     fn parse(text: &str) -> Result<Self, KeyError> {
-        let hex = text.trim_end().strip_prefix(MAGIC).ok_or(KeyError::Damaged)?;
+        let hex = text
+            .trim_end()
+            .strip_prefix(MAGIC)
+            .ok_or(KeyError::Damaged)?;
         // A device id has the same shape as a secret: 32 bytes in hex.
         let bytes: DeviceId = hex.parse().map_err(|_| KeyError::Damaged)?;
         Ok(Self::from_secret(&bytes.0))
@@ -63,7 +66,10 @@ impl DeviceKey {
 
     fn from_secret(secret: &[u8; 32]) -> Self {
         let signing = SigningKey::from_bytes(secret);
-        Self { device: device_of(&signing), signing }
+        Self {
+            device: device_of(&signing),
+            signing,
+        }
     }
 
     fn create(path: &Path) -> Result<Self, KeyError> {
@@ -97,13 +103,21 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Makes a directory's entries durable, where the system knows how.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    if cfg!(unix) { fs::File::open(dir)?.sync_all() } else { Ok(()) }
+    if cfg!(unix) {
+        fs::File::open(dir)?.sync_all()
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(unix)]
 fn refuse_exposed(path: &Path) -> Result<(), KeyError> {
     use std::os::unix::fs::MetadataExt;
-    if fs::metadata(path)?.mode() & 0o077 == 0 { Ok(()) } else { Err(KeyError::Exposed) }
+    if fs::metadata(path)?.mode() & 0o077 == 0 {
+        Ok(())
+    } else {
+        Err(KeyError::Exposed)
+    }
 }
 
 #[cfg(not(unix))]
@@ -127,10 +141,16 @@ mod tests {
             use std::os::unix::fs::{MetadataExt, PermissionsExt};
             assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
             fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-            assert!(matches!(DeviceKey::load_or_create(&path), Err(KeyError::Exposed)));
+            assert!(matches!(
+                DeviceKey::load_or_create(&path),
+                Err(KeyError::Exposed)
+            ));
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         }
         fs::write(&path, "rubbish").unwrap();
-        assert!(matches!(DeviceKey::load_or_create(&path), Err(KeyError::Damaged)));
+        assert!(matches!(
+            DeviceKey::load_or_create(&path),
+            Err(KeyError::Damaged)
+        ));
     }
 }

@@ -78,7 +78,10 @@ mod imp {
 
     pub(super) fn bind(home: &Home) -> io::Result<Listener> {
         let name = ipc::address(home);
-        Ok(Listener { next: instance(&name, true)?, name })
+        Ok(Listener {
+            next: instance(&name, true)?,
+            name,
+        })
     }
 
     pub(super) async fn accept(listener: &mut Listener) -> io::Result<Stream> {

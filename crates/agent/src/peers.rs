@@ -50,7 +50,11 @@ impl PeerBook {
     /// The write that keeps what is known of a device.
     pub(crate) fn note(&self, device: &DeviceId) -> Option<NoteWrite> {
         let value = serde_json::to_vec(self.0.get(device)?).ok()?;
-        Some(NoteWrite { ns: Namespace::Address, key: device.0.to_vec(), value: Some(value) })
+        Some(NoteWrite {
+            ns: Namespace::Address,
+            key: device.0.to_vec(),
+            value: Some(value),
+        })
     }
 
     /// Where each device was reached.
@@ -64,12 +68,18 @@ impl PeerBook {
 
     /// The name it gave itself when we last spoke.
     pub(crate) fn name(&self, device: &DeviceId) -> Option<String> {
-        self.0.get(device).map(|n| n.name.clone()).filter(|n| !n.is_empty())
+        self.0
+            .get(device)
+            .map(|n| n.name.clone())
+            .filter(|n| !n.is_empty())
     }
 
     /// When it was last connected.
     pub(crate) fn last_seen(&self, device: &DeviceId) -> Option<Timestamp> {
-        self.0.get(device).map(|n| Timestamp(n.last_seen_ms)).filter(|t| t.0 > 0)
+        self.0
+            .get(device)
+            .map(|n| Timestamp(n.last_seen_ms))
+            .filter(|t| t.0 > 0)
     }
 
     /// A link came up.

@@ -12,9 +12,9 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::api::{ApiError, ErrorCode, FRAME_HOOK, FRAME_REQUEST, Progress, Reply, Request};
 use crate::driver::{Ask, Handle, Input};
-use crate::pool::blocking;
 use crate::inbox::{Accepted, InboxError};
 use crate::listen::{Listener, Stream};
+use crate::pool::blocking;
 use crate::{frames, jobs};
 
 /// A client that connects and says nothing is dropped after this.
@@ -37,12 +37,19 @@ impl Out {
     /// One step of a streamed answer.
     pub(crate) async fn item(&self, item: &impl Serialize) -> Result<(), ApiError> {
         let item = to_value(item)?;
-        self.replies.send(Reply::Item { item }).await.map_err(|_| client_gone())
+        self.replies
+            .send(Reply::Item { item })
+            .await
+            .map_err(|_| client_gone())
     }
 
     /// How far it has come. Dropped if the client is slow.
     pub(crate) fn progress(&self, what: &str, done: u64, total: u64) {
-        let progress = Progress { what: what.to_owned(), done, total };
+        let progress = Progress {
+            what: what.to_owned(),
+            done,
+            total,
+        };
         let _dropped = self.replies.try_send(Reply::Progress(progress));
     }
 
@@ -50,7 +57,11 @@ impl Out {
     pub(crate) fn meter(&self, what: &'static str) -> impl FnMut(u64, u64) + Send + 'static {
         let replies = self.replies.clone();
         move |done, total| {
-            let progress = Progress { what: what.to_owned(), done, total };
+            let progress = Progress {
+                what: what.to_owned(),
+                done,
+                total,
+            };
             let _dropped = replies.try_send(Reply::Progress(progress));
         }
     }
@@ -74,7 +85,9 @@ fn client_gone() -> ApiError {
 pub(crate) async fn serve(mut listener: Listener, handle: Handle, mut stop: watch::Receiver<bool>) {
     let places = Arc::new(Semaphore::new(limits::API_CLIENTS_MAX));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stop.changed() => return,
@@ -146,7 +159,9 @@ async fn hook(body: Vec<u8>, handle: &Handle) -> Reply {
             return Reply::Error(crate::problem::store(&e));
         }
     }
-    Reply::Ok { value: serde_json::json!({ "line": line }) }
+    Reply::Ok {
+        value: serde_json::json!({ "line": line }),
+    }
 }
 
 async fn job<R, W>(request: Request, handle: Handle, mut reader: R, mut writer: W)
@@ -158,7 +173,9 @@ where
     let (answers_in, answers) = mpsc::channel(1);
     let listening = tokio::spawn(async move {
         while let Ok(Some((FRAME_REQUEST, body))) = frames::read(&mut reader).await {
-            let Ok(answer) = serde_json::from_slice::<Request>(&body) else { return };
+            let Ok(answer) = serde_json::from_slice::<Request>(&body) else {
+                return;
+            };
             if answers_in.send(answer).await.is_err() {
                 // The job has no ears: keep reading only to notice the end.
             }

@@ -107,7 +107,9 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<(), A
     let machine = Machine::recover(me, stored, seed);
     let peers = PeerBook::load(&store).map_err(|e| problem::store(&e))?;
     let hostname = hostname();
-    let named = machine.device_info(&me).map_or_else(|| hostname.clone(), |i| i.name.clone());
+    let named = machine
+        .device_info(&me)
+        .map_or_else(|| hostname.clone(), |i| i.name.clone());
     let config = Config {
         secret: key.secret(),
         listen: listen(options, &store)?,
@@ -123,17 +125,36 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<(), A
         relay: options.relay.clone(),
     };
     let chunks = Arc::new(Chunks(Arc::clone(&store)));
-    let (net, events) = ccpeer_net::start(config, chunks).await.map_err(|e| no_network(&e))?;
+    let (net, events) = ccpeer_net::start(config, chunks)
+        .await
+        .map_err(|e| no_network(&e))?;
     if options.listen.is_none() {
         keep_port(&store, &net.listen_addrs())?;
     }
     let inbox = Inbox::open(Arc::clone(&store)).map_err(|e| problem::store(&e))?;
     let last_list = lists::load(&store).map_err(|e| problem::store(&e))?;
     let notices = Shared::notices();
-    let shared = Arc::new(Shared { home: home.clone(), store, net: net.clone(), inbox, me, notices });
+    let shared = Arc::new(Shared {
+        home: home.clone(),
+        store,
+        net: net.clone(),
+        inbox,
+        me,
+        notices,
+    });
     let (tx, rx) = mpsc::channel(limits::DRIVER_QUEUE_MAX);
-    let handle = Handle { tx: tx.clone(), shared: Arc::clone(&shared) };
-    let parts = Parts { shared, machine, key: key.signing, seed, peers, last_list };
+    let handle = Handle {
+        tx: tx.clone(),
+        shared: Arc::clone(&shared),
+    };
+    let parts = Parts {
+        shared,
+        machine,
+        key: key.signing,
+        seed,
+        peers,
+        last_list,
+    };
     let driver = Driver::new(parts, tx.clone());
     let driving = tokio::spawn(async move { driver.run(rx, events, &hostname).await });
 
@@ -141,7 +162,10 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<(), A
     let (stop, stopped) = watch::channel(false);
     let serving = tokio::spawn(server::serve(listener, handle, stopped));
     ready(&Ready {
-        device: DeviceName { id: me.to_string(), name: named },
+        device: DeviceName {
+            id: me.to_string(),
+            name: named,
+        },
         listen: net.listen_addrs().iter().map(ToString::to_string).collect(),
         pid: std::process::id(),
     });
@@ -186,8 +210,13 @@ impl ChunkSource for Chunks {
 }
 
 fn prepare_home(home: &Home) -> io::Result<()> {
-    for dir in [home.root().to_path_buf(), home.spool(), home.log_dir(), home.backups(), home.run()]
-    {
+    for dir in [
+        home.root().to_path_buf(),
+        home.spool(),
+        home.log_dir(),
+        home.backups(),
+        home.run(),
+    ] {
         private_dir(&dir)?;
     }
     Ok(())
@@ -209,7 +238,9 @@ fn lock(home: &Home) -> Result<fs::File, ApiError> {
     options.create(true).truncate(false).write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(home.lock()).map_err(|e| unwritable(home, &e))?;
+    let file = options
+        .open(home.lock())
+        .map_err(|e| unwritable(home, &e))?;
     let begin = std::time::Instant::now();
     loop {
         match file.try_lock() {
@@ -232,7 +263,9 @@ fn lock(home: &Home) -> Result<fs::File, ApiError> {
 /// Whether an agent holds this home, also one that just begins or ends.
 #[must_use]
 pub fn is_running(home: &Home) -> bool {
-    let Ok(file) = fs::File::open(home.lock()) else { return false };
+    let Ok(file) = fs::File::open(home.lock()) else {
+        return false;
+    };
     matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock))
 }
 
@@ -267,8 +300,7 @@ fn fresh_store(path: &std::path::Path) -> Result<Result<Store, StoreError>, ApiE
 fn salvage(path: &std::path::Path, me: DeviceId) -> Result<(Store, Recovered), ApiError> {
     let aside = ccpeer_store::set_aside(path).map_err(|e| problem::store(&e))?;
     let store = fresh_store(path)?.map_err(|e| problem::store(&e))?;
-    let report =
-        ccpeer_store::salvage(&aside, &store, me).map_err(|e| problem::store(&e))?;
+    let report = ccpeer_store::salvage(&aside, &store, me).map_err(|e| problem::store(&e))?;
     tracing::warn!(
         aside = %aside.display(),
         entries = report.entries,
@@ -285,15 +317,25 @@ fn listen(options: &Options, store: &Store) -> Result<Listen, ApiError> {
     if let Some(addr) = options.listen {
         return Ok(Listen::Addr(addr));
     }
-    let note = store.note(Namespace::Setting, PORT).map_err(|e| problem::store(&e))?;
-    let port = note.and_then(|b| b.try_into().ok()).map_or(0, u16::from_be_bytes);
+    let note = store
+        .note(Namespace::Setting, PORT)
+        .map_err(|e| problem::store(&e))?;
+    let port = note
+        .and_then(|b| b.try_into().ok())
+        .map_or(0, u16::from_be_bytes);
     Ok(Listen::Any { port })
 }
 
 fn keep_port(store: &Store, addrs: &[SocketAddr]) -> Result<(), ApiError> {
-    let Some(addr) = addrs.first() else { return Ok(()) };
+    let Some(addr) = addrs.first() else {
+        return Ok(());
+    };
     let value = Some(addr.port().to_be_bytes().to_vec());
-    let note = NoteWrite { ns: Namespace::Setting, key: PORT.to_vec(), value };
+    let note = NoteWrite {
+        ns: Namespace::Setting,
+        key: PORT.to_vec(),
+        value,
+    };
     store.put_notes(&[note]).map_err(|e| problem::store(&e))
 }
 
@@ -333,10 +375,16 @@ async fn told_to_end() {
 
 #[cfg(unix)]
 fn hostname() -> String {
-    let name = nix::unistd::gethostname().ok().and_then(|n| n.into_string().ok());
+    let name = nix::unistd::gethostname()
+        .ok()
+        .and_then(|n| n.into_string().ok());
     // The part before the first dot is what people call the machine.
     let name = name.unwrap_or_default();
-    name.split('.').next().filter(|n| !n.is_empty()).unwrap_or("device").to_owned()
+    name.split('.')
+        .next()
+        .filter(|n| !n.is_empty())
+        .unwrap_or("device")
+        .to_owned()
 }
 
 #[cfg(not(unix))]
@@ -345,8 +393,11 @@ fn hostname() -> String {
 }
 
 fn unwritable(home: &Home, e: &io::Error) -> ApiError {
-    ApiError::new(ErrorCode::Disk, format!("cannot use {}: {e}", home.root().display()))
-        .hint("make it a directory of your own that can be written, or set CCPEER_HOME")
+    ApiError::new(
+        ErrorCode::Disk,
+        format!("cannot use {}: {e}", home.root().display()),
+    )
+    .hint("make it a directory of your own that can be written, or set CCPEER_HOME")
 }
 
 fn bad_key(home: &Home, e: &KeyError) -> ApiError {
@@ -355,13 +406,20 @@ fn bad_key(home: &Home, e: &KeyError) -> ApiError {
         KeyError::Exposed => "take the permissions of others away: `chmod 600` on the file",
         KeyError::Random | KeyError::Io(_) => "check the permissions of CCPEER_HOME",
     };
-    let code = if matches!(e, KeyError::Damaged) { ErrorCode::Damaged } else { ErrorCode::Disk };
+    let code = if matches!(e, KeyError::Damaged) {
+        ErrorCode::Damaged
+    } else {
+        ErrorCode::Disk
+    };
     ApiError::new(code, format!("{e} ({})", home.key().display())).hint(hint)
 }
 
 fn no_network(e: &NetError) -> ApiError {
-    ApiError::new(ErrorCode::Disk, format!("cannot open the network endpoint: {e}"))
-        .hint("check `--listen`; another program may use the port")
+    ApiError::new(
+        ErrorCode::Disk,
+        format!("cannot open the network endpoint: {e}"),
+    )
+    .hint("check `--listen`; another program may use the port")
 }
 
 fn no_randomness(e: &random::NoRandomness) -> ApiError {

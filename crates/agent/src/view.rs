@@ -86,7 +86,11 @@ pub(crate) fn session(head: &Head, heads: usize, local: bool) -> Session {
 /// A title that is never empty.
 pub(crate) fn title(meta: &SessionMeta) -> String {
     let title = line(&meta.title);
-    if title.is_empty() { "(no prompt yet)".to_owned() } else { title }
+    if title.is_empty() {
+        "(no prompt yet)".to_owned()
+    } else {
+        title
+    }
 }
 
 /// How a choice among heads is offered.
@@ -109,5 +113,8 @@ pub(crate) fn short(version: &EntryHash) -> String {
 
 /// The code for a refusal to place.
 pub(crate) fn placed_nowhere(device: &DeviceName) -> (ErrorCode, String) {
-    (ErrorCode::Live, format!("the session is being worked on at {}", device.name))
+    (
+        ErrorCode::Live,
+        format!("the session is being worked on at {}", device.name),
+    )
 }

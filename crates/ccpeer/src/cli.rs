@@ -8,9 +8,9 @@ use clap::{Parser, Subcommand};
 
 use crate::bug;
 use crate::commands::{
-    agent, completions, continue_task, demo, devices, done, down, hook, hooks, join, man, pair,
-    projects, pull, push, rename, reopen, revoke, sessions, show, snapshot, status, tasks, undo,
-    up, verify, why,
+    agent, completions, continue_task, demo, devices, dial, done, down, hook, hooks, join, man,
+    pair, projects, pull, push, rename, reopen, revoke, sessions, show, snapshot, status, tasks,
+    undo, up, verify, why,
 };
 use crate::context::Context;
 use crate::environment;
@@ -45,6 +45,7 @@ enum Command {
     Pair(pair::PairArgs),
     Join(join::JoinArgs),
     Devices(devices::DevicesArgs),
+    Dial(dial::DialArgs),
     Rename(rename::RenameArgs),
     Revoke(revoke::RevokeArgs),
     Tasks(tasks::TasksArgs),
@@ -92,6 +93,7 @@ fn dispatch(cli: Cli, context: &Context) -> Result<(), CommandError> {
         Some(Command::Pair(args)) => pair::run(&args, context),
         Some(Command::Join(args)) => join::run(&args, context),
         Some(Command::Devices(args)) => devices::run(&args, context),
+        Some(Command::Dial(args)) => dial::run(&args, context),
         Some(Command::Rename(args)) => rename::run(&args, context),
         Some(Command::Revoke(args)) => revoke::run(&args, context),
         Some(Command::Tasks(args)) => tasks::run(&args, context),

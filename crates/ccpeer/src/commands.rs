@@ -7,6 +7,7 @@ pub(crate) mod completions;
 pub(crate) mod continue_task;
 pub(crate) mod demo;
 pub(crate) mod devices;
+pub(crate) mod dial;
 pub(crate) mod done;
 pub(crate) mod down;
 pub(crate) mod hook;

@@ -11,10 +11,10 @@ use ccpeer_core::presence::{EndReason, SessionState};
 use ccpeer_core::time::Timestamp;
 use tokio::sync::oneshot;
 
-use crate::pool::blocking;
 use super::{Driver, Input};
 use crate::api::ApiError;
 use crate::capture::{self, CaptureError, CaptureRequest, Captured};
+use crate::pool::blocking;
 use crate::{place, scan};
 
 /// Captures that run at once. They read and hash; two keep both cores busy.
@@ -110,8 +110,11 @@ impl Driver {
             job.last_reply = reply;
         }
         if !running && !known {
-            let queue =
-                if patient { &mut self.captures.patient } else { &mut self.captures.urgent };
+            let queue = if patient {
+                &mut self.captures.patient
+            } else {
+                &mut self.captures.urgent
+            };
             queue.push_back(session);
         } else if !running && !patient {
             // It may wait behind a long sweep; now somebody wants it.
@@ -136,9 +139,15 @@ impl Driver {
     fn start_captures(&mut self) {
         while self.captures.running.len() < RUNNING_MAX {
             let next = self.captures.urgent.pop_front();
-            let Some(session) = next.or_else(|| self.captures.patient.pop_front()) else { return };
+            let Some(session) = next.or_else(|| self.captures.patient.pop_front()) else {
+                return;
+            };
             self.captures.running.insert(session);
-            let reply = self.captures.jobs.get(&session).and_then(|j| j.last_reply.clone());
+            let reply = self
+                .captures
+                .jobs
+                .get(&session)
+                .and_then(|j| j.last_reply.clone());
             let request = CaptureRequest {
                 session,
                 last_assistant_message: reply,
@@ -169,7 +178,10 @@ impl Driver {
                 let _gone = waiter.send(done.clone());
             }
             if job.again_wanted {
-                let next = Job { waiters: job.again, ..Job::default() };
+                let next = Job {
+                    waiters: job.again,
+                    ..Job::default()
+                };
                 self.captures.jobs.insert(session, next);
                 self.captures.urgent.push_back(session);
             }
@@ -196,10 +208,14 @@ impl Driver {
             None => self.newest_own(&session),
         };
         let known = tip.and_then(|t| self.machine.session(&session)?.node(&t).cloned());
-        let same = known.as_ref().is_some_and(|n| n.version.manifest == Some(new.manifest));
+        let same = known
+            .as_ref()
+            .is_some_and(|n| n.version.manifest == Some(new.manifest));
         if let (false, Some(known)) = (same, &known)
             && self.went_on_elsewhere(&session, known.id)
-            && self.adds_nothing(known.version.manifest, new.manifest).await
+            && self
+                .adds_nothing(known.version.manifest, new.manifest)
+                .await
         {
             // A version of it would be a fork in which nobody says anything.
             self.state_presence(session).await;
@@ -229,7 +245,11 @@ impl Driver {
             // The next capture takes longer; nothing else follows.
             self.failed("cannot keep what was captured", &e);
         }
-        if same { CaptureDone::Unchanged(Some(hash)) } else { CaptureDone::New(hash) }
+        if same {
+            CaptureDone::Unchanged(Some(hash))
+        } else {
+            CaptureDone::New(hash)
+        }
     }
 
     /// Whether another device has a version that grew from this one.
@@ -252,9 +272,13 @@ impl Driver {
     /// The newest version of our own that grew from `base`: `base` itself
     /// unless a crash came between an entry and its note.
     pub(super) fn own_tip(&self, session: &SessionId, base: EntryHash) -> EntryHash {
-        let Some(record) = self.machine.session(session) else { return base };
-        let mut own: Vec<_> =
-            record.nodes().filter(|n| n.log.device == self.shared.me).collect();
+        let Some(record) = self.machine.session(session) else {
+            return base;
+        };
+        let mut own: Vec<_> = record
+            .nodes()
+            .filter(|n| n.log.device == self.shared.me)
+            .collect();
         own.sort_by_key(|n| n.lamport);
         own.iter()
             .rev()
@@ -287,8 +311,12 @@ impl Driver {
     /// States our state of a session if the log says another one, or none. A
     /// session without a version is of no interest to anybody yet.
     pub(super) async fn state_presence(&mut self, session: SessionId) {
-        let Some(state) = self.states.get(&session).copied() else { return };
-        let Some(record) = self.machine.session(&session) else { return };
+        let Some(state) = self.states.get(&session).copied() else {
+            return;
+        };
+        let Some(record) = self.machine.session(&session) else {
+            return;
+        };
         let stated = record.state_on(&self.shared.me).map(|(s, _)| s);
         if stated == Some(state) || record.latest().is_none() {
             return;
@@ -327,7 +355,10 @@ impl Driver {
             let found = blocking(move || scan::all_sessions(&shared.home)).await;
             let swept = found
                 .into_iter()
-                .map(|s| Swept { session: s.session, modified: s.modified })
+                .map(|s| Swept {
+                    session: s.session,
+                    modified: s.modified,
+                })
                 .collect();
             let _ending = tx.send(Input::Swept(swept)).await;
         });

@@ -54,7 +54,12 @@ impl Driver {
                     // A link whose queue is full is closed; it catches up later.
                     let _queued = self.shared.net.send(to, message);
                 }
-                Effect::ServeRange { to, log, after, upto } => self.serve(to, log, after, upto),
+                Effect::ServeRange {
+                    to,
+                    log,
+                    after,
+                    upto,
+                } => self.serve(to, log, after, upto),
                 Effect::Check(want) => self.check(want),
                 Effect::Fetch { from, wants } => self.fetch(from, wants),
                 Effect::Disconnect(device, fault) => {
@@ -100,7 +105,10 @@ impl Driver {
         tracing::debug!(?notice, "notice");
         let mut epoch = None;
         match notice {
-            Notice::Trust => self.shared.net.set_trusted(self.machine.trusted().copied().collect()),
+            Notice::Trust => self
+                .shared
+                .net
+                .set_trusted(self.machine.trusted().copied().collect()),
             Notice::OwnLogBehind => {
                 self.failed(
                     "this device's store is older than what a peer holds of it",
@@ -152,10 +160,12 @@ impl Driver {
     fn check(&self, want: Want) {
         let (store, tx) = (Arc::clone(&self.shared.store), self.tx.clone());
         tokio::spawn(async move {
-            let missing = blocking(move || store.missing(want)).await.unwrap_or_else(|e| {
-                tracing::error!(error = %e, "cannot look for chunks");
-                vec![want]
-            });
+            let missing = blocking(move || store.missing(want))
+                .await
+                .unwrap_or_else(|e| {
+                    tracing::error!(error = %e, "cannot look for chunks");
+                    vec![want]
+                });
             let _ending = tx.send(Input::Machine(Event::Checked(want, missing))).await;
         });
     }
@@ -205,7 +215,10 @@ async fn keep(
     let result = blocking(move || {
         let chunks: Vec<(ChunkId, Vec<u8>)> = good.into_iter().map(|(w, c)| (w.id, c)).collect();
         store.put_chunks(&chunks)?;
-        wants.iter().map(|w| Ok((*w, store.missing(*w)?))).collect::<Result<Vec<_>, StoreError>>()
+        wants
+            .iter()
+            .map(|w| Ok((*w, store.missing(*w)?)))
+            .collect::<Result<Vec<_>, StoreError>>()
     });
     match result.await {
         Ok(found) => {

@@ -8,9 +8,9 @@ use ccpeer_core::id::SessionId;
 use ccpeer_core::presence::SessionState;
 use ccpeer_formats::claude::hook::{HookEvent, HookKind};
 
-use crate::pool::blocking;
 use super::{Cause, Driver, Input};
 use crate::inbox::{Accepted, InboxError, Pending};
+use crate::pool::blocking;
 use crate::{live, spool};
 
 /// A session that a process here holds open.
@@ -49,9 +49,13 @@ impl Driver {
         let (state, cause) = match event.kind {
             HookKind::SessionStart { .. } => (Some(SessionState::Idle), None),
             HookKind::Prompt => (Some(SessionState::Live), None),
-            HookKind::Stop { last_assistant_message, .. } => {
-                (Some(SessionState::Idle), Some(Cause::Stop(last_assistant_message)))
-            }
+            HookKind::Stop {
+                last_assistant_message,
+                ..
+            } => (
+                Some(SessionState::Idle),
+                Some(Cause::Stop(last_assistant_message)),
+            ),
             HookKind::SubagentStop | HookKind::PreCompact => (None, Some(Cause::Hook)),
             HookKind::End { reason } => (Some(SessionState::Ended(reason)), Some(Cause::Hook)),
             HookKind::Notification | HookKind::Other => (None, None),
@@ -164,8 +168,10 @@ impl Driver {
         tokio::spawn(async move {
             let seen = blocking(move || {
                 let registry = live::live_sessions(&shared.home);
-                let mut seen: BTreeMap<SessionId, bool> =
-                    registry.into_iter().map(|(s, info)| (s, info.busy)).collect();
+                let mut seen: BTreeMap<SessionId, bool> = registry
+                    .into_iter()
+                    .map(|(s, info)| (s, info.busy))
+                    .collect();
                 for (session, pid) in pids {
                     if pid.is_some_and(live::process_exists) {
                         seen.entry(session).or_insert(false);

@@ -105,17 +105,28 @@ impl Driver {
             Ask::Device(text, to) => drop(to.send(self.find_device(&text))),
             Ask::Progress(manifest, to) => {
                 let complete = self.machine.is_complete(&manifest);
-                let (missing, known) =
-                    self.machine.progress(&manifest).map_or((0, 0), |p| (p.missing as u64, p.known as u64));
+                let (missing, known) = self
+                    .machine
+                    .progress(&manifest)
+                    .map_or((0, 0), |p| (p.missing as u64, p.known as u64));
                 let _gone = to.send((complete, missing, known));
             }
             Ask::Holders(manifest, to) => {
-                let names =
-                    self.machine.holders(&manifest).iter().map(|d| self.name_of(d)).collect();
+                let names = self
+                    .machine
+                    .holders(&manifest)
+                    .iter()
+                    .map(|d| self.name_of(d))
+                    .collect();
                 drop(to.send(names));
             }
             Ask::Connected(to) => drop(to.send(self.links.len())),
-            Ask::Learn { device, name, os, addrs } => {
+            Ask::Learn {
+                device,
+                name,
+                os,
+                addrs,
+            } => {
                 self.peers.describe(&device, &name, &os);
                 self.peers.found(&device, &addrs);
                 for addr in addrs {
@@ -152,10 +163,19 @@ impl Driver {
         } else {
             record.state_on(&author).map(|(state, _)| state)
         };
-        let state =
-            if record.done() { SessionState::Done } else { stated.unwrap_or(node.version.state) };
-        let complete = node.version.manifest.is_none_or(|m| self.machine.is_complete(&m.id));
-        let hostname = self.machine.device_info(&author).map(|i| view::line(&i.name));
+        let state = if record.done() {
+            SessionState::Done
+        } else {
+            stated.unwrap_or(node.version.state)
+        };
+        let complete = node
+            .version
+            .manifest
+            .is_none_or(|m| self.machine.is_complete(&m.id));
+        let hostname = self
+            .machine
+            .device_info(&author)
+            .map(|i| view::line(&i.name));
         let device = self.name_of(&author);
         Head {
             id: node.id,
@@ -189,10 +209,15 @@ impl Driver {
             );
         }
         sort_newest_first(&mut rows);
-        let tasks: Vec<api::Task> =
-            rows.iter().zip(1..).map(|((head, heads), n)| view::task(n, head, *heads)).collect();
-        let list: Vec<(SessionId, EntryHash)> =
-            rows.iter().map(|(h, _)| (h.version.session, h.id)).collect();
+        let tasks: Vec<api::Task> = rows
+            .iter()
+            .zip(1..)
+            .map(|((head, heads), n)| view::task(n, head, *heads))
+            .collect();
+        let list: Vec<(SessionId, EntryHash)> = rows
+            .iter()
+            .map(|(h, _)| (h.version.session, h.id))
+            .collect();
         if list != self.last_list {
             self.last_list = list;
             self.save(crate::lists::note(&self.last_list));
@@ -223,17 +248,24 @@ impl Driver {
             let n: usize = task.parse().unwrap_or(0);
             let Some((session, version)) = n.checked_sub(1).and_then(|i| self.last_list.get(i))
             else {
-                return Err(ApiError::new(ErrorCode::NotFound, format!("there is no task {n}"))
-                    .hint("run `ccpeer tasks` and take a number from its first column"));
+                return Err(
+                    ApiError::new(ErrorCode::NotFound, format!("there is no task {n}"))
+                        .hint("run `ccpeer tasks` and take a number from its first column"),
+                );
             };
             return self.target(*session, Some(*version));
         }
         if task.len() < PREFIX_CHARS_MIN {
             return Err(ApiError::new(
                 ErrorCode::NotFound,
-                format!("{:?} is neither a number of a task nor the beginning of an id", view::line(task)),
+                format!(
+                    "{:?} is neither a number of a task nor the beginning of an id",
+                    view::line(task)
+                ),
             )
-            .hint(format!("give at least {PREFIX_CHARS_MIN} characters of the id")));
+            .hint(format!(
+                "give at least {PREFIX_CHARS_MIN} characters of the id"
+            )));
         }
         let wanted = task.to_ascii_lowercase();
         let mut found: Vec<(SessionId, Option<EntryHash>)> = Vec::new();
@@ -243,8 +275,9 @@ impl Driver {
             }
             if id.to_string().starts_with(&wanted) {
                 found.push((*id, None));
-            } else if let Some(n) =
-                record.nodes().find(|n| n.id.to_string().starts_with(&wanted))
+            } else if let Some(n) = record
+                .nodes()
+                .find(|n| n.id.to_string().starts_with(&wanted))
             {
                 found.push((*id, Some(n.id)));
             }
@@ -282,7 +315,11 @@ impl Driver {
             (None, [only]) => Some(only.clone()),
             (None, _) => None,
         };
-        Ok(Target { session, head, heads })
+        Ok(Target {
+            session,
+            head,
+            heads,
+        })
     }
 
     fn find_device(&self, wanted: &str) -> Result<DeviceName, ApiError> {
@@ -293,20 +330,33 @@ impl Driver {
             .map(|d| self.name_of(d))
             .collect();
         let lower = wanted.trim().to_ascii_lowercase();
-        let exact: Vec<&DeviceName> =
-            known.iter().filter(|d| d.name.to_ascii_lowercase() == lower || d.id == lower).collect();
+        let exact: Vec<&DeviceName> = known
+            .iter()
+            .filter(|d| d.name.to_ascii_lowercase() == lower || d.id == lower)
+            .collect();
         let by_prefix = || {
-            known.iter().filter(|d| lower.len() >= PREFIX_CHARS_MIN && d.id.starts_with(&lower))
+            known
+                .iter()
+                .filter(|d| lower.len() >= PREFIX_CHARS_MIN && d.id.starts_with(&lower))
         };
-        let found: Vec<&DeviceName> =
-            if exact.is_empty() { by_prefix().collect() } else { exact };
+        let found: Vec<&DeviceName> = if exact.is_empty() {
+            by_prefix().collect()
+        } else {
+            exact
+        };
         match found.as_slice() {
             [one] => Ok((*one).clone()),
             [] => Err(ApiError::new(ErrorCode::NotFound, "no such device")
                 .hint("run `ccpeer devices` and give a name or the beginning of an id")),
-            many => Err(ApiError::new(ErrorCode::Ambiguous, "more than one device fits")
-                .hint("give the beginning of its id")
-                .choices(many.iter().map(|d| format!("{}  {}", d.id, d.name)).collect())),
+            many => Err(
+                ApiError::new(ErrorCode::Ambiguous, "more than one device fits")
+                    .hint("give the beginning of its id")
+                    .choices(
+                        many.iter()
+                            .map(|d| format!("{}  {}", d.id, d.name))
+                            .collect(),
+                    ),
+            ),
         }
     }
 
@@ -353,7 +403,10 @@ impl Driver {
                     name: name.name,
                     state: if up { "connected" } else { "offline" }.to_owned(),
                     path: path.and_then(|p| p.path).map(path_word),
-                    behind: behind.iter().find(|p| p.device == device).map_or(0, |p| p.behind),
+                    behind: behind
+                        .iter()
+                        .find(|p| p.device == device)
+                        .map_or(0, |p| p.behind),
                     rtt_ms: path.filter(|_| up).and_then(|p| p.rtt_ms),
                 }
             })
@@ -363,11 +416,20 @@ impl Driver {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: Some(std::process::id()),
             device: Some(self.name_of(&self.shared.me)),
-            listen: self.shared.net.listen_addrs().iter().map(ToString::to_string).collect(),
+            listen: self
+                .shared
+                .net
+                .listen_addrs()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             peers,
             store: api::StoreStatus {
-                sessions: self.machine.sessions().filter(|(_, r)| r.latest().is_some()).count()
-                    as u64,
+                sessions: self
+                    .machine
+                    .sessions()
+                    .filter(|(_, r)| r.latest().is_some())
+                    .count() as u64,
                 ..api::StoreStatus::default()
             },
             spool: 0,

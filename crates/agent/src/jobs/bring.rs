@@ -15,8 +15,8 @@ use ccpeer_core::sync::effect::Notice;
 use super::{one_head, resolve, upkeep};
 use crate::api::{ApiError, ErrorCode, Placed, PlacedHow, Selection, Summary};
 use crate::driver::{Ask, CaptureDone, Handle, Head, wall};
-use crate::pool::blocking;
 use crate::place::{self, Mode, PlaceRequest};
+use crate::pool::blocking;
 use crate::projects::{self, Located};
 use crate::server::Out;
 use crate::{live, random, view};
@@ -97,16 +97,14 @@ async fn selected(handle: &Handle, selection: &Selection) -> Result<Vec<Head>, A
     }
 }
 
-async fn bring(
-    handle: &Handle,
-    out: &Out,
-    head: &Head,
-    wish: &Wish,
-) -> Result<Placed, ApiError> {
+async fn bring(handle: &Handle, out: &Out, head: &Head, wish: &Wish) -> Result<Placed, ApiError> {
     let session = head.version.session;
     let Some(manifest) = head.version.manifest else {
-        return Err(ApiError::new(ErrorCode::Refused, "only the snapshot of this task is shared")
-            .hint("use `--handoff` to start a new session from it"));
+        return Err(ApiError::new(
+            ErrorCode::Refused,
+            "only the snapshot of this task is shared",
+        )
+        .hint("use `--handoff` to start a new session from it"));
     };
     if !head.from_me && head.state == SessionState::Live && head.author_up && !wish.fork {
         let (code, message) = view::placed_nowhere(&head.device);
@@ -126,7 +124,11 @@ async fn bring(
         manifest,
         session,
         project_dir: dir,
-        mode: if wish.fork { Mode::ForceFork } else { Mode::Auto },
+        mode: if wish.fork {
+            Mode::ForceFork
+        } else {
+            Mode::Auto
+        },
         device_name: head.device.name.clone(),
         from_me: head.from_me,
         live: open_here,
@@ -147,13 +149,17 @@ async fn bring(
 /// of it was stated: it had grown by bookkeeping only. The two heads become one,
 /// by a version that names both.
 async fn join_own_head(handle: &Handle, head: &Head, here: &CaptureDone) -> Result<(), ApiError> {
-    let (CaptureDone::New(own) | CaptureDone::Unchanged(Some(own))) = here else { return Ok(()) };
+    let (CaptureDone::New(own) | CaptureDone::Unchanged(Some(own))) = here else {
+        return Ok(());
+    };
     let target = resolve(handle, head.version.session.to_string()).await?;
     let is_head = |id| target.heads.iter().find(|h| h.id == id);
     if head.from_me || *own == head.id || is_head(head.id).is_none() {
         return Ok(());
     }
-    let Some(ours) = is_head(*own) else { return Ok(()) };
+    let Some(ours) = is_head(*own) else {
+        return Ok(());
+    };
     let version = Version {
         parents: vec![head.id, *own],
         derived_from: None,
@@ -179,13 +185,14 @@ async fn is_open_here(
 
 /// Waits until all of a head is in the store.
 async fn fetch(handle: &Handle, out: &Out, head: &Head) -> Result<(), ApiError> {
-    let Some(manifest) = head.version.manifest else { return Ok(()) };
+    let Some(manifest) = head.version.manifest else {
+        return Ok(());
+    };
     let mut notices = handle.notices();
     let mut last = None;
     let mut deadline = tokio::time::Instant::now() + STALL_MAX;
     loop {
-        let (complete, missing, known) =
-            handle.ask(|to| Ask::Progress(manifest.id, to)).await?;
+        let (complete, missing, known) = handle.ask(|to| Ask::Progress(manifest.id, to)).await?;
         if complete {
             return Ok(());
         }
@@ -214,11 +221,14 @@ async fn fetch(handle: &Handle, out: &Out, head: &Head) -> Result<(), ApiError> 
 }
 
 fn incomplete(head: &Head, why: &str) -> ApiError {
-    ApiError::new(ErrorCode::Incomplete, format!("not all of the session is here yet: {why}"))
-        .hint(format!(
-            "start ccpeer on {} or any device that holds it; `--handoff` works from the snapshot",
-            head.device.name
-        ))
+    ApiError::new(
+        ErrorCode::Incomplete,
+        format!("not all of the session is here yet: {why}"),
+    )
+    .hint(format!(
+        "start ccpeer on {} or any device that holds it; `--handoff` works from the snapshot",
+        head.device.name
+    ))
 }
 
 /// The directory of the head's project here. Asked for rather than guessed.
@@ -235,7 +245,12 @@ async fn locate(handle: &Handle, head: &Head, wish: &Wish) -> Result<PathBuf, Ap
         if let Some(dir) = place::placed_dir(store, home, &session)? {
             return Ok(Located::Dir(dir));
         }
-        projects::locate(store, home, &identity, from_dir.as_deref().map(std::path::Path::new))
+        projects::locate(
+            store,
+            home,
+            &identity,
+            from_dir.as_deref().map(std::path::Path::new),
+        )
     })
     .await?;
     let project = view::line(&head.version.meta.project);
@@ -243,7 +258,10 @@ async fn locate(handle: &Handle, head: &Head, wish: &Wish) -> Result<PathBuf, Ap
         Located::Dir(dir) => Ok(dir),
         Located::Ambiguous(dirs) => Err(ApiError::new(
             ErrorCode::Ambiguous,
-            format!("{} directories here may be the project {project:?}", dirs.len()),
+            format!(
+                "{} directories here may be the project {project:?}",
+                dirs.len()
+            ),
         )
         .hint("say which with `--into DIR`")
         .choices(dirs.iter().map(|d| d.display().to_string()).collect())),

@@ -7,7 +7,9 @@ use std::time::Duration;
 use ccpeer_core::entry::{Payload, TrustChange};
 use ccpeer_core::id::DeviceId;
 use ccpeer_core::{limits, text};
-use ccpeer_net::{InviteEvent, InviteOptions, JoinEvent, JoinOptions, JoinSecret, PeerCard, SecretKind};
+use ccpeer_net::{
+    InviteEvent, InviteOptions, JoinEvent, JoinOptions, JoinSecret, PeerCard, SecretKind,
+};
 use serde_json::Value;
 
 use super::done;
@@ -26,21 +28,33 @@ pub(super) async fn invite(
     yes: bool,
 ) -> Result<Value, ApiError> {
     if yes && !ticket {
-        return Err(ApiError::new(ErrorCode::Usage, "a code is too short to say yes unseen")
-            .hint("use `--yes` together with `--ticket`"));
+        return Err(
+            ApiError::new(ErrorCode::Usage, "a code is too short to say yes unseen")
+                .hint("use `--yes` together with `--ticket`"),
+        );
     }
     let me = handle.ask(Ask::Me).await?;
     let mut invite = handle
         .shared
         .net
-        .invite(InviteOptions { name: me.name, os: std::env::consts::OS.to_owned() })
+        .invite(InviteOptions {
+            name: me.name,
+            os: std::env::consts::OS.to_owned(),
+        })
         .await
         .map_err(|e| ApiError::new(ErrorCode::Pairing, e.to_string()))?;
     if ticket {
-        out.item(&PairEvent::Ticket { ticket: invite.ticket.to_string() }).await?;
+        out.item(&PairEvent::Ticket {
+            ticket: invite.ticket.to_string(),
+        })
+        .await?;
     } else {
         let expires_s = invite.expires_ms / 1000;
-        out.item(&PairEvent::Code { code: invite.code.to_string(), expires_s }).await?;
+        out.item(&PairEvent::Code {
+            code: invite.code.to_string(),
+            expires_s,
+        })
+        .await?;
     }
     loop {
         let event = tokio::select! {
@@ -56,7 +70,12 @@ pub(super) async fn invite(
                 let device = named(&card);
                 let addr = addr.map_or_else(|| "an unknown address".to_owned(), |a| a.to_string());
                 let os = text::one_line(&card.os, limits::DEVICE_NAME_CHARS_MAX);
-                out.item(&PairEvent::Joined { device: device.clone(), os, addr }).await?;
+                out.item(&PairEvent::Joined {
+                    device: device.clone(),
+                    os,
+                    addr,
+                })
+                .await?;
                 // Only a ticket is long enough to be let in unseen.
                 let unseen = yes && by == SecretKind::Ticket;
                 if !(unseen || said_yes(&mut out).await) {
@@ -120,7 +139,10 @@ pub(super) async fn join(handle: &Handle, out: Out, secret: String) -> Result<Va
                 out.item(&PairEvent::Searching { found: n as u64 }).await?;
             }
             Some(JoinEvent::WaitingForYes(card)) => {
-                out.item(&PairEvent::Waiting { device: named(&card) }).await?;
+                out.item(&PairEvent::Waiting {
+                    device: named(&card),
+                })
+                .await?;
             }
             Some(JoinEvent::Accepted { card, addrs }) => {
                 trust(handle, &card, addrs).await?;
@@ -142,8 +164,10 @@ pub(super) async fn address(
         ApiError::new(ErrorCode::Usage, "not an address").hint("write it as 192.0.2.7:4433")
     })?;
     let device = handle.ask(|to| Ask::Device(device, to)).await??;
-    let id: DeviceId =
-        device.id.parse().map_err(|_| ApiError::new(ErrorCode::Bug, "a device id does not parse"))?;
+    let id: DeviceId = device
+        .id
+        .parse()
+        .map_err(|_| ApiError::new(ErrorCode::Bug, "a device id does not parse"))?;
     handle.shared.net.add_address(id, addr);
     done(format!("{} is tried at {addr}", device.name))
 }
@@ -157,21 +181,34 @@ async fn said_yes(out: &mut Out) -> bool {
 
 async fn trust(handle: &Handle, card: &PeerCard, addrs: Vec<SocketAddr>) -> Result<(), ApiError> {
     let (device, name, os) = (card.device, card.name.clone(), card.os.clone());
-    let learn = crate::driver::Input::Ask(Ask::Learn { device, name, os, addrs });
+    let learn = crate::driver::Input::Ask(Ask::Learn {
+        device,
+        name,
+        os,
+        addrs,
+    });
     handle.send(learn).await?;
-    handle.append(Payload::Trust(TrustChange::Add(device))).await?;
+    handle
+        .append(Payload::Trust(TrustChange::Add(device)))
+        .await?;
     Ok(())
 }
 
 async fn paired(handle: &Handle, out: &Out, card: &PeerCard) -> Result<Value, ApiError> {
     let device = named(card);
     handle.shared.net.dial_now();
-    out.item(&PairEvent::Paired { device: device.clone() }).await?;
+    out.item(&PairEvent::Paired {
+        device: device.clone(),
+    })
+    .await?;
     done(format!("paired with {}", device.name))
 }
 
 async fn fail(out: &Out, reason: String) -> Result<Value, ApiError> {
-    out.item(&PairEvent::Failed { reason: reason.clone() }).await?;
+    out.item(&PairEvent::Failed {
+        reason: reason.clone(),
+    })
+    .await?;
     Err(failed(&reason))
 }
 
@@ -182,6 +219,13 @@ fn failed(reason: &str) -> ApiError {
 
 fn named(card: &PeerCard) -> DeviceName {
     let name = text::one_line(&card.name, limits::DEVICE_NAME_CHARS_MAX);
-    let name = if name.is_empty() { card.device.short() } else { name };
-    DeviceName { id: card.device.to_string(), name }
+    let name = if name.is_empty() {
+        card.device.short()
+    } else {
+        name
+    };
+    DeviceName {
+        id: card.device.to_string(),
+        name,
+    }
 }

@@ -6,9 +6,7 @@ use ccpeer_core::id::{EntryHash, SessionId};
 use ccpeer_core::sync::effect::Notice;
 
 use super::resolve;
-use crate::api::{
-    ApiError, DeviceName, ErrorCode, Pushed, Selection, SnapshotTaken, Summary,
-};
+use crate::api::{ApiError, DeviceName, ErrorCode, Pushed, Selection, SnapshotTaken, Summary};
 use crate::driver::{Ask, CaptureDone, Handle};
 use crate::pool::blocking;
 use crate::server::Out;
@@ -92,17 +90,27 @@ pub(super) async fn snapshot(
         }
         CaptureDone::Failed(e) => return Err(e),
     };
-    let held_by = if force { held_by(handle, session, version).await } else { Vec::new() };
+    let held_by = if force {
+        held_by(handle, session, version).await
+    } else {
+        Vec::new()
+    };
     if force && held_by.is_empty() && handle.ask(Ask::Connected).await? > 0 {
-        return Err(ApiError::new(ErrorCode::Incomplete, "no peer has confirmed it yet")
-            .hint("it is safe here and travels by itself; see `ccpeer status`"));
+        return Err(
+            ApiError::new(ErrorCode::Incomplete, "no peer has confirmed it yet")
+                .hint("it is safe here and travels by itself; see `ccpeer status`"),
+        );
     }
     let title = resolve(handle, session.to_string())
         .await
         .ok()
         .and_then(|t| t.heads.last().map(|h| view::title(&h.version.meta)))
         .unwrap_or_default();
-    Ok(SnapshotTaken { session_id: session.to_string(), title, held_by })
+    Ok(SnapshotTaken {
+        session_id: session.to_string(),
+        title,
+        held_by,
+    })
 }
 
 /// Connected peers that hold all of a version; waits for the first one.
@@ -147,10 +155,17 @@ async fn holders(
 async fn newest_here(handle: &Handle) -> Result<SessionId, ApiError> {
     let shared = std::sync::Arc::clone(&handle.shared);
     let found = blocking(move || scan::all_sessions(&shared.home)).await;
-    found.iter().max_by_key(|f| f.modified).map(|f| f.session).ok_or_else(|| {
-        ApiError::new(ErrorCode::NotFound, "there is no session in Claude Code's directory")
+    found
+        .iter()
+        .max_by_key(|f| f.modified)
+        .map(|f| f.session)
+        .ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::NotFound,
+                "there is no session in Claude Code's directory",
+            )
             .hint("start one with `claude`, or check CLAUDE_CONFIG_DIR")
-    })
+        })
 }
 
 /// The local sessions that a selection means.
@@ -168,7 +183,9 @@ async fn local(handle: &Handle, selection: &Selection) -> Result<Vec<SessionId>,
         .into_iter()
         .map(|f| f.session)
         .collect();
-    let Selection::Project { project } = selection else { return Ok(all) };
+    let Selection::Project { project } = selection else {
+        return Ok(all);
+    };
     let heads = handle.ask(Ask::Sessions).await?;
     let wanted: Vec<SessionId> = heads
         .into_iter()
@@ -177,8 +194,11 @@ async fn local(handle: &Handle, selection: &Selection) -> Result<Vec<SessionId>,
         .collect();
     let chosen: Vec<SessionId> = all.into_iter().filter(|s| wanted.contains(s)).collect();
     if chosen.is_empty() {
-        return Err(ApiError::new(ErrorCode::NotFound, "no session here belongs to this project")
-            .hint("`ccpeer sessions --local` lists sessions with their projects"));
+        return Err(ApiError::new(
+            ErrorCode::NotFound,
+            "no session here belongs to this project",
+        )
+        .hint("`ccpeer sessions --local` lists sessions with their projects"));
     }
     Ok(chosen)
 }

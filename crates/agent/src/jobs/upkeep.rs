@@ -57,7 +57,10 @@ pub(super) async fn show(handle: &Handle, task: String) -> Result<api::Show, Api
             files: visible(&sections.files),
             handoff_prompt: visible(&sections.handoff_prompt),
         },
-        based_on: BasedOn { bytes: snapshot.based_on.bytes, records: snapshot.based_on.records },
+        based_on: BasedOn {
+            bytes: snapshot.based_on.bytes,
+            records: snapshot.based_on.records,
+        },
         enriched: snapshot.enriched,
     })
 }
@@ -65,16 +68,27 @@ pub(super) async fn show(handle: &Handle, task: String) -> Result<api::Show, Api
 /// The hand-off document of a head.
 pub(super) async fn snapshot(handle: &Handle, head: &Head) -> Result<Snapshot, ApiError> {
     let missing = || {
-        ApiError::new(ErrorCode::Incomplete, "the snapshot of this task is not here yet")
-            .hint(format!("start ccpeer on {} or wait for it", head.device.name))
+        ApiError::new(
+            ErrorCode::Incomplete,
+            "the snapshot of this task is not here yet",
+        )
+        .hint(format!(
+            "start ccpeer on {} or wait for it",
+            head.device.name
+        ))
     };
     let wanted = head.version.snapshot.ok_or_else(missing)?;
     let store = Arc::clone(&handle.shared.store);
     let content = blocking(move || store.get_chunk(&wanted.id)).await;
-    let content = content.map_err(|e| problem::store(&e))?.ok_or_else(missing)?;
+    let content = content
+        .map_err(|e| problem::store(&e))?
+        .ok_or_else(missing)?;
     Snapshot::from_bytes(&content).map_err(|e| {
-        ApiError::new(ErrorCode::Refused, format!("the snapshot cannot be read: {e}"))
-            .hint("`ccpeer continue` brings the session itself")
+        ApiError::new(
+            ErrorCode::Refused,
+            format!("the snapshot cannot be read: {e}"),
+        )
+        .hint("`ccpeer continue` brings the session itself")
     })
 }
 
@@ -104,13 +118,23 @@ pub(super) async fn sessions(
 /// Whether a head belongs to the project that was named, by its name or by a
 /// path that ends in it.
 pub(super) fn is_of_project(head: &Head, wanted: &str) -> bool {
-    let last = wanted.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default();
+    let last = wanted
+        .trim_end_matches(['/', '\\'])
+        .rsplit(['/', '\\'])
+        .next()
+        .unwrap_or_default();
     !last.is_empty() && head.version.meta.project == last
 }
 
 async fn local_ids(handle: &Handle) -> BTreeSet<SessionId> {
     let shared = Arc::clone(&handle.shared);
-    blocking(move || scan::all_sessions(&shared.home).iter().map(|f| f.session).collect()).await
+    blocking(move || {
+        scan::all_sessions(&shared.home)
+            .iter()
+            .map(|f| f.session)
+            .collect()
+    })
+    .await
 }
 
 pub(super) async fn undo(handle: &Handle) -> Result<Undone, ApiError> {
@@ -134,7 +158,11 @@ pub(super) async fn verify(
     let report = report.map_err(|e| problem::store(&e))?;
     Ok(Verified {
         ok: report.problems.is_empty(),
-        checked: Checked { entries: report.entries, chunks: report.chunks, bytes: report.bytes },
+        checked: Checked {
+            entries: report.entries,
+            chunks: report.chunks,
+            bytes: report.bytes,
+        },
         problems: report
             .problems
             .iter()
@@ -165,7 +193,11 @@ pub(super) async fn why(handle: &Handle, session: String) -> Result<Why, ApiErro
         lines.push("A process here has it open; ccpeer does not touch it.".to_owned());
     }
     for head in &target.heads {
-        let author = if head.from_me { "this device" } else { head.device.name.as_str() };
+        let author = if head.from_me {
+            "this device"
+        } else {
+            head.device.name.as_str()
+        };
         let state = view::state_word(head.state);
         lines.push(format!(
             "Version {} was written at {author}, {}; it is {state} there.",
@@ -176,29 +208,35 @@ pub(super) async fn why(handle: &Handle, session: String) -> Result<Why, ApiErro
             None => lines.push("  Only its snapshot was shared.".to_owned()),
             Some(_) if head.complete => lines.push("  All of it is in the store here.".to_owned()),
             Some(manifest) => {
-                let (_, missing, known) =
-                    handle.ask(|to| Ask::Progress(manifest.id, to)).await?;
+                let (_, missing, known) = handle.ask(|to| Ask::Progress(manifest.id, to)).await?;
                 let holders = handle.ask(|to| Ask::Holders(manifest.id, to)).await?;
                 let from = match (head.author_up, holders.is_empty()) {
                     (_, false) => "a connected device holds it",
                     (true, true) => "its author is connected",
                     (false, true) => "no connected device has it; it comes when one does",
                 };
-                lines.push(format!("  {missing} of {known} known pieces are missing; {from}."));
+                lines.push(format!(
+                    "  {missing} of {known} known pieces are missing; {from}."
+                ));
             }
         }
     }
     if target.heads.len() > 1 {
         lines.push("It went on in more than one place; each line is kept.".to_owned());
     }
-    Ok(Why { session_id: target.session.to_string(), lines })
+    Ok(Why {
+        session_id: target.session.to_string(),
+        lines,
+    })
 }
 
 pub(super) async fn projects(handle: &Handle) -> Result<Vec<api::Project>, ApiError> {
     let heads = handle.ask(Ask::Sessions).await?;
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     for (head, _) in &heads {
-        *counts.entry(view::line(&head.version.meta.project)).or_default() += 1;
+        *counts
+            .entry(view::line(&head.version.meta.project))
+            .or_default() += 1;
     }
     let shared = Arc::clone(&handle.shared);
     let known = blocking(move || crate::projects::known(&shared.store, &shared.home)).await;
