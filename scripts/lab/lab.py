@@ -237,13 +237,14 @@ def wait_listed(watch, stop):
 
 def settled(machine, session, author):
     """Waits until the machine holds all that the CLI has written on the author's side, as one
-    version that the author's agent has made of all bytes of the file. Returns its row."""
+    version that the author's agent has made of all lines of the file. Returns its row."""
     me = author.device()["id"]
 
     def there():
         own = [r for r in author.tasks(session) if r["device"]["id"] == me]
-        size = [r["bytes"] for r in author.ask("sessions", "--local") if r["session_id"] == session]
-        ended = own and own[0]["state"] not in ("live", "idle") and size == [len(read(author.transcript(session)))]
+        # Lines, not bytes: a version's bytes are counted before paths are rewritten.
+        lines = [r["records"] for r in author.ask("sessions", "--local") if r["session_id"] == session]
+        ended = own and own[0]["state"] not in ("live", "idle") and lines == [read(author.transcript(session)).count(b"\n")]
         return held(machine, session, own[0]["version"]) if ended else None
 
     return machine.wait("the whole session", there, 40)
