@@ -1,6 +1,7 @@
 //! Devices on networks of their own: two namespaces joined by a bridge, real
 //! multicast, the short code. Where namespaces cannot be made (no root, no
 //! `ip`), each test says so and ends.
+#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};

@@ -21,10 +21,10 @@ pub(super) struct World {
 
 /// One machine: a user's home, Claude Code's directory, ccpeer's home.
 pub(super) struct Device {
-    pub name: &'static str,
-    pub root: PathBuf,
+    pub(super) name: &'static str,
+    pub(super) root: PathBuf,
     /// The network namespace it lives in; else the machine's own, on loopback.
-    pub netns: Option<String>,
+    pub(super) netns: Option<String>,
     /// The UDP port on loopback: the same after a restart, as on a real machine.
     port: u16,
     agent: Option<Child>,
@@ -32,20 +32,20 @@ pub(super) struct Device {
 
 /// What a command did.
 pub(super) struct Ran {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+    pub(super) code: i32,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
         }
     }
 
     /// A device that is not running yet.
-    pub fn device(&self, name: &'static str) -> Device {
+    pub(super) fn device(&self, name: &'static str) -> Device {
         let root = self.dir.path().canonicalize().unwrap().join(name);
         fs::create_dir_all(root.join("home/.claude/projects")).unwrap();
         let port = std::net::UdpSocket::bind("127.0.0.1:0")
@@ -63,7 +63,7 @@ impl World {
     }
 
     /// A device whose agent runs, under its own name.
-    pub fn running(&self, name: &'static str) -> Device {
+    pub(super) fn running(&self, name: &'static str) -> Device {
         let mut device = self.device(name);
         device.start();
         device.ok(&["rename", name]);
@@ -72,20 +72,20 @@ impl World {
 }
 
 impl Device {
-    pub fn home(&self) -> PathBuf {
+    pub(super) fn home(&self) -> PathBuf {
         self.root.join("home")
     }
 
-    pub fn ccpeer_home(&self) -> PathBuf {
+    pub(super) fn ccpeer_home(&self) -> PathBuf {
         self.root.join("ccpeer")
     }
 
-    pub fn claude(&self) -> PathBuf {
+    pub(super) fn claude(&self) -> PathBuf {
         self.home().join(".claude")
     }
 
     /// The program with an environment of its own and nothing inherited.
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(super) fn command(&self, args: &[&str]) -> Command {
         let program = env!("CARGO_BIN_EXE_ccpeer");
         let mut command = match &self.netns {
             None => Command::new(program),
@@ -114,7 +114,7 @@ impl Device {
     }
 
     /// Starts the agent and waits until it is ready.
-    pub fn start(&mut self) {
+    pub(super) fn start(&mut self) {
         assert!(self.agent.is_none(), "{} already runs", self.name);
         let listen = format!("127.0.0.1:{}", self.port);
         let args: &[&str] = match self.netns {
@@ -140,19 +140,19 @@ impl Device {
     }
 
     /// Kills the agent as a power cut would, as far as a process can be.
-    pub fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         if let Some(mut child) = self.agent.take() {
             child.kill().unwrap();
             child.wait().unwrap();
         }
     }
 
-    pub fn agent_pid(&self) -> u32 {
+    pub(super) fn agent_pid(&self) -> u32 {
         self.agent.as_ref().unwrap().id()
     }
 
     /// Stops the agent in order.
-    pub fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.ok(&["down"]);
         let child = self.agent.take().unwrap();
         let out = child.wait_with_output().unwrap();
@@ -164,16 +164,16 @@ impl Device {
         );
     }
 
-    pub fn run(&self, args: &[&str]) -> Ran {
+    pub(super) fn run(&self, args: &[&str]) -> Ran {
         self.run_with(args, b"")
     }
 
-    pub fn run_with(&self, args: &[&str], input: &[u8]) -> Ran {
+    pub(super) fn run_with(&self, args: &[&str], input: &[u8]) -> Ran {
         feed(self.command(args), input)
     }
 
     /// Runs a command that must succeed.
-    pub fn ok(&self, args: &[&str]) -> String {
+    pub(super) fn ok(&self, args: &[&str]) -> String {
         let ran = self.run(args);
         assert_eq!(
             ran.code, 0,
@@ -184,12 +184,12 @@ impl Device {
     }
 
     /// Runs a command that must succeed and prints one JSON document.
-    pub fn json(&self, args: &[&str]) -> Value {
+    pub(super) fn json(&self, args: &[&str]) -> Value {
         let out = self.ok(args);
         serde_json::from_str(&out).unwrap_or_else(|e| panic!("ccpeer {args:?}: {e}: {out}"))
     }
 
-    pub fn tasks(&self) -> Vec<Value> {
+    pub(super) fn tasks(&self) -> Vec<Value> {
         self.json(&["tasks", "--json", "--all"])
             .as_array()
             .unwrap()
@@ -197,7 +197,7 @@ impl Device {
     }
 
     /// The rows of one session.
-    pub fn rows(&self, session: &str) -> Vec<Value> {
+    pub(super) fn rows(&self, session: &str) -> Vec<Value> {
         self.tasks()
             .into_iter()
             .filter(|t| t["session_id"] == session)
@@ -205,14 +205,14 @@ impl Device {
     }
 
     /// A project's directory under this device's home.
-    pub fn project(&self, name: &str) -> PathBuf {
+    pub(super) fn project(&self, name: &str) -> PathBuf {
         let dir = self.home().join(name);
         fs::create_dir_all(&dir).unwrap();
         dir
     }
 
     /// Fires a hook as Claude Code does.
-    pub fn hook(&self, event: &str, payload: &Value) -> Ran {
+    pub(super) fn hook(&self, event: &str, payload: &Value) -> Ran {
         let ran = self.run_with(&["hook", event], payload.to_string().as_bytes());
         assert_eq!(
             (ran.code, ran.stdout.as_str()),
@@ -224,7 +224,7 @@ impl Device {
     }
 
     /// Begins a session with one turn and returns it. No hook fires.
-    pub fn session(&self, id: &str, project: &Path) -> Session {
+    pub(super) fn session(&self, id: &str, project: &Path) -> Session {
         let slug: String = project
             .to_str()
             .unwrap()
@@ -243,12 +243,12 @@ impl Device {
     }
 
     /// One more turn in a session, with its Stop hook.
-    pub fn turn(&self, session: &mut Session, prompt: &str) {
+    pub(super) fn turn(&self, session: &mut Session, prompt: &str) {
         session.append(prompt);
         self.stop_hook(session);
     }
 
-    pub fn stop_hook(&self, session: &Session) {
+    pub(super) fn stop_hook(&self, session: &Session) {
         self.hook("Stop", &session.payload("Stop"));
     }
 }
@@ -261,15 +261,15 @@ impl Drop for Device {
 
 /// A session on one device, as Claude Code would grow it.
 pub(super) struct Session {
-    pub id: String,
-    pub project: PathBuf,
-    pub transcript: PathBuf,
+    pub(super) id: String,
+    pub(super) project: PathBuf,
+    pub(super) transcript: PathBuf,
     leaf: Option<String>,
     turns: u32,
 }
 
 impl Session {
-    pub fn payload(&self, event: &str) -> Value {
+    pub(super) fn payload(&self, event: &str) -> Value {
         json!({
             "session_id": self.id,
             "transcript_path": self.transcript,
@@ -281,7 +281,7 @@ impl Session {
     }
 
     /// The same session where it was placed.
-    pub fn at(&self, transcript: &Path, project: &Path) -> Self {
+    pub(super) fn at(&self, transcript: &Path, project: &Path) -> Self {
         let text = fs::read_to_string(transcript).unwrap();
         let leaf = text.lines().rev().find_map(|l| {
             let v: Value = serde_json::from_str(l).ok()?;
@@ -297,7 +297,7 @@ impl Session {
     }
 
     /// A prompt, a tool call that names a path, its result, an answer.
-    pub fn append(&mut self, prompt: &str) {
+    pub(super) fn append(&mut self, prompt: &str) {
         let file = self.project.join("src/main.rs");
         let mut lines = String::new();
         let tool = format!("toolu_{}_{}", self.turns, self.id);
@@ -347,11 +347,11 @@ impl Session {
         out.write_all(lines.as_bytes()).unwrap();
     }
 
-    pub fn records(&self) -> u64 {
+    pub(super) fn records(&self) -> u64 {
         self.bytes().iter().filter(|b| **b == b'\n').count() as u64
     }
 
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(super) fn bytes(&self) -> Vec<u8> {
         fs::read(&self.transcript).unwrap()
     }
 }

@@ -50,9 +50,9 @@ const NOTICES_MAX: usize = 1024;
 /// Everything that can happen to the agent.
 pub(crate) enum Input {
     /// From the network.
-    Net(NetEvent),
+    Net(Box<NetEvent>),
     /// An effect of the machine was carried out.
-    Machine(Event),
+    Machine(Box<Event>),
     /// A hook event is durable in the inbox.
     Hook(Pending),
     /// State something in our log; answered when it is durable.
@@ -212,10 +212,10 @@ impl Driver {
             let wake = self.wake_in();
             let input = tokio::select! {
                 Some(input) = rx.recv() => input,
-                Some(event) = net.recv() => Input::Net(event),
+                Some(event) = net.recv() => Input::Net(Box::new(event)),
                 () = tokio::time::sleep(wake), if self.wake.is_some() => {
                     self.wake = None;
-                    Input::Machine(Event::Tick)
+                    Input::Machine(Box::new(Event::Tick))
                 }
                 _ = sweep.tick() => { self.sweep(); continue }
                 _ = liveness.tick() => { self.check_liveness(); continue }
@@ -232,9 +232,9 @@ impl Driver {
 
     async fn handle(&mut self, input: Input) {
         match input {
-            Input::Net(event) => self.on_net(event).await,
+            Input::Net(event) => self.on_net(*event).await,
             Input::Machine(event) => {
-                let _logged = self.apply(event).await;
+                let _logged = self.apply(*event).await;
             }
             Input::Hook(pending) => self.on_hook(pending).await,
             Input::Append(payload, done) => {

@@ -113,10 +113,9 @@ mod unix {
             .recursive(true)
             .mode(0o700)
             .create(dir)
+            && e.kind() != io::ErrorKind::AlreadyExists
         {
-            if e.kind() != io::ErrorKind::AlreadyExists {
-                return Err(e);
-            }
+            return Err(e);
         }
         let meta = fs::symlink_metadata(dir)?;
         let own = nix::unistd::Uid::effective().as_raw();

@@ -166,7 +166,9 @@ impl Driver {
                     tracing::error!(error = %e, "cannot look for chunks");
                     vec![want]
                 });
-            let _ending = tx.send(Input::Machine(Event::Checked(want, missing))).await;
+            let _ending = tx
+                .send(Input::Machine(Box::new(Event::Checked(want, missing))))
+                .await;
         });
     }
 
@@ -223,7 +225,9 @@ async fn keep(
     match result.await {
         Ok(found) => {
             for (want, missing) in found {
-                let _ending = tx.send(Input::Machine(Event::Fetched(want, missing))).await;
+                let _ending = tx
+                    .send(Input::Machine(Box::new(Event::Fetched(want, missing))))
+                    .await;
             }
         }
         Err(e) => {
@@ -237,5 +241,5 @@ async fn keep(
 
 async fn fetch_failed(tx: &mpsc::Sender<Input>, from: DeviceId, chunk: ChunkId, why: FetchFault) {
     let event = Event::FetchFailed { from, chunk, why };
-    let _ending = tx.send(Input::Machine(event)).await;
+    let _ending = tx.send(Input::Machine(Box::new(event))).await;
 }

@@ -108,7 +108,7 @@ impl Driver {
                 let (missing, known) = self
                     .machine
                     .progress(&manifest)
-                    .map_or((0, 0), |p| (p.missing as u64, p.known as u64));
+                    .map_or((0, 0), |p| (p.missing, p.known));
                 let _gone = to.send((complete, missing, known));
             }
             Ask::Holders(manifest, to) => {
