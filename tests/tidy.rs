@@ -428,20 +428,17 @@ fn forgotten_fixtures(tree: &Tree) -> Vec<String> {
         .filter(|(_, name)| {
             !["README.md", "manifest.json"].contains(&name.as_str()) && !name.starts_with('.')
         })
-        .filter(|(_, name)| {
-            !readers
-                .iter()
-                .any(|f| f.text.contains(without_extension(name)))
-        })
+        .filter(|(_, name)| !readers.iter().any(|f| speaks_of(&f.text, name)))
         .map(|(group, name)| format!("testdata/{group}/{name} is used by no test"))
         .collect()
 }
 
-/// A vector is asked for by its name alone; a directory may have dots in its.
-fn without_extension(name: &str) -> &str {
-    name.strip_suffix(".hex")
-        .or_else(|| name.strip_suffix(".json"))
-        .unwrap_or(name)
+/// Whether a source names a fixture: in full, without its ending, or by a name
+/// that is put together (`wire_{name}`).
+fn speaks_of(source: &str, name: &str) -> bool {
+    let stem = name.strip_suffix(".hex").unwrap_or(name);
+    let composed = stem.split_once('_').map(|(first, _)| format!("{first}_{{"));
+    source.contains(stem) || composed.is_some_and(|c| source.contains(&c))
 }
 
 /// The map has one heading ``### `crates/NAME` `` for each crate, and the
