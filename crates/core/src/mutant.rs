@@ -30,6 +30,8 @@ pub enum Mutant {
     NeverAskedAgain,
     /// A link that went away is not noticed by the fetcher.
     LinkLossIgnored,
+    /// A peer is not asked to show what it holds of our own log.
+    NoProofAsked,
 }
 
 /// What a planted bug makes of an entry's standing, if it has a say in it.

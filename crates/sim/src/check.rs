@@ -246,6 +246,7 @@ impl World {
                 let why = self
                     .log_lacks(from, to)
                     .or_else(|| self.chunk_lacks(from, to));
+                let why = why.or_else(|| self.trust_lacks(from, to));
                 if let Some(why) = why.or_else(|| self.head_lacks(from, to)) {
                     return Some(why);
                 }
@@ -326,6 +327,26 @@ impl World {
             }
         }
         None
+    }
+
+    /// A word of `from` about its own trust that `to` never heard.
+    fn trust_lacks(&self, from: usize, to: usize) -> Option<String> {
+        let (giver, taker) = (&self.devices[from], &self.devices[to]);
+        let stands = |pair: &&(DeviceId, DeviceId)| !giver.model.revoked.contains(*pair);
+        let added = giver.model.added.iter().filter(stands);
+        let lacks = added.map(|pair| (pair, &taker.model.added)).chain(
+            giver
+                .model
+                .revoked
+                .iter()
+                .map(|pair| (pair, &taker.model.revoked)),
+        );
+        lacks
+            .filter(|((by, _), _)| *by == giver.id)
+            .find(|(pair, heard)| !heard.contains(*pair))
+            .map(|((_, about), _)| {
+                format!("device {to} does not know what {from} says of {about:?}")
+            })
     }
 
     /// A head that `from` wrote and of which `to` knows nothing, not even under

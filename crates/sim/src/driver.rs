@@ -338,6 +338,10 @@ impl World {
     }
 
     fn notice(&mut self, device: usize, notice: Notice) {
+        let machine = self.devices[device].machine.as_ref();
+        if machine.is_some_and(|m| m.may_restate(&notice)) {
+            self.devices[device].inbox.push_back(Job::Restate);
+        }
         match notice {
             Notice::OwnLogBehind if self.mutant != Some(Mutant::NoNewEpoch) => {
                 let epoch = Epoch(self.rng.bytes());

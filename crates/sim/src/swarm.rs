@@ -72,7 +72,7 @@ impl Options {
         }
         // A restored disk breaks promises that hold otherwise; it gets worlds of
         // its own, so that those promises are tested in all others.
-        if rng.chance(120_000) {
+        if rng.chance(200_000) {
             faults.push(F::Restore);
         }
         let rarely =

@@ -334,7 +334,9 @@ impl World {
                 self.net.clogged.insert((device, other), until);
             }
             FaultKind::Restore => {
-                let Some(image) = self.devices[device].backup.clone() else {
+                let Some(image) = self.devices[device].backup.take() else {
+                    let backup = self.devices[device].disk.durable.clone();
+                    self.devices[device].backup = Some(backup);
                     return;
                 };
                 self.stop(device, 1_000, 60_000);

@@ -15,6 +15,10 @@ use crate::sync::effect::Effect;
 use crate::sync::event::FetchFault;
 use crate::time::Instant;
 
+mod chunk;
+pub(crate) use chunk::Candidate;
+use chunk::{Choice, Chunk, ChunkStage, Pace};
+
 /// The chunks' side of the machine.
 #[derive(Debug, Clone)]
 pub(crate) struct Fetch {
@@ -52,14 +56,6 @@ pub struct Progress {
     pub missing: u64,
 }
 
-/// Who may hold a root. Sure holders are asked first, and alone while there are
-/// any: they said that they hold it whole, or wrote it themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Candidate {
-    pub(crate) unsure: bool,
-    pub(crate) device: DeviceId,
-}
-
 /// What is served first: what somebody asked for, then the newest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
@@ -89,25 +85,6 @@ enum Stage {
     Checking,
     /// We know.
     Open,
-}
-
-#[derive(Debug, Clone)]
-struct Chunk {
-    want: Want,
-    roots: BTreeSet<ChunkId>,
-    stage: ChunkStage,
-    /// Asked in vain since the last pause.
-    tried: BTreeSet<DeviceId>,
-    /// Gave something wrong; not asked for this again while we run.
-    refused: BTreeSet<DeviceId>,
-    attempts: u32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ChunkStage {
-    Idle,
-    Waiting(Instant),
-    Asked,
 }
 
 impl Fetch {
@@ -649,23 +626,6 @@ impl Fetch {
     }
 }
 
-enum Choice {
-    Ask(DeviceId),
-    /// Somebody may hold it, but has enough to do.
-    Busy,
-    /// Everybody who may hold it was asked in vain.
-    Nobody(Pace),
-}
-
-/// How long to wait before the next attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pace {
-    /// Longer each time.
-    Growing,
-    /// All who may hold it gave something wrong: only somebody new can help.
-    Slow,
-}
-
 /// What one pump is about to do.
 #[derive(Default)]
 struct Plan {
@@ -678,24 +638,4 @@ struct Plan {
     /// Chunks whose holders have enough to do. A look at more of them is for
     /// nothing until one of those is done.
     busy: usize,
-}
-
-impl Chunk {
-    /// Sure holders share the work; the others are only asked when there is no
-    /// sure one left.
-    fn choose(&self, able: &[Candidate], room: &BTreeMap<DeviceId, usize>) -> Choice {
-        let left = || {
-            able.iter()
-                .filter(|c| !self.tried.contains(&c.device) && !self.refused.contains(&c.device))
-        };
-        let Some(best) = left().map(|c| c.unsure).min() else {
-            let hopeless = able.iter().all(|c| self.refused.contains(&c.device));
-            return Choice::Nobody(if hopeless { Pace::Slow } else { Pace::Growing });
-        };
-        left()
-            .filter(|c| c.unsure == best)
-            .filter_map(|c| room.get(&c.device).map(|left| (*left, Reverse(c.device))))
-            .max()
-            .map_or(Choice::Busy, |(_, Reverse(device))| Choice::Ask(device))
-    }
 }

@@ -117,6 +117,14 @@ impl Ledger {
         self.logs.get(log)?.get(index).copied()
     }
 
+    /// Whether we ever wrote in another epoch than this one.
+    pub(crate) fn has_old_epochs(&self) -> bool {
+        let own = self.own_log();
+        self.logs
+            .keys()
+            .any(|log| log.device == own.device && *log != own)
+    }
+
     /// Whether there is room for the log of this entry.
     pub(crate) fn has_room(&self, log: &LogId) -> bool {
         if self.logs.contains_key(log) || log.device == self.me {

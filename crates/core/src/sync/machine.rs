@@ -164,8 +164,9 @@ impl Machine {
     }
 
     /// What we stand by and have not said in the current epoch: our description,
-    /// our trust, the heads that we wrote, our marks. After `NewEpoch`, and after
-    /// a start, the driver drafts, signs and appends all of it in this order.
+    /// our trust, the heads that we wrote, our marks. After `NewEpoch`, after a
+    /// start, and whenever [`Machine::may_restate`] says so of a notice, the
+    /// driver drafts, signs and appends all of it in this order.
     ///
     /// Usually empty. It is not after a restored backup or a clone made us start
     /// a new epoch: what the old log said after the point where it forked never
@@ -177,6 +178,27 @@ impl Machine {
     pub fn restatements(&self) -> Vec<(Payload, Timestamp)> {
         self.ledger
             .restatements(|root| self.fetch.is_complete(root))
+    }
+
+    /// Whether what a notice tells may have given [`Machine::restatements`]
+    /// something to say: a lost tail of ours came back through a peer, and others
+    /// may hold another branch of it for good.
+    #[must_use]
+    pub fn may_restate(&self, notice: &Notice) -> bool {
+        match notice {
+            Notice::Trust => self.ledger.has_old_epochs(),
+            Notice::Complete(_, version) => {
+                let own = self.ledger.own_log();
+                self.ledger
+                    .version(version)
+                    .is_some_and(|v| v.log.device == own.device && v.log != own)
+            }
+            Notice::Session(_)
+            | Notice::Replicated(..)
+            | Notice::Device(_)
+            | Notice::Equivocation(_)
+            | Notice::OwnLogBehind => false,
+        }
     }
 
     /// This device.

@@ -149,6 +149,11 @@ impl Peer {
 
     /// What it is told of our frontier: the logs that it may have, and those
     /// that it offers us, so that it knows what need not be sent.
+    ///
+    /// The first one on a link owns to one entry less of our own log than we
+    /// have. So the peer sends us the last one back, and we see whether it holds
+    /// what we wrote, or what another life of ours wrote under that number: two
+    /// branches of equal length are told apart by nothing else.
     pub(crate) fn have_for(&self, device: &DeviceId, ledger: &Ledger) -> Frontier {
         let told = |log: &LogId| {
             ledger.entitled(device, &log.device)
@@ -157,11 +162,20 @@ impl Peer {
                     .as_ref()
                     .is_some_and(|said| said.0.contains_key(log))
         };
+        let first = self.have_sent.is_none();
+        #[cfg(feature = "mutants")]
+        let first = first && self.planted != Some(crate::mutant::Mutant::NoProofAsked);
+        let own = ledger.own_log();
+        let claim = |(log, seq): (LogId, Seq)| {
+            let less = u64::from(first && log == own);
+            (log, Seq(seq.0 - less))
+        };
         Frontier(
             ledger
                 .tips()
                 .filter(|(log, _)| told(log))
                 .take(limits::FRONTIER_LOGS_MAX)
+                .map(claim)
                 .collect(),
         )
     }

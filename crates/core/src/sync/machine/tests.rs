@@ -501,6 +501,39 @@ fn k_d05_a_restored_backup_starts_a_new_epoch_and_loses_nothing() {
 }
 
 #[test]
+fn two_branches_of_equal_length_are_told_apart_when_a_link_begins() {
+    let (mut a, mut b) = (Pen::new(1), Pen::new(2));
+    let trust = a.trust(b.id());
+    let (seq, prev) = (a.seq, a.prev);
+    let theirs = a.version(2, vec![]);
+    (a.seq, a.prev) = (seq, prev);
+    let ours = a.version(3, vec![]);
+    let mut m = Machine::recover(a.id(), recovered(&a, vec![trust, ours]), 7);
+    let out = m.handle(Event::PeerUp(b.id()), NOW);
+    let claim = Effect::Send(b.id(), Message::Have(vec![(a.log, Seq(1))]));
+    assert_eq!(out.first(), Some(&claim), "one less than we have");
+    m.handle(Event::Received(b.id(), have(&[(&a, 2)])), NOW);
+    let out = entries(&mut m, &b, &[&theirs]);
+    assert_eq!(
+        notices(&out),
+        [Notice::Equivocation(a.log), Notice::OwnLogBehind]
+    );
+    // From then on we say what we have.
+    let word = b.mark();
+    entries(&mut m, &b, &[&word]);
+    let out = m.handle(Event::Tick, NOW.after_ms(limits::HAVE_PAUSE_MS));
+    let claim = Effect::Send(
+        b.id(),
+        Message::Have(vec![(a.log, Seq(2)), (b.log, Seq(1))]),
+    );
+    let other = Effect::Send(
+        b.id(),
+        Message::Have(vec![(b.log, Seq(1)), (a.log, Seq(2))]),
+    );
+    assert!(out.contains(&claim) || out.contains(&other), "{out:?}");
+}
+
+#[test]
 fn a_lost_tail_comes_back_from_a_peer() {
     let (mut a, b) = (Pen::new(1), Pen::new(2));
     let trust = a.trust(b.id());
