@@ -4,8 +4,8 @@
 //! Must not know where on this machine they lie.
 
 pub mod hook;
-pub mod layout;
 mod json;
+pub mod layout;
 pub mod registry;
 pub mod rewrite;
 pub mod settings;

@@ -53,7 +53,14 @@ pub fn is_bookkeeping(line: &[u8]) -> bool {
         uuid: Option<serde::de::IgnoredAny>,
     }
     serde_json::from_slice::<Record<'_>>(line).is_ok_and(|record| {
-        let speaks = ["user", "assistant", "attachment", "system", "progress", "summary"];
+        let speaks = [
+            "user",
+            "assistant",
+            "attachment",
+            "system",
+            "progress",
+            "summary",
+        ];
         record.uuid.is_none() && !speaks.contains(&&*record.kind)
     })
 }
