@@ -1,3 +1,5 @@
+//! Capture on real trees and on odd ones: what is kept, what is read again, what is refused.
+
 use super::*;
 use crate::testing::{World, fixture};
 use ccpeer_core::manifest::SlotName;

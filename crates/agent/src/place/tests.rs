@@ -1,3 +1,5 @@
+//! Placement on real trees: there and back, forks, traps, and a stop at every step.
+
 use super::*;
 use crate::capture::{CaptureRequest, Captured, capture};
 use crate::testing::{World, fixture, noise};
@@ -123,11 +125,15 @@ fn carry(from: &World, to: &World, manifest: ContentRef) {
     }
 }
 
-fn request(pair: &Pair, version: Version, dir: &Path) -> PlaceRequest {
+fn request(_: &Pair, version: Version, dir: &Path) -> PlaceRequest {
+    asked(version, dir)
+}
+
+fn asked(version: Version, dir: &Path) -> PlaceRequest {
     PlaceRequest {
         version: version.id,
         manifest: version.manifest,
-        session: pair.session,
+        session: FULL.parse().unwrap(),
         project_dir: dir.to_owned(),
         mode: Mode::Auto,
         device_name: "desk".into(),
@@ -868,11 +874,11 @@ fn k_a01_hostile_texts_name_no_file() {
     ];
     for text in texts {
         for field in 0..6 {
-            let pair = Pair::new();
-            let code = project(&pair.b, "code/p2");
-            let before = files(pair.b.dir.path());
+            let b = World::new("bob");
+            let code = project(&b, "code/p2");
+            let before = files(b.dir.path());
             let version = hostile(
-                &pair.b,
+                &b,
                 |m| {
                     let origin = &mut m.origins[0];
                     match field {
@@ -889,12 +895,12 @@ fn k_a01_hostile_texts_name_no_file() {
                 },
                 &[b"{\"cwd\":\"/home/eve/p\",\"x\":\"../../etc\"}\n"],
             );
-            let placed = put(&pair.b, &request(&pair, version, &code));
-            let main = pair.main(&pair.b, &code);
+            let placed = put(&b, &asked(version, &code));
+            let main = main_of_b(&b, &code);
             let ours = main
-                .strip_prefix(pair.b.dir.path().canonicalize().unwrap())
+                .strip_prefix(b.dir.path().canonicalize().unwrap())
                 .unwrap();
-            for name in files(pair.b.dir.path())
+            for name in files(b.dir.path())
                 .keys()
                 .filter(|n| !before.contains_key(*n))
             {
@@ -905,46 +911,42 @@ fn k_a01_hostile_texts_name_no_file() {
     }
 }
 
+fn main_of_b(world: &World, dir: &Path) -> PathBuf {
+    world.transcript(&project_slug(dir.to_str().unwrap()), &FULL.parse().unwrap())
+}
+
 #[test]
 fn content_that_breaks_a_rule_is_refused() {
-    let pair = Pair::new();
-    let code = project(&pair.b, "code/p2");
+    let b = World::new("bob");
+    let code = project(&b, "code/p2");
     let line: &[u8] = b"{\"a\":1}\n";
     let refused = |version: Version| {
-        let before = files(pair.b.claude());
-        let placed = put(&pair.b, &request(&pair, version, &code));
+        let before = files(b.claude());
+        let placed = put(&b, &asked(version, &code));
         assert!(
             matches!(placed, Err(PlaceError::Malformed(_))),
             "{placed:?}"
         );
-        assert_eq!(files(pair.b.claude()), before);
+        assert_eq!(files(b.claude()), before);
     };
+    refused(hostile(&b, |m| m.session = SessionId([1; 16]), &[line]));
     refused(hostile(
-        &pair.b,
-        |m| m.session = SessionId([1; 16]),
-        &[line],
-    ));
-    refused(hostile(
-        &pair.b,
+        &b,
         |m| m.files[0].slot = Slot::TaskHighWater,
         &[line],
     ));
     refused(hostile(
-        &pair.b,
+        &b,
         |_| {},
         &[
             b"{\"type\":\"permission-mode\",",
             b"\"permissionMode\":\"x\"}\n",
         ],
     ));
-    refused(hostile(
-        &pair.b,
-        |m| m.files[0].segments[0].len += 1,
-        &[line],
-    ));
+    refused(hostile(&b, |m| m.files[0].segments[0].len += 1, &[line]));
     let name = SlotName::new("x").unwrap();
     refused(hostile(
-        &pair.b,
+        &b,
         |m| {
             let tool = FileEntry {
                 slot: Slot::ToolResult(name),
@@ -955,49 +957,49 @@ fn content_that_breaks_a_rule_is_refused() {
         &[line],
     ));
     let missing = hostile(
-        &pair.b,
+        &b,
         |m| m.files[0].segments[0].tail[0].id = ChunkId([9; 32]),
         &[line],
     );
     assert!(matches!(
-        put(&pair.b, &request(&pair, missing, &code)),
+        put(&b, &asked(missing, &code)),
         Err(PlaceError::Incomplete(1))
     ));
 }
 
 #[test]
 fn a_peer_that_claims_our_places_is_still_held_to_the_rules() {
-    let pair = Pair::new();
-    let code = project(&pair.b, "code/p2");
+    let b = World::new("bob");
+    let code = project(&b, "code/p2");
     let slug = project_slug(code.to_str().unwrap());
-    let ours = crate::capture::here(&pair.b.home, &slug, code.to_str().unwrap());
+    let ours = crate::capture::here(&b.home, &slug, code.to_str().unwrap());
     let line = b"{\"type\":\"permission-mode\",\"permissionMode\":\"bypassPermissions\"}\n";
-    let version = hostile(&pair.b, |m| m.origins[0] = ours, &[line]);
-    let placed = put(&pair.b, &request(&pair, version, &code)).unwrap();
+    let version = hostile(&b, |m| m.origins[0] = ours, &[line]);
+    let placed = put(&b, &asked(version, &code)).unwrap();
     assert_eq!(placed.dropped.len(), 1, "{:?}", placed.dropped);
-    let text = fs::read_to_string(pair.main(&pair.b, &code)).unwrap();
+    let text = fs::read_to_string(main_of_b(&b, &code)).unwrap();
     assert!(text.contains("\"default\"") && !text.contains("bypass"));
-    undo(&pair.b.store, &pair.b.home).unwrap();
+    undo(&b.store, &b.home).unwrap();
     let own = PlaceRequest {
         from_me: true,
-        ..request(&pair, version, &code)
+        ..asked(version, &code)
     };
     assert!(
-        put(&pair.b, &own).unwrap().dropped.is_empty(),
+        put(&b, &own).unwrap().dropped.is_empty(),
         "what we said ourselves is ours"
     );
 }
 
 #[test]
 fn a_plan_of_another_session_stays() {
-    let pair = Pair::new();
-    let code = project(&pair.b, "code/p2");
-    fs::create_dir(pair.b.claude().join("plans")).unwrap();
-    let plan = pair.b.claude().join("plans/fuzzy-cat.md");
+    let b = World::new("bob");
+    let code = project(&b, "code/p2");
+    fs::create_dir(b.claude().join("plans")).unwrap();
+    let plan = b.claude().join("plans/fuzzy-cat.md");
     fs::write(&plan, "mine").unwrap();
     let line: &[u8] = b"{\"a\":1}\n";
     let version = hostile(
-        &pair.b,
+        &b,
         |m| {
             let slot = Slot::Plan(SlotName::new("fuzzy-cat").unwrap());
             m.files.push(FileEntry {
@@ -1007,7 +1009,7 @@ fn a_plan_of_another_session_stays() {
         },
         &[line],
     );
-    let placed = put(&pair.b, &request(&pair, version, &code)).unwrap();
+    let placed = put(&b, &asked(version, &code)).unwrap();
     assert_eq!(placed.dropped.len(), 1);
     assert_eq!(fs::read(&plan).unwrap(), b"mine");
 }

@@ -1,3 +1,5 @@
+//! Which directory is the project: found, asked for, never guessed.
+
 use super::*;
 use crate::git::tests::git;
 use crate::testing::World;

@@ -1,3 +1,5 @@
+//! What another machine may not bring: one test for each rule.
+
 use super::*;
 use std::fs;
 
