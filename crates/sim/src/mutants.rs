@@ -73,7 +73,11 @@ pub const ALL: [(Mutant, &str, u64); 22] = [
         "link loss ignored",
         788,
     ),
-    (Mutant::Machine(Planted::NoProofAsked), "no proof asked", 0),
+    (
+        Mutant::Machine(Planted::NoProofAsked),
+        "no proof asked",
+        1473,
+    ),
     (Mutant::SendBeforePersist, "send before persist", 0),
     (Mutant::AckBeforePersist, "ack before persist", 8),
     (Mutant::LostFsync, "lost fsync", 0),
