@@ -68,9 +68,14 @@ impl Driver {
                 }
                 Effect::WakeAt(at) => self.wake = Some(at),
                 Effect::Notice(notice) => {
+                    let mut restate = self.machine.may_restate(&notice);
                     if let Some(epoch) = self.notice(notice) {
                         let now = self.now();
                         queue.extend(self.machine.handle(Event::NewEpoch(epoch), now));
+                        restate = true;
+                    }
+                    if restate {
+                        // Not from here: it would carry out effects within effects.
                         let tx = self.tx.clone();
                         tokio::spawn(async move { tx.send(Input::Restate).await });
                     }
