@@ -2,7 +2,7 @@
 //!
 //! The digest is laid aside in notes and taken up where it ended. As it grows
 //! with the session, it is written anew only when the transcript has grown by
-//! more than its own size; the gap is read again instead. Must not know what a
+//! more than half its size; the gap is read again instead. Must not know what a
 //! summary is for.
 
 use std::io::Read;
@@ -27,7 +27,7 @@ const PART_BYTES: usize = 512 * 1024;
 /// Parts of the largest digest.
 const PARTS_MAX: usize = limits::DIGEST_BYTES_MAX / PART_BYTES + 1;
 /// Growth for which it is never written anew.
-const GROWTH_MIN: u64 = 256 * 1024;
+const GROWTH_MIN: u64 = 64 * 1024;
 
 /// The first part says how many follow.
 #[derive(Serialize, Deserialize)]
@@ -77,7 +77,7 @@ pub(super) fn read(
     }
     drop(section);
     let gap = digest.offset().saturating_sub(start);
-    let due = size.is_none_or(|size| gap > GROWTH_MIN.max(2 * size));
+    let due = size.is_none_or(|size| gap > GROWTH_MIN.max(size / 2));
     Ok(Reading { digest, due })
 }
 

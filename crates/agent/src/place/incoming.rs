@@ -135,7 +135,7 @@ impl<'a> Incoming<'a> {
             return Cow::Borrowed(line);
         }
         // A record must still be one.
-        if policy::is_json(line) && !policy::is_json(&out) {
+        if !policy::is_json(&out) && policy::is_json(line) {
             findings.add(Finding::Unrewritten);
             return Cow::Borrowed(line);
         }
