@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use super::world::{Ran, World, arrives, pair, until};
+use super::world::{Ran, World, arrives, connected, pair, until};
 
 const ID: &str = "5f0d7a52-6f0e-4d8e-9a41-0c6a8f6f1d51";
 
@@ -77,9 +77,44 @@ fn a_damaged_store_is_told_and_kept() {
     );
     // Hooks go on working meanwhile.
     a.stop_hook(&session);
-    fs::rename(&path, a.ccpeer_home().join("aside")).unwrap();
-    a.start();
+    a.start_with(&["--salvage"]);
     until("captured anew", || !a.rows(ID).is_empty());
+    let aside = a.ccpeer_home().join("store.redb.damaged-1");
+    assert_eq!(fs::read(aside).unwrap(), bytes, "the damaged file is kept");
+    assert_eq!(a.json(&["verify", "--read-data", "--json"])["ok"], true);
+}
+
+#[test]
+fn a_store_restored_from_an_old_backup_loses_nothing_that_a_peer_heard() {
+    let world = World::new();
+    let (mut a, b) = (world.running("desk"), world.running("laptop"));
+    pair(&a, &b);
+    let mut on_a = a.session(ID, &a.project("work/proj"));
+    a.turn(&mut on_a, "before the backup");
+    arrives(&b, ID, &on_a);
+    a.stop();
+    let path = a.ccpeer_home().join("store.redb");
+    let backup = fs::read(&path).unwrap();
+    a.start();
+    connected(&a, &b);
+    a.turn(&mut on_a, "after the backup");
+    arrives(&b, ID, &on_a);
+    a.stop();
+    fs::write(&path, backup).unwrap();
+    a.start();
+    connected(&a, &b);
+    a.turn(&mut on_a, "after it was restored");
+    arrives(&b, ID, &on_a);
+    until("one line, on both", || {
+        [&a, &b]
+            .iter()
+            .all(|d| d.rows(ID).len() == 1 && d.rows(ID)[0]["complete"] == true)
+    });
+    until("desk was told", || {
+        a.json(&["status", "--json"])["last_error"]
+            .to_string()
+            .contains("older than")
+    });
 }
 
 #[cfg(unix)]

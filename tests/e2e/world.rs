@@ -115,13 +115,18 @@ impl Device {
 
     /// Starts the agent and waits until it is ready.
     pub(super) fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    pub(super) fn start_with(&mut self, more: &[&str]) {
         assert!(self.agent.is_none(), "{} already runs", self.name);
         let listen = format!("127.0.0.1:{}", self.port);
         let args: &[&str] = match self.netns {
             None => &["agent", "--listen", &listen, "--no-mdns"],
             Some(_) => &["agent"],
         };
-        let mut child = self.command(args).spawn().unwrap();
+        let args = [args, more].concat();
+        let mut child = self.command(&args).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)

@@ -12,7 +12,7 @@ use ccpeer_core::text;
 use serde_json::Value;
 
 use crate::api::{ApiError, Done, ErrorCode, Request};
-use crate::driver::{Ask, Handle, Head, Input, Target};
+use crate::driver::{Ask, Handle, Head, Target};
 use crate::server::{Out, to_value};
 use crate::view;
 
@@ -20,10 +20,8 @@ use crate::view;
 pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<Value, ApiError> {
     match request {
         Request::Status => to_value(&upkeep::status(handle).await?),
-        Request::Down => {
-            handle.send(Input::Shutdown).await?;
-            done("the agent stops")
-        }
+        // The server ends the driver when this has been said.
+        Request::Down => done("the agent stops"),
         Request::Devices => to_value(&handle.ask(Ask::Devices).await?),
         Request::Rename { name } => rename(handle, &name).await,
         Request::Revoke { device } => revoke(handle, device).await,

@@ -169,6 +169,8 @@ where
     R: AsyncRead + Unpin + Send + 'static,
     W: AsyncWrite + Unpin,
 {
+    let ends = matches!(request, Request::Down);
+    let driver = handle.clone();
     let (replies, mut outgoing) = mpsc::channel(REPLIES_MAX);
     let (answers_in, answers) = mpsc::channel(1);
     let listening = tokio::spawn(async move {
@@ -212,4 +214,8 @@ where
     drop(outgoing);
     listening.abort();
     let _panicked = working.await;
+    if ends {
+        // Only now that the client has its answer.
+        let _ending = driver.send(Input::Shutdown).await;
+    }
 }

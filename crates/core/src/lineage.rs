@@ -67,6 +67,33 @@ impl SessionRecord {
             .collect()
     }
 
+    /// The heads that differ in content: what a person would call the lines of a
+    /// fork. A head that says, under another name, exactly what another line has
+    /// said already is no line of its own. That happens when a device whose store
+    /// was restored from a backup states again what peers still hold of it.
+    #[must_use]
+    pub fn lines(&self) -> Vec<&VersionNode> {
+        let heads = self.heads();
+        if heads.len() < 2 {
+            return heads;
+        }
+        heads
+            .iter()
+            .filter(|h| !self.nodes.values().any(|twin| self.stands_for(twin, h)))
+            .copied()
+            .collect()
+    }
+
+    /// Whether a node stands for a head: the same content, on a line that is not
+    /// the head's own past, and grown from, or newer.
+    fn stands_for(&self, twin: &VersionNode, head: &VersionNode) -> bool {
+        twin.id != head.id
+            && head.version.manifest.is_some()
+            && twin.version.manifest == head.version.manifest
+            && (self.superseded.contains(&twin.id) || twin.order() > head.order())
+            && !self.is_ancestor(&twin.id, &head.id)
+    }
+
     /// The newest head.
     #[must_use]
     pub fn latest(&self) -> Option<&VersionNode> {

@@ -191,7 +191,7 @@ impl Driver {
     }
 
     fn heads(&self, record: &SessionRecord) -> Vec<Head> {
-        let nodes = record.heads();
+        let nodes = record.lines();
         let only = nodes.len() == 1;
         nodes.iter().map(|n| self.head(record, n, only)).collect()
     }
@@ -310,11 +310,11 @@ impl Driver {
             let grown = || heads.iter().find(|h| record.is_ancestor(&v, &h.id));
             exact.or_else(grown).cloned()
         });
-        let head = match (named, heads.as_slice()) {
-            (Some(named), _) => named,
-            (None, [only]) => Some(only.clone()),
-            (None, _) => None,
+        let only = || match heads.as_slice() {
+            [only] => Some(only.clone()),
+            _ => None,
         };
+        let head = named.flatten().or_else(only);
         Ok(Target {
             session,
             head,

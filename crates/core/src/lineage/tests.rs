@@ -207,3 +207,33 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_same_said_again_is_no_line_of_its_own() {
+    let content = |node: VersionNode, manifest: u8| VersionNode {
+        version: Version {
+            manifest: Some(crate::entry::ContentRef {
+                id: crate::id::ChunkId([manifest; 32]),
+                len: 1,
+            }),
+            ..node.version
+        },
+        ..node
+    };
+    let ids = |r: &SessionRecord| -> Vec<u8> { r.lines().iter().map(|n| n.id.0[0]).collect() };
+    let mut record = SessionRecord::default();
+    record.add_version(content(node(1, 1, &[]), 10));
+    // Said by the old log, and again by the new one of a restored device.
+    record.add_version(content(node(2, 2, &[1]), 20));
+    record.add_version(content(node(3, 3, &[1]), 20));
+    assert_eq!(record.heads().len(), 2);
+    assert_eq!(ids(&record), [3]);
+    record.add_version(content(node(4, 4, &[3]), 30));
+    assert_eq!(ids(&record), [4]);
+    // A line that goes back to what it was is still one.
+    record.add_version(content(node(5, 5, &[4]), 20));
+    assert_eq!(ids(&record), [5]);
+    // Other content is another line.
+    record.add_version(content(node(6, 6, &[1]), 40));
+    assert_eq!(ids(&record), [5, 6]);
+}
