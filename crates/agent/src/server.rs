@@ -23,6 +23,8 @@ const FIRST_FRAME: Duration = Duration::from_secs(5);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Replies that wait for a slow client before its job waits too.
 const REPLIES_MAX: usize = 64;
+/// Pause after a client could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What SessionStart may be kept waiting for its line.
 const LINE_DEADLINE: Duration = Duration::from_millis(50);
 
@@ -103,7 +105,7 @@ pub(crate) async fn serve(mut listener: Listener, handle: Handle, mut stop: watc
             Err(e) => {
                 tracing::warn!(error = %e, "cannot accept a local client");
                 // Out of descriptors, mostly: give others a moment to end.
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }

@@ -60,6 +60,8 @@ pub struct Ready {
 const PORT: &[u8] = b"port";
 /// An agent that holds the lock and does not answer gets this long to end.
 const ENDING_MAX: Duration = Duration::from_secs(5);
+/// How often it is looked at meanwhile.
+const LOCK_LOOK: Duration = Duration::from_millis(20);
 /// Peers are told good-bye for no longer than this: one that is gone as well does
 /// not answer.
 const GOODBYE_MAX: Duration = Duration::from_millis(1500);
@@ -256,7 +258,7 @@ fn lock(home: &Home) -> Result<fs::File, ApiError> {
             )
             .hint("use it, stop it with `ccpeer down`, or set CCPEER_HOME to another directory"));
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(LOCK_LOOK);
     }
 }
 
