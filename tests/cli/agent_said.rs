@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use ccpeer_agent::api::{ApiError, ErrorCode, Progress, Reply, Request, Selection};
+use ccpeer_agent::api::{ApiError, ErrorCode, Meanwhile, Progress, Reply, Request, Selection};
 use serde_json::{Value, json as value};
 
 use crate::support::{User, assert_code, json, ok, stderr, stdout};
@@ -84,6 +84,7 @@ fn choices_and_hints_of_the_agent_are_shown() {
             message: "\u{1b}[31m2 sessions begin with aa".to_owned(),
             hint: Some("type more of it".to_owned()),
             choices: vec!["aa21 one".to_owned(), "aa99 two".to_owned()],
+            elsewhere: None,
         })]
     });
     let output = user.run(&["show", "aa"]);
@@ -193,6 +194,7 @@ fn continue_becomes_claude_in_the_projects_directory() {
             from_dir: Some(here.to_str().unwrap().to_owned()),
             fork: true,
             handoff: false,
+            meanwhile: Meanwhile::Ask,
         }
     );
 

@@ -110,7 +110,8 @@ pub enum Request {
         /// Only of this project (name or path).
         project: Option<String>,
     },
-    /// Bring a session here. Streams [`Progress`], then [`Placed`].
+    /// Bring a session here. Streams [`Progress`] and, while it waits,
+    /// [`Presence`]; then [`Continued`].
     Continue {
         /// As in `Show`.
         task: String,
@@ -123,6 +124,9 @@ pub enum Request {
         /// The hand-off prompt instead of the session: nothing is placed, the
         /// answer's command starts a new session.
         handoff: bool,
+        /// What to do if another device is in a turn of it.
+        #[serde(default)]
+        meanwhile: Meanwhile,
     },
     /// Capture and send now. Streams [`Progress`] and one [`Pushed`] a session,
     /// then [`Summary`].
@@ -158,6 +162,19 @@ pub enum Request {
     },
     /// → `[Project]`
     Projects,
+}
+
+/// What becomes of a session that another device is at work on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Meanwhile {
+    /// It is not brought; the error says who has it and what there is to choose.
+    #[default]
+    Ask,
+    /// It is brought when the turn there has ended and the last of it is here.
+    Wait,
+    /// It is brought as far as it is here, and the other device is told.
+    TakeOver,
 }
 
 /// Which sessions.
@@ -231,6 +248,9 @@ pub struct ApiError {
     /// Choices, where something was ambiguous.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub choices: Vec<String>,
+    /// The device that is at work on the session, with [`ErrorCode::Live`].
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub elsewhere: Option<Box<Presence>>,
 }
 
 impl ApiError {
@@ -242,6 +262,7 @@ impl ApiError {
             message: message.into(),
             hint: None,
             choices: Vec::new(),
+            elsewhere: None,
         }
     }
 
@@ -338,6 +359,21 @@ pub struct DeviceName {
     pub name: String,
 }
 
+/// Where a session stands on one device, by that device's last word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// Which device.
+    pub device: DeviceName,
+    /// `live`, `idle`, `interrupted`, `ended`, `done` or `archived`.
+    pub state: String,
+    /// When it said so, by its clock: RFC 3339.
+    pub since: String,
+    /// It has a link to us, or is this device: what it says is so.
+    pub connected: bool,
+    /// When it was last connected, RFC 3339; null if never.
+    pub last_heard: Option<String>,
+}
+
 /// `status`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -367,6 +403,43 @@ pub struct Status {
     pub home: String,
     /// The last thing that went wrong, if anything did.
     pub last_error: Option<String>,
+    /// Sessions that are open here and that another device went on with.
+    #[serde(default)]
+    pub taken_over: Vec<TakenOver>,
+    /// Sessions that Claude Code is about to delete and no other device holds.
+    #[serde(default)]
+    pub expiring: Expiring,
+}
+
+/// A session that is open here and that another device went on with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenOver {
+    /// Which session.
+    pub session_id: String,
+    /// Who has it now.
+    pub by: DeviceName,
+}
+
+/// What Claude Code's own sweep is about to take.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Expiring {
+    /// Days after which it deletes a session (`cleanupPeriodDays`).
+    pub cleanup_days: u64,
+    /// How many days ahead is told.
+    pub warn_days: u64,
+    /// Those that no other device is known to hold.
+    pub sessions: Vec<ExpiringSession>,
+}
+
+/// One session that is about to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpiringSession {
+    /// Which session.
+    pub session_id: String,
+    /// When it may be deleted, RFC 3339.
+    pub expires: String,
+    /// Whether our own store holds it: then `continue` brings it back.
+    pub captured: bool,
 }
 
 /// One other device in `status`.
@@ -443,6 +516,13 @@ pub struct Task {
     pub version: String,
     /// All of it is here.
     pub complete: bool,
+    /// The device whose word the state is, if it is not connected: when it was
+    /// last heard of, RFC 3339. Its state is a label then.
+    #[serde(default)]
+    pub last_heard: Option<String>,
+    /// The device that went on with it while it is open here.
+    #[serde(default)]
+    pub taken_over_by: Option<DeviceName>,
 }
 
 /// `show`
@@ -547,6 +627,20 @@ pub struct Placed {
     pub reason: Option<String>,
 }
 
+/// `continue`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Continued {
+    /// How it was placed.
+    #[serde(flatten)]
+    pub placed: Placed,
+    /// A device on which it was open when it was brought here.
+    #[serde(default)]
+    pub elsewhere: Option<Presence>,
+    /// The device that had the baton until now, where it was another one.
+    #[serde(default)]
+    pub taken_from: Option<DeviceName>,
+}
+
 /// Ways of placing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -648,8 +742,47 @@ pub struct Problem {
 pub struct Why {
     /// Which session.
     pub session_id: String,
-    /// Findings, one sentence each.
+    /// One line; empty if it was never captured.
+    pub title: String,
+    /// Name of the project.
+    pub project: String,
+    /// Findings, one sentence each, in the order in which they are told.
     pub lines: Vec<String>,
+    /// Whether `tasks` shows it.
+    pub listed: bool,
+    /// The lines on which it went on; more than one is a fork.
+    pub versions: Vec<WhyVersion>,
+    /// Where it stands on each device that ever said so.
+    pub presence: Vec<Presence>,
+    /// The device that goes on with it.
+    pub baton: Option<DeviceName>,
+    /// Its transcript in Claude Code's directory here.
+    pub path: Option<String>,
+    /// The project's directory here.
+    pub project_dir: Option<String>,
+    /// The process here that has it open.
+    pub open_by: Option<u32>,
+    /// The next sensible command.
+    pub next: Option<String>,
+}
+
+/// A head of a session in `why`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhyVersion {
+    /// Its name.
+    pub version: String,
+    /// Where it was written.
+    pub device: DeviceName,
+    /// RFC 3339.
+    pub updated: String,
+    /// All of it is here.
+    pub complete: bool,
+    /// Pieces that are known to be missing,
+    pub missing: u64,
+    /// of so many.
+    pub known: u64,
+    /// Connected devices that hold all of it.
+    pub held_by: Vec<DeviceName>,
 }
 
 /// One row of `projects`.

@@ -140,6 +140,7 @@ fn unreachable_agent(e: &ConnectError) -> ApiError {
         message: e.to_string(),
         hint: Some(hint.to_owned()),
         choices: Vec::new(),
+        elsewhere: None,
     }
 }
 
@@ -153,6 +154,7 @@ fn lost(e: &io::Error) -> ApiError {
         message: message.to_owned(),
         hint: Some("see the log in CCPEER_HOME, then `ccpeer down` and `ccpeer up`".to_owned()),
         choices: Vec::new(),
+        elsewhere: None,
     }
 }
 
@@ -162,5 +164,6 @@ fn garbled() -> ApiError {
         message: "the agent speaks another version of the local protocol".to_owned(),
         hint: Some("restart it: `ccpeer down`, then `ccpeer up`".to_owned()),
         choices: Vec::new(),
+        elsewhere: None,
     }
 }

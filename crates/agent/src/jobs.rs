@@ -5,6 +5,7 @@ mod bring;
 mod pair;
 mod send;
 mod upkeep;
+mod why;
 
 use ccpeer_core::entry::{DeviceInfo, Mark, Payload, TrustChange};
 use ccpeer_core::limits;
@@ -43,6 +44,7 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
             from_dir,
             fork,
             handoff,
+            meanwhile: _,
         } => {
             let wish = bring::Wish {
                 into,
@@ -60,7 +62,7 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
         Request::Mark { task, done } => mark(handle, task, done).await,
         Request::Undo => to_value(&upkeep::undo(handle).await?),
         Request::Verify { read_data } => to_value(&upkeep::verify(handle, &out, read_data).await?),
-        Request::Why { session } => to_value(&upkeep::why(handle, session).await?),
+        Request::Why { session } => to_value(&why::why(handle, session).await?),
         Request::Projects => to_value(&upkeep::projects(handle).await?),
     }
 }

@@ -19,6 +19,7 @@ pub(crate) fn state_word(state: SessionState) -> &'static str {
         SessionState::Interrupted => "interrupted",
         SessionState::Ended(_) => "ended",
         SessionState::Done => "done",
+        SessionState::Archived => "archived",
     }
 }
 
@@ -31,7 +32,9 @@ pub(crate) fn is_unfinished(state: SessionState, meta: &SessionMeta) -> bool {
         SessionState::Live | SessionState::Idle | SessionState::Interrupted => true,
         SessionState::Ended(EndReason::PromptExit | EndReason::Logout) => meta.open_todos > 0,
         SessionState::Ended(EndReason::Clear | EndReason::Switched | EndReason::Other) => true,
-        SessionState::Ended(EndReason::Unseen) | SessionState::Done => false,
+        SessionState::Ended(EndReason::Unseen) | SessionState::Done | SessionState::Archived => {
+            false
+        }
     }
 }
 
@@ -62,6 +65,8 @@ pub(crate) fn task(n: u64, head: &Head, heads: usize) -> Task {
         heads: heads as u64,
         version: head.id.to_string(),
         complete: head.complete,
+        last_heard: None,
+        taken_over_by: None,
     }
 }
 

@@ -32,6 +32,7 @@ impl CommandError {
             message: message.into(),
             hint: (!hint.is_empty()).then(|| hint.to_owned()),
             choices: Vec::new(),
+            elsewhere: None,
         })
     }
 

@@ -36,6 +36,7 @@ pub(crate) fn line(value: &impl Serialize) -> Result<String, ApiError> {
         message: "cannot write the answer as JSON".to_owned(),
         hint: None,
         choices: Vec::new(),
+        elsewhere: None,
     };
     let value = clean(serde_json::to_value(value).map_err(bug)?);
     let mut out = Vec::new();

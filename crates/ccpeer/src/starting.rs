@@ -117,6 +117,7 @@ fn why_it_ended(line: &str, home: &Home) -> ApiError {
         message: "the agent ended before it was ready".to_owned(),
         hint: Some(look_into_log(home)),
         choices: Vec::new(),
+        elsewhere: None,
     })
 }
 

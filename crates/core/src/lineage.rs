@@ -136,12 +136,13 @@ impl SessionRecord {
     }
 
     /// The newest statement about where the session stands: device, state and
-    /// that device's wall clock as a label.
+    /// that device's wall clock as a label. A device that has lost its files
+    /// speaks only for itself, so it counts where nobody says anything else.
     #[must_use]
     pub fn state(&self) -> Option<(DeviceId, SessionState, Timestamp)> {
         self.states
             .iter()
-            .max_by_key(|(_, (order, _, _))| *order)
+            .max_by_key(|(_, (order, state, _))| (*state != SessionState::Archived, *order))
             .map(|(device, (_, state, at))| (*device, *state, *at))
     }
 

@@ -15,6 +15,9 @@ pub enum SessionState {
     Ended(EndReason),
     /// The user said that the task is finished.
     Done,
+    /// Its files are not on that device any more: swept by their owner, deleted,
+    /// moved away. Every copy that was captured stays.
+    Archived,
 }
 
 /// How a session ended, as far as Claude Code tells.

@@ -438,6 +438,8 @@ impl Driver {
             claude_dir: self.shared.home.claude().display().to_string(),
             home: self.shared.home.root().display().to_string(),
             last_error: self.last_error.clone(),
+            taken_over: Vec::new(),
+            expiring: api::Expiring::default(),
         }
     }
 

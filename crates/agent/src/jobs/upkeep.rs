@@ -1,5 +1,5 @@
 //! Looking at and after what is there: `status`, `show`, `sessions`, `undo`,
-//! `verify`, `why`, `projects`.
+//! `verify`, `projects`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use ccpeer_formats::snapshot::Snapshot;
 
 use super::{one_head, resolve};
 use crate::api::{
-    self, ApiError, BasedOn, Checked, ErrorCode, Problem, Scope, Sections, Undone, Verified, Why,
+    self, ApiError, BasedOn, Checked, ErrorCode, Problem, Scope, Sections, Undone, Verified,
 };
 use crate::driver::{Ask, Handle, Head};
 use crate::pool::blocking;
 use crate::server::Out;
-use crate::{hooks, live, place, problem, scan, spool, view};
+use crate::{hooks, place, problem, scan, spool, view};
 
 pub(super) async fn status(handle: &Handle) -> Result<api::Status, ApiError> {
     let mut status = handle.ask(Ask::Status).await?;
@@ -172,61 +172,6 @@ pub(super) async fn verify(
                 repairable: p.repairable,
             })
             .collect(),
-    })
-}
-
-pub(super) async fn why(handle: &Handle, session: String) -> Result<Why, ApiError> {
-    let target = resolve(handle, session).await?;
-    let shared = Arc::clone(&handle.shared);
-    let session = target.session;
-    let (found, live) = blocking(move || {
-        let live = live::live_sessions(&shared.home).contains_key(&session);
-        (scan::find_session(&shared.home, &session), live)
-    })
-    .await;
-    let mut lines = Vec::new();
-    match found.first() {
-        Some(f) => lines.push(format!("It lies here: {}.", f.transcript.display())),
-        None => lines.push("It does not lie in Claude Code's directory here.".to_owned()),
-    }
-    if live {
-        lines.push("A process here has it open; ccpeer does not touch it.".to_owned());
-    }
-    for head in &target.heads {
-        let author = if head.from_me {
-            "this device"
-        } else {
-            head.device.name.as_str()
-        };
-        let state = view::state_word(head.state);
-        lines.push(format!(
-            "Version {} was written at {author}, {}; it is {state} there.",
-            view::short(&head.id),
-            view::time(head.version.meta.updated),
-        ));
-        match head.version.manifest {
-            None => lines.push("  Only its snapshot was shared.".to_owned()),
-            Some(_) if head.complete => lines.push("  All of it is in the store here.".to_owned()),
-            Some(manifest) => {
-                let (_, missing, known) = handle.ask(|to| Ask::Progress(manifest.id, to)).await?;
-                let holders = handle.ask(|to| Ask::Holders(manifest.id, to)).await?;
-                let from = match (head.author_up, holders.is_empty()) {
-                    (_, false) => "a connected device holds it",
-                    (true, true) => "its author is connected",
-                    (false, true) => "no connected device has it; it comes when one does",
-                };
-                lines.push(format!(
-                    "  {missing} of {known} known pieces are missing; {from}."
-                ));
-            }
-        }
-    }
-    if target.heads.len() > 1 {
-        lines.push("It went on in more than one place; each line is kept.".to_owned());
-    }
-    Ok(Why {
-        session_id: target.session.to_string(),
-        lines,
     })
 }
 

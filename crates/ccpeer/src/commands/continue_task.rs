@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ccpeer_agent::api::{ErrorCode, Placed, PlacedHow, Request};
+use ccpeer_agent::api::{ErrorCode, Meanwhile, Placed, PlacedHow, Request};
 use ccpeer_core::text;
 
 use crate::context::{Context, say, say_json, talk};
@@ -49,6 +49,7 @@ pub(crate) fn run(args: &ContinueArgs, context: &Context) -> Result<(), CommandE
             from_dir: std::env::current_dir().ok().as_deref().and_then(utf8),
             fork: args.fork,
             handoff: args.handoff,
+            meanwhile: Meanwhile::Ask,
         },
         &mut |_| Ok(()),
     )?;

@@ -1,6 +1,6 @@
 //! `ccpeer status`
 
-use ccpeer_agent::api::{ErrorCode, Request, Status, StoreStatus};
+use ccpeer_agent::api::{ErrorCode, Expiring, Request, Status, StoreStatus};
 use ccpeer_agent::{hooks, spool};
 
 use crate::context::{Context, say, say_json, talk};
@@ -57,6 +57,8 @@ fn stopped(context: &Context) -> Status {
         claude_dir: home.claude().display().to_string(),
         home: home.root().display().to_string(),
         last_error: None,
+        taken_over: Vec::new(),
+        expiring: Expiring::default(),
     }
 }
 

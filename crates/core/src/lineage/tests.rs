@@ -105,6 +105,21 @@ fn the_newest_word_about_a_state_wins_whenever_it_comes() {
 }
 
 #[test]
+fn a_device_that_lost_its_files_speaks_only_for_itself() {
+    let say = |state| Presence {
+        session: SessionId([1; 16]),
+        state,
+    };
+    let mut record = SessionRecord::default();
+    record.add_presence(order(1, 2), &say(SessionState::Interrupted), Timestamp(1));
+    record.add_presence(order(2, 3), &say(SessionState::Archived), Timestamp(2));
+    let stands = |r: &SessionRecord| r.state().map(|(_, state, _)| state);
+    assert_eq!(stands(&record), Some(SessionState::Interrupted));
+    record.add_presence(order(3, 2), &say(SessionState::Archived), Timestamp(3));
+    assert_eq!(stands(&record), Some(SessionState::Archived));
+}
+
+#[test]
 fn a_mark_holds_until_somebody_works_on() {
     let session = SessionId([1; 16]);
     let mut record = SessionRecord::default();
