@@ -205,6 +205,14 @@ pub const STORE_CACHE_BYTES: usize = 32 * 1024 * 1024;
 pub const STORE_COMMIT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Waiting writes that share one transaction of the store.
 pub const STORE_COMMIT_JOBS_MAX: usize = 1024;
+/// How long a chunk must have been garbage before it goes, counted in time with
+/// an agent running. Never less than a day.
+pub const COLLECT_GRACE_MS: u64 = 24 * 60 * 60 * 1000;
+/// What one run of the collector adds to that time at most, however long ago the
+/// one before was: a clock that jumps is not believed.
+pub const COLLECT_STEP_MS_MAX: u64 = 2 * 60 * 60 * 1000;
+/// Rows that one transaction of the collector changes.
+pub const COLLECT_ROWS_MAX: usize = 1024;
 /// Key of a note, bytes.
 pub const NOTE_KEY_BYTES_MAX: usize = 256;
 /// Value of a note, bytes.

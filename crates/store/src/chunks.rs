@@ -9,7 +9,7 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransacti
 use zstd::bulk::{Compressor, Decompressor};
 
 use crate::error::{Place, StoreError, Trouble};
-use crate::tables::{CHUNKS, COMPLETE, HAVE, Have, META, META_TOTALS, TAILS};
+use crate::tables::{CHUNKS, COMPLETE, CONDEMNED, HAVE, Have, META, META_TOTALS, TAILS};
 use crate::tables::{cut, part_key, seal, unseal};
 
 /// How a packed chunk is written, its first byte.
@@ -127,9 +127,14 @@ pub(crate) fn apply(chunks: &[Packed], txn: &WriteTransaction) -> Result<(), Tro
     let mut have = txn.open_table(HAVE)?;
     let mut parts = txn.open_table(CHUNKS)?;
     let mut tails = txn.open_table(TAILS)?;
+    let mut condemned = txn.open_table(CONDEMNED)?;
+    let any_condemned = !condemned.is_empty()?;
     let mut totals = Totals::read(&txn.open_table(META)?)?;
     for chunk in chunks {
         let id = chunk.id.0.as_slice();
+        if any_condemned {
+            condemned.remove(id)?;
+        }
         if have.get(id)?.is_some() {
             continue;
         }
@@ -142,17 +147,59 @@ pub(crate) fn apply(chunks: &[Packed], txn: &WriteTransaction) -> Result<(), Tro
             part += 1;
         }
         // What is left of a damaged predecessor that was packed differently.
-        while parts
-            .remove(part_key(&chunk.id, part).as_slice())?
-            .is_some()
-        {
-            part += 1;
-        }
+        remove_parts(&mut parts, &chunk.id, part)?;
         tails.insert(id, rest)?;
         have.insert(id, chunk.have().to_row().as_slice())?;
         totals.add(chunk.have());
     }
     totals.write(txn)
+}
+
+/// Removes chunks, wholly.
+pub(crate) fn remove(ids: &[ChunkId], txn: &WriteTransaction) -> Result<(), Trouble> {
+    let mut have = txn.open_table(HAVE)?;
+    let mut parts = txn.open_table(CHUNKS)?;
+    let mut tails = txn.open_table(TAILS)?;
+    let mut totals = Totals::read(&txn.open_table(META)?)?;
+    for id in ids {
+        if let Some(row) = have.remove(id.0.as_slice())? {
+            Have::from_row(row.value()).inspect(|h| totals.subtract(*h));
+        }
+        remove_parts(&mut parts, id, 0)?;
+        tails.remove(id.0.as_slice())?;
+    }
+    totals.write(txn)
+}
+
+/// Removes the parts of a chunk from this one on.
+fn remove_parts(
+    parts: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
+    id: &ChunkId,
+    from: u8,
+) -> Result<(), Trouble> {
+    for part in from..=u8::MAX {
+        if parts.remove(part_key(id, part).as_slice())?.is_none() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What is known of those of these that are there.
+pub(crate) fn rows(txn: &ReadTransaction, ids: &[ChunkId]) -> Result<Vec<Have>, Trouble> {
+    let have = txn.open_table(HAVE)?;
+    let mut out = Vec::with_capacity(ids.len());
+    for id in ids {
+        let row = have.get(id.0.as_slice())?;
+        out.extend(row.and_then(|row| Have::from_row(row.value())));
+    }
+    Ok(out)
+}
+
+/// Whether a chunk was here once and was struck off as damaged.
+pub(crate) fn is_struck_off(txn: &ReadTransaction, id: &ChunkId) -> Result<bool, Trouble> {
+    let id = id.0.as_slice();
+    Ok(txn.open_table(HAVE)?.get(id)?.is_none() && txn.open_table(TAILS)?.get(id)?.is_some())
 }
 
 /// Which of these are there.
@@ -253,8 +300,11 @@ impl Amendment {
 
     pub(crate) fn apply(&self, txn: &WriteTransaction) -> Result<(), Trouble> {
         let mut have = txn.open_table(HAVE)?;
+        let mut condemned = txn.open_table(CONDEMNED)?;
         let mut totals = Totals::read(&txn.open_table(META)?)?;
         for id in &self.forget {
+            // The collector counts what is listed.
+            condemned.remove(id.0.as_slice())?;
             if let Some(row) = have.remove(id.0.as_slice())? {
                 Have::from_row(row.value()).inspect(|h| totals.subtract(*h));
             }

@@ -17,6 +17,7 @@ mod chunks;
 mod contract;
 mod disk;
 mod error;
+mod gc;
 mod log;
 mod notes;
 mod queue;
@@ -38,6 +39,7 @@ use ccpeer_core::store::{Batch, Recovered};
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
 pub use error::{Place, StoreError};
+pub use gc::{Charge, CollectPlan, Collected};
 pub use notes::{Namespace, NoteRow, NoteWrite};
 pub use redb::StorageBackend;
 pub use salvage::{SalvageReport, salvage, set_aside};
@@ -60,6 +62,7 @@ pub struct Options {
 pub struct Store {
     disk: Disk,
     queue: Queue,
+    watch: gc::Watch,
 }
 
 /// Sizes, to be shown.
@@ -107,6 +110,7 @@ impl Store {
         let store = Self {
             disk: Disk::open(open)?,
             queue: Queue::default(),
+            watch: gc::Watch::default(),
         };
         if store
             .disk
@@ -142,8 +146,9 @@ impl Store {
         if batch.is_empty() {
             return Ok(());
         }
+        let complete = self.still_complete(&batch.complete)?;
         self.queue
-            .run(&self.disk, Job::Commit(log::Rows::of(batch)))
+            .run(&self.disk, Job::Commit(log::Rows::of(batch, complete)))
     }
 
     /// Everything that was committed, each log in order. Checks everything but
@@ -180,10 +185,12 @@ impl Store {
     /// id. After any other error some of the chunks may have been kept.
     pub fn put_chunks(&self, chunks: &[(ChunkId, Vec<u8>)]) -> Result<(), StoreError> {
         let ids: Vec<ChunkId> = chunks.iter().map(|c| c.0).collect();
-        let here = self.has(&ids)?;
         for (id, content) in chunks {
             chunks::check(*id, content)?;
         }
+        let here = self.has(&ids)?;
+        // What was garbage and is put again is none, whatever happens next.
+        self.pardon(&ids)?;
         let mut packer = chunks::Packer::new();
         let mut load = Vec::new();
         let mut bytes = 0;
@@ -264,6 +271,17 @@ impl Store {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
+        let asking = self.watch.asking();
+        self.disk.read(|txn| {
+            let here = chunks::has(txn, ids)?;
+            let held = ids.iter().zip(&here).filter(|(_, here)| **here);
+            self.note_asked(&asking, txn, held.map(|(id, _)| *id))?;
+            Ok(here)
+        })
+    }
+
+    /// The same for those who will not rely on the answer.
+    fn has_aside(&self, ids: &[ChunkId]) -> Result<Vec<bool>, StoreError> {
         self.disk.read(|txn| chunks::has(txn, ids))
     }
 

@@ -33,11 +33,12 @@ struct EntryRow {
 }
 
 impl Rows {
-    pub(crate) fn of(batch: &Batch) -> Self {
+    /// `complete` are those of the batch's that are so.
+    pub(crate) fn of(batch: &Batch, complete: Vec<ChunkId>) -> Self {
         let entries = batch.entries.iter().map(EntryRow::of).collect();
         Self {
             entries,
-            complete: batch.complete.clone(),
+            complete,
             epoch: batch.epoch,
         }
     }

@@ -14,7 +14,7 @@ use redb::WriteTransaction;
 
 use crate::disk::Disk;
 use crate::error::{StoreError, Trouble};
-use crate::{chunks, log, notes};
+use crate::{chunks, gc, log, notes};
 
 /// Something to be made durable, encoded and checked as far as that can be done
 /// without the tables.
@@ -26,6 +26,8 @@ pub(crate) enum Job {
     Chunks(Vec<chunks::Packed>),
     /// What was found out about chunks and manifests.
     Amend(chunks::Amendment),
+    /// A step of the collector.
+    Sweep(gc::Sweep),
     /// Notes.
     Notes(Vec<notes::Row>),
 }
@@ -36,6 +38,7 @@ impl Job {
             Self::Commit(rows) => rows.bytes(),
             Self::Chunks(packed) => packed.iter().map(chunks::Packed::bytes).sum(),
             Self::Amend(amendment) => amendment.bytes(),
+            Self::Sweep(sweep) => sweep.bytes(),
             Self::Notes(rows) => rows.iter().map(notes::Row::bytes).sum(),
         }
     }
@@ -47,6 +50,7 @@ impl Job {
             Self::Commit(rows) => rows.apply(txn),
             Self::Chunks(packed) => chunks::apply(packed, txn),
             Self::Amend(amendment) => amendment.apply(txn),
+            Self::Sweep(sweep) => sweep.apply(txn),
             Self::Notes(rows) => notes::apply(rows, txn),
         }
     }

@@ -27,13 +27,18 @@ pub(crate) const TAILS: Definition = TableDefinition::new("tails-1");
 pub(crate) const HAVE: Definition = TableDefinition::new("have-1");
 /// `manifest id (32)` → nothing.
 pub(crate) const COMPLETE: Definition = TableDefinition::new("complete-1");
+/// `chunk id (32)` → `check (8) ‖ uptime u64`: what the collector found needed by
+/// nobody, and when. Stores from before it do not have this table.
+pub(crate) const CONDEMNED: Definition = TableDefinition::new("condemned-1");
 /// `namespace (1) ‖ key (0–256)` → `check (8) ‖ value`.
 pub(crate) const NOTES: Definition = TableDefinition::new("notes-1");
-/// One of [`META_FORMAT`], [`META_EPOCH`], [`META_TOTALS`] → `check (8) ‖ value`.
+/// One of the `META_` keys below → `check (8) ‖ value`.
 pub(crate) const META: Definition = TableDefinition::new("meta-1");
 
 /// All of them; a new store gets them all in its first transaction.
-pub(crate) const ALL: [Definition; 7] = [ENTRIES, CHUNKS, TAILS, HAVE, COMPLETE, NOTES, META];
+pub(crate) const ALL: [Definition; 8] = [
+    ENTRIES, CHUNKS, TAILS, HAVE, COMPLETE, CONDEMNED, NOTES, META,
+];
 
 /// Version of the whole, `u32`. It rises when an older ccpeer must keep away.
 pub(crate) const META_FORMAT: &[u8] = b"format";
@@ -41,6 +46,8 @@ pub(crate) const META_FORMAT: &[u8] = b"format";
 pub(crate) const META_EPOCH: &[u8] = b"epoch";
 /// Bytes of all chunks, `raw u64 ‖ packed u64`.
 pub(crate) const META_TOTALS: &[u8] = b"totals";
+/// Time with an agent running, milliseconds `u64`: what the collector counts by.
+pub(crate) const META_UPTIME: &[u8] = b"uptime";
 
 /// What we write and the newest that we can read.
 pub(crate) const FORMAT: u32 = 1;

@@ -304,7 +304,7 @@ impl Pass<'_> {
             ids.extend(tables::id_of(key));
             true
         })?;
-        let here = store.has(&ids)?;
+        let here = store.has_aside(&ids)?;
         let mut found = Vec::new();
         for (id, _) in ids.iter().zip(here).filter(|(_, here)| !here) {
             if let Ok(Some((_, have))) = store.disk.read(|txn| chunks::find_unlisted(txn, id)) {
@@ -373,7 +373,7 @@ impl Pass<'_> {
             return Ok(false);
         };
         let ids: Vec<ChunkId> = children.iter().map(|c| c.id).collect();
-        let mut whole = self.store.has(&ids)?.into_iter().all(|here| here);
+        let mut whole = self.store.has_aside(&ids)?.into_iter().all(|here| here);
         for child in children {
             match (child.kind, pages.get(&child.id)) {
                 (WantKind::List, Some(known)) => whole &= known,

@@ -8,15 +8,15 @@ use ccpeer_core::id::ChunkId;
 use ccpeer_core::limits;
 use ccpeer_core::manifest::{ChunkRef, ListPage, Segment, Want, WantKind};
 
-use crate::Store;
 use crate::error::{Place, StoreError};
+use crate::{Store, chunks};
 
 /// What of a want and of everything that it refers to is not in the store: the
 /// want itself if even that is absent. List pages that are absent hide what they
 /// refer to; ask again when they are there.
 pub(crate) fn missing(store: &Store, want: Want) -> Result<Vec<Want>, StoreError> {
     let mut missing = Vec::new();
-    visit(store, want, &mut |want, here| {
+    visit(store, want, Look::Asked, &mut |want, here| {
         if !here {
             missing.push(want);
         }
@@ -38,6 +38,7 @@ pub(crate) fn refers_to(
             id: manifest,
             kind: WantKind::Manifest,
         },
+        Look::Aside,
         &mut |want, _| {
             found |= ids.contains(&want.id);
             !found
@@ -46,11 +47,21 @@ pub(crate) fn refers_to(
     Ok(found)
 }
 
+/// On whose behalf the store is looked at.
+#[derive(Clone, Copy)]
+enum Look {
+    /// Somebody will rely on what was here.
+    Asked,
+    /// Nobody will.
+    Aside,
+}
+
 /// Calls `see` for a want and everything below it that can be reached, once
 /// each, with whether it is here, until `see` says no.
 fn visit(
     store: &Store,
     want: Want,
+    look: Look,
     see: &mut dyn FnMut(Want, bool) -> bool,
 ) -> Result<(), StoreError> {
     let mut seen = BTreeSet::from([want.id]);
@@ -58,7 +69,11 @@ fn visit(
     let mut unread = VecDeque::new();
     loop {
         let ids: Vec<ChunkId> = level.iter().map(|w| w.id).collect();
-        for (want, here) in level.drain(..).zip(store.has(&ids)?) {
+        let here = match look {
+            Look::Asked => store.has(&ids)?,
+            Look::Aside => store.has_aside(&ids)?,
+        };
+        for (want, here) in level.drain(..).zip(here) {
             if !see(want, here) {
                 return Ok(());
             }
@@ -94,6 +109,92 @@ fn visit(
         level.extend(children.into_iter().filter(|child| seen.insert(child.id)));
         if seen.len() > limits::WANTS_MAX {
             return Err(refused("it refers to too many chunks"));
+        }
+    }
+}
+
+/// Everything that can be reached from roots, as it is asked for when that
+/// decides what may go.
+#[derive(Default)]
+pub(crate) struct Reach<'b> {
+    /// What need not be looked at again.
+    base: Option<&'b Reach<'b>>,
+    ids: BTreeSet<ChunkId>,
+    /// What has been looked into. By kind, because what one author refers to as
+    /// content may be the list page of another.
+    nodes: BTreeSet<Want>,
+    /// What is damaged and should have been looked into.
+    pub(crate) obscured: Vec<ChunkId>,
+}
+
+impl<'b> Reach<'b> {
+    /// What can be reached in addition to `base`.
+    pub(crate) fn beyond(base: &'b Reach<'b>) -> Self {
+        Self {
+            base: Some(base),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn contains(&self, id: &ChunkId) -> bool {
+        self.ids.contains(id)
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.ids.len() as u64
+    }
+
+    /// Adds all that these refer to. `see` is shown what is new, a bounded number
+    /// at a time; when it says no, the walk ends and so does this.
+    pub(crate) fn extend(
+        &mut self,
+        store: &Store,
+        roots: &[Want],
+        see: &mut dyn FnMut(&[ChunkId]) -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
+        let mut unread = Vec::new();
+        for some in roots.chunks(limits::COLLECT_ROWS_MAX) {
+            if !see(&self.add(some, &mut unread))? {
+                return Ok(false);
+            }
+            while let Some(want) = unread.pop() {
+                let children = self.look_into(store, want)?;
+                if !see(&self.add(&children, &mut unread))? {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn add(&mut self, wants: &[Want], unread: &mut Vec<Want>) -> Vec<ChunkId> {
+        let mut fresh = Vec::new();
+        for want in wants {
+            let known = self.base.is_some_and(|base| base.ids.contains(&want.id));
+            if !known && self.ids.insert(want.id) {
+                fresh.push(want.id);
+            }
+            let known = self.base.is_some_and(|base| base.nodes.contains(want));
+            if want.kind != WantKind::Data && !known && self.nodes.insert(*want) {
+                unread.push(*want);
+            }
+        }
+        fresh
+    }
+
+    fn look_into(&mut self, store: &Store, want: Want) -> Result<Vec<Want>, StoreError> {
+        let (content, struck_off) = store.disk.read(|txn| {
+            let content = chunks::get(txn, &want.id)?;
+            Ok((content, chunks::is_struck_off(txn, &want.id)?))
+        })?;
+        match content {
+            // What is not of its kind refers to nothing.
+            Some(Ok(content)) => Ok(want.children(&content).unwrap_or_default()),
+            None if !struck_off => Ok(Vec::new()),
+            Some(Err(_)) | None => {
+                self.obscured.push(want.id);
+                Ok(Vec::new())
+            }
         }
     }
 }

@@ -7,6 +7,8 @@
 
 #[path = "store/basics.rs"]
 mod basics;
+#[path = "store/collect.rs"]
+mod collect;
 #[path = "store/crash.rs"]
 mod crash;
 #[path = "store/damage.rs"]

@@ -1,0 +1,347 @@
+//! The collector: what is needed stays, what is not goes, but not soon, and no
+//! clock makes it sooner.
+
+use std::collections::BTreeSet;
+
+use ccpeer_core::id::ChunkId;
+use ccpeer_core::limits;
+use ccpeer_core::manifest::{Want, WantKind};
+use ccpeer_core::store::Batch;
+use ccpeer_core::time::Instant;
+use ccpeer_store::{CollectPlan, Collected, Store};
+
+use crate::fixture::*;
+
+/// An agent that runs the collector now and then.
+struct Agent {
+    now: Instant,
+}
+
+impl Agent {
+    fn new() -> Self {
+        Self { now: Instant(5000) }
+    }
+
+    fn collect(&mut self, store: &Store, roots: &[Want], later_ms: u64) -> Collected {
+        self.now = self.now.after_ms(later_ms);
+        let plan = CollectPlan::new(roots.to_vec(), self.now);
+        let done = store.collect(&plan, &mut || true).unwrap();
+        assert!(done.finished || !done.obscured.is_empty());
+        done
+    }
+
+    /// As many runs as it takes for the grace to pass, and one more.
+    fn collect_for_long(&mut self, store: &Store, roots: &[Want]) -> Collected {
+        let mut all = Collected::default();
+        for _ in 0..=RUNS {
+            let done = self.collect(store, roots, limits::COLLECT_STEP_MS_MAX);
+            all.freed += done.freed;
+            all.freed_bytes += done.freed_bytes;
+            all.pardoned += done.pardoned;
+            all.withdrawn.extend(done.withdrawn);
+            all.obscured = done.obscured;
+        }
+        all
+    }
+}
+
+/// The runs after which a grace has passed.
+const RUNS: u64 = limits::COLLECT_GRACE_MS / limits::COLLECT_STEP_MS_MAX;
+
+fn complete(store: &Store, session: &Session) {
+    store
+        .commit(&Batch {
+            complete: vec![session.want.id],
+            ..Batch::default()
+        })
+        .unwrap();
+}
+
+fn ids(session: &Session) -> Vec<ChunkId> {
+    session.chunks.iter().map(|c| c.0).collect()
+}
+
+fn all_here(store: &Store, session: &Session) -> bool {
+    store.has(&ids(session)).unwrap().iter().all(|here| *here)
+}
+
+fn none_here(store: &Store, session: &Session) -> bool {
+    store.has(&ids(session)).unwrap().iter().all(|here| !*here)
+}
+
+fn is_sound(store: &Store) {
+    assert_eq!(store.verify(true, &mut |_, _| {}).unwrap().problems, []);
+}
+
+#[test]
+fn k_s10_garbage_goes_after_the_grace_and_what_is_needed_stays() {
+    let (_dir, path) = temp_store();
+    let store = open(&path);
+    // Two list pages and a tail; chunks of several parts, of one, and of a tail.
+    let (kept, gone) = (session(1, 300, 9000), session(2, 300, 900));
+    let stray = chunk(noise(9, 70_000));
+    for session in [&kept, &gone] {
+        store.put_chunks(&session.chunks).unwrap();
+        complete(&store, session);
+    }
+    let before = store.stats().unwrap();
+    store.put_chunks(std::slice::from_ref(&stray)).unwrap();
+    let mut agent = Agent::new();
+    let first = agent.collect(&store, &[kept.want], 0);
+    assert_eq!(first.needed, kept.chunks.len() as u64);
+    assert_eq!(first.condemned, gone.chunks.len() as u64 + 1);
+    for run in 1..RUNS {
+        let done = agent.collect(&store, &[kept.want], limits::COLLECT_STEP_MS_MAX);
+        assert_eq!((done.freed, done.withdrawn.len()), (0, 0), "run {run}");
+        assert_eq!(done.waiting, first.condemned);
+    }
+    is_sound(&store);
+    let last = agent.collect(&store, &[kept.want], limits::COLLECT_STEP_MS_MAX);
+    assert_eq!((last.freed, last.waiting), (first.condemned, 0));
+    assert_eq!(last.withdrawn, [gone.want.id]);
+    assert!(all_here(&store, &kept) && none_here(&store, &gone));
+    assert_eq!(store.has(&[stray.0]).unwrap(), [false]);
+    assert_eq!(store.complete().unwrap(), BTreeSet::from([kept.want.id]));
+    let after = store.stats().unwrap();
+    assert_eq!(
+        before.packed_bytes - after.packed_bytes + stray.1.len() as u64 + 5,
+        last.freed_bytes
+    );
+    assert_eq!(
+        after.raw_bytes,
+        kept.chunks.iter().map(|c| c.1.len() as u64).sum::<u64>()
+    );
+    is_sound(&store);
+    // It can come again.
+    store.put_chunks(&gone.chunks).unwrap();
+    assert!(all_here(&store, &gone));
+    is_sound(&store);
+}
+
+#[test]
+fn k_s10_no_clock_hastens_the_end() {
+    let (_dir, path) = temp_store();
+    let garbage = session(1, 5, 3000);
+    let mut agent = Agent::new();
+    let store = open(&path);
+    store.put_chunks(&garbage.chunks).unwrap();
+    agent.collect(&store, &[], 0);
+    // A jump of years is worth one step, a jump back nothing.
+    let year = 365 * 24 * 3_600_000;
+    assert_eq!(agent.collect(&store, &[], year).freed, 0);
+    agent.now = Instant(0);
+    assert_eq!(agent.collect(&store, &[], 0).freed, 0);
+    drop(store);
+    // Nor does a restart, of which nobody can say how long it took.
+    for _ in 0..RUNS {
+        let store = open(&path);
+        assert_eq!(agent.collect(&store, &[], year).freed, 0);
+    }
+    let store = open(&path);
+    agent.collect(&store, &[], 0);
+    let mut runs = 0;
+    while agent.collect(&store, &[], year).freed == 0 {
+        runs += 1;
+    }
+    assert_eq!(runs, RUNS - 2, "what was counted before still counts");
+    assert!(none_here(&store, &garbage));
+}
+
+#[test]
+fn k_s10_what_is_asked_for_put_or_completed_is_pardoned() {
+    let (_dir, path) = temp_store();
+    let store = open(&path);
+    type Rescue = fn(&Store, &Session);
+    let rescues: [(&str, Rescue); 4] = [
+        ("put", |store, s| store.put_chunks(&s.chunks).unwrap()),
+        ("has", |store, s| assert!(all_here(store, s))),
+        ("missing", |store, s| {
+            assert_eq!(store.missing(s.want).unwrap(), [])
+        }),
+        ("complete", |store, s| complete(store, s)),
+    ];
+    for (seed, (name, rescue)) in (1..).zip(rescues) {
+        let s = session(seed, 140, 2000);
+        store.put_chunks(&s.chunks).unwrap();
+        let mut agent = Agent::new();
+        agent.collect(&store, &[], 0);
+        for _ in 1..RUNS {
+            agent.collect(&store, &[], limits::COLLECT_STEP_MS_MAX);
+        }
+        rescue(&store, &s);
+        let count = s.chunks.len() as u64;
+        // The last moment has passed; from here on it waits as long again.
+        for run in 0..RUNS {
+            let done = agent.collect(&store, &[], limits::COLLECT_STEP_MS_MAX);
+            assert_eq!(done.freed, 0, "{name}, run {run}");
+            let condemned = if run == 0 { count } else { 0 };
+            assert_eq!(done.condemned, condemned, "{name}, run {run}");
+        }
+        let done = agent.collect_for_long(&store, &[]);
+        assert_eq!(done.freed, count, "{name}");
+    }
+    assert_eq!(store.stats().unwrap().chunks, 0);
+    // A put pardons durably: it was acknowledged.
+    let s = session(9, 10, 2000);
+    store.put_chunks(&s.chunks).unwrap();
+    let mut agent = Agent::new();
+    for _ in 0..RUNS {
+        agent.collect(&store, &[], limits::COLLECT_STEP_MS_MAX);
+    }
+    store.put_chunks(&s.chunks).unwrap();
+    drop(store);
+    let store = open(&path);
+    for _ in 0..RUNS {
+        let done = agent.collect(&store, &[], limits::COLLECT_STEP_MS_MAX);
+        assert_eq!(done.freed, 0);
+    }
+}
+
+#[test]
+fn what_becomes_needed_again_stays() {
+    let (_dir, path) = temp_store();
+    let store = open(&path);
+    let s = session(1, 200, 500);
+    store.put_chunks(&s.chunks).unwrap();
+    let mut agent = Agent::new();
+    for _ in 0..RUNS {
+        agent.collect(&store, &[], limits::COLLECT_STEP_MS_MAX);
+    }
+    let done = agent.collect(&store, &[s.want], limits::COLLECT_STEP_MS_MAX);
+    assert_eq!((done.pardoned, done.freed), (s.chunks.len() as u64, 0));
+    assert_eq!(agent.collect_for_long(&store, &[s.want]).freed, 0);
+    assert!(all_here(&store, &s));
+}
+
+#[test]
+fn what_a_stranger_calls_content_is_still_a_list_page() {
+    let (_dir, path) = temp_store();
+    let store = open(&path);
+    let s = session(1, 300, 500);
+    store.put_chunks(&s.chunks).unwrap();
+    let pages = &s.manifest.files[0].segments[0].pages;
+    // Seen first as somebody's content, manifest and pages alike.
+    let mut roots: Vec<Want> = pages
+        .iter()
+        .chain([&s.want.id])
+        .map(|id| Want {
+            id: *id,
+            kind: WantKind::Data,
+        })
+        .collect();
+    roots.push(s.want);
+    let done = Agent::new().collect_for_long(&store, &roots);
+    assert_eq!(done.freed, 0);
+    assert!(all_here(&store, &s));
+    // And the other way round: what is no manifest refers to nothing.
+    let wrong = Want {
+        id: s.chunks[5].0,
+        kind: WantKind::Manifest,
+    };
+    assert_eq!(
+        Agent::new()
+            .collect_for_long(&store, &[wrong, s.want])
+            .freed,
+        0
+    );
+}
+
+#[test]
+fn while_a_page_is_damaged_nothing_goes() {
+    let (_dir, path) = temp_store();
+    let store = open(&path);
+    let (s, garbage) = (session(1, 200, 2000), session(2, 10, 2000));
+    store.put_chunks(&s.chunks).unwrap();
+    store.put_chunks(&garbage.chunks).unwrap();
+    complete(&store, &s);
+    drop(store);
+    let page = s.manifest.files[0].segments[0].pages[0];
+    damage(&path, &s.chunks[1].1);
+    let store = open(&path);
+    let mut agent = Agent::new();
+    let first = agent.collect(&store, &[s.want], 0);
+    assert_eq!((first.obscured, first.condemned), (vec![page], 0));
+    assert_eq!(first.withdrawn, [s.want.id], "it is to be fetched again");
+    let done = agent.collect_for_long(&store, &[s.want]);
+    assert_eq!((done.freed, done.obscured), (0, vec![page]));
+    assert_eq!(
+        store.has(&ids(&garbage)).unwrap(),
+        vec![true; garbage.chunks.len()]
+    );
+    // It comes again, and all is as it was.
+    store.put_chunks(&s.chunks[1..2]).unwrap();
+    let done = agent.collect_for_long(&store, &[s.want]);
+    assert_eq!(done.freed, garbage.chunks.len() as u64);
+    assert!(all_here(&store, &s));
+}
+
+/// Flips a bit of a chunk that is kept as it is.
+fn damage(path: &std::path::Path, content: &[u8]) {
+    let mut file = std::fs::read(path).unwrap();
+    let at = file.windows(48).position(|w| w == &content[..48]).unwrap();
+    file[at + 20] ^= 1;
+    std::fs::write(path, &file).unwrap();
+}
+
+#[test]
+fn a_run_that_is_stopped_anywhere_does_no_harm() {
+    let (_dir, path) = temp_store();
+    let store = open(&path);
+    let (kept, gone) = (session(1, 300, 500), session(2, 300, 500));
+    store.put_chunks(&kept.chunks).unwrap();
+    store.put_chunks(&gone.chunks).unwrap();
+    complete(&store, &gone);
+    let mut agent = Agent::new();
+    for stop in 0..60 {
+        agent.now = agent.now.after_ms(limits::COLLECT_STEP_MS_MAX);
+        let plan = CollectPlan::new(vec![kept.want], agent.now);
+        let mut left = stop % 20;
+        let done = store.collect(&plan, &mut || {
+            left -= 1;
+            left >= 0
+        });
+        assert_eq!(done.unwrap().finished, left >= 0);
+        assert!(all_here(&store, &kept));
+        for manifest in store.complete().unwrap() {
+            let want = Want {
+                id: manifest,
+                kind: WantKind::Manifest,
+            };
+            assert_eq!(store.missing(want).unwrap(), []);
+        }
+    }
+    agent.collect_for_long(&store, &[kept.want]);
+    assert!(none_here(&store, &gone));
+}
+
+#[test]
+fn k_s11_each_chunk_is_charged_to_the_first_who_reaches_it() {
+    let (_dir, path) = temp_store();
+    let store = open(&path);
+    let (mine, theirs) = (session(1, 130, 500), session(2, 10, 4000));
+    store.put_chunks(&mine.chunks).unwrap();
+    // Of the other one some is not here yet.
+    store.put_chunks(&theirs.chunks[..6]).unwrap();
+    let (a, b, c) = (
+        ccpeer_core::id::DeviceId([1; 32]),
+        ccpeer_core::id::DeviceId([2; 32]),
+        ccpeer_core::id::DeviceId([3; 32]),
+    );
+    let charges = store
+        .charges(&[
+            (a, vec![mine.want]),
+            (b, vec![theirs.want, mine.want]),
+            (c, vec![theirs.want]),
+        ])
+        .unwrap();
+    let raw = |chunks: &[(ChunkId, Vec<u8>)]| chunks.iter().map(|c| c.1.len() as u64).sum::<u64>();
+    assert_eq!(charges[&a].chunks, 132);
+    assert_eq!(charges[&a].raw_bytes, raw(&mine.chunks));
+    assert_eq!((charges[&b].chunks, charges[&c].chunks), (6, 0));
+    assert_eq!(charges[&b].raw_bytes, raw(&theirs.chunks[..6]));
+    let stats = store.stats().unwrap();
+    assert_eq!(
+        charges.values().map(|c| c.packed_bytes).sum::<u64>(),
+        stats.packed_bytes
+    );
+}
