@@ -223,3 +223,8 @@ pub const REWRITE_LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A line of a transcript that is placed: it is held in memory and checked as a
 /// whole. A longer one that came from elsewhere is refused.
 pub const PLACED_LINE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Records of two lines of a session that are joined, together: half of the
+/// memory that an operation may take.
+pub const JOIN_RECORDS_MAX: usize = 1_800_000;
+/// Runs of lines that are passed over in a join because they are here already.
+pub const JOIN_SKIPS_MAX: usize = 64 * 1024;

@@ -3,7 +3,9 @@
 //!
 //! Must not know where on this machine they lie.
 
+pub mod compare;
 pub mod hook;
+pub mod join;
 mod json;
 pub mod layout;
 pub mod registry;
