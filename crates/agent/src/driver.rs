@@ -281,6 +281,10 @@ impl Driver {
                 }
                 return;
             }
+            NetEvent::Cloned { device } => {
+                tracing::warn!(peer = %device.short(), "two machines use this device's key");
+                return;
+            }
             NetEvent::OwnAddrs(_) => return,
         };
         let _logged = self.apply(event).await;

@@ -210,7 +210,8 @@ pub enum EntryError {
     /// The signature is not the author's over these bytes.
     #[error("signature does not verify")]
     Signature,
-    /// The payload is not the one that was signed, or too long.
+    /// The payload is not the one that was signed, too long, or not in its one
+    /// spelling.
     #[error("payload does not match its header")]
     Payload,
 }
@@ -308,6 +309,11 @@ impl SignedEntry {
                 match codec::decode::<Body>(bytes, limits::PAYLOAD_BYTES_MAX) {
                     Ok(body) if body.version == ENTRY_VERSION && body.payload.is_bounded() => {
                         Content::Known(body)
+                    }
+                    // Of our own version, and understood, but spelled another
+                    // way: no ccpeer writes that.
+                    Err(DecodeError::NotCanonical) if bytes.first() == Some(&ENTRY_VERSION) => {
+                        return Err(EntryError::Payload);
                     }
                     _ => Content::Unknown,
                 }

@@ -176,10 +176,13 @@ pub const ADDRESSES_PER_PEER_MAX: usize = 8;
 
 /// Devices remembered from multicast discovery, the least recently seen go.
 pub const SIGHTINGS_MAX: usize = 256;
-/// Unknown devices taken from multicast discovery in any ten seconds.
-pub const SIGHTINGS_NEW_PER_10S: usize = 8;
+/// Unknown devices taken from multicast discovery in any ten seconds: under one
+/// address, and in all.
+pub const SIGHTINGS_NEW_PER_10S: (usize, usize) = (8, 64);
 /// Records in the cache of the multicast library before it is restarted.
 pub const DISCOVERY_CACHE_MAX: i64 = 4096;
+/// Events of the multicast library after which its cache is looked at.
+pub const DISCOVERY_EVENTS_MAX: u32 = 512;
 
 /// How long an invitation stands.
 pub const PAIR_WINDOW_MS: u64 = 120_000;

@@ -14,6 +14,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use ccpeer_core::codec;
 use ccpeer_core::id::{ChunkId, DeviceId};
@@ -21,6 +22,7 @@ use ccpeer_core::limits;
 use ccpeer_core::manifest::Want;
 use ccpeer_core::sync::event::FetchFault;
 use iroh::endpoint::{Connection, RecvStream, SendStream};
+use tokio::io::AsyncRead;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
@@ -128,15 +130,20 @@ async fn fetch_batch(
     Ok(())
 }
 
-enum Answer {
+/// One answer, as it came.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The peer does not hold it, or not for us.
     NotHeld,
     /// Cannot be unpacked to what was announced.
     Broken,
+    /// Unpacked; not yet compared with what was asked for.
     Content(Vec<u8>),
 }
 
-async fn read_answer(
-    recv: &mut RecvStream,
+/// Reads one answer. `zstd` is kept for the next one.
+pub(crate) async fn read_answer<R: AsyncRead + Unpin>(
+    recv: &mut R,
     zstd: &mut Option<zstd::bulk::Decompressor<'static>>,
     timing: &Timing,
 ) -> Result<Answer, FrameEnd> {
@@ -208,6 +215,21 @@ fn decode_request(bytes: &[u8]) -> Result<Vec<ChunkId>, LinkFault> {
     Ok(ids)
 }
 
+/// Reads a request as a whole within `progress`. `None` if the peer gave it up.
+pub(crate) async fn read_request<R: AsyncRead + Unpin>(
+    recv: &mut R,
+    progress: Duration,
+) -> Result<Option<Vec<ChunkId>>, LinkFault> {
+    let limit = limits::CHUNK_REQUEST_BYTES_MAX;
+    let frame = frame::read_frame(recv, limit, None, progress);
+    match timeout(progress, frame).await {
+        Ok(Ok(bytes)) => decode_request(&bytes).map(Some),
+        Ok(Err(FrameEnd::Over)) => Ok(None),
+        Ok(Err(FrameEnd::Fault(fault))) => Err(fault),
+        Err(_) => Err(LinkFault::FrameCut),
+    }
+}
+
 /// Serves one peer's requests.
 pub(crate) struct Server {
     peer: DeviceId,
@@ -242,13 +264,8 @@ impl Server {
         mut recv: RecvStream,
     ) -> Result<(), LinkFault> {
         let progress = self.timing.progress;
-        let limit = limits::CHUNK_REQUEST_BYTES_MAX;
-        let request = match frame::read_frame(&mut recv, limit, Some(progress), progress).await {
-            Ok(bytes) => decode_request(&bytes)?,
-            Err(FrameEnd::Over) => return Ok(()),
-            Err(FrameEnd::Fault(fault)) => return Err(fault),
-        };
-        for id in request {
+        let request = read_request(&mut recv, progress).await?;
+        for id in request.into_iter().flatten() {
             let Ok(_slot) = self.slots.acquire().await else {
                 return Ok(());
             };

@@ -5,7 +5,7 @@
 
 mod sightings;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,6 +24,8 @@ use sightings::{Record, Sightings};
 
 const SERVICE: &str = "_ccpeer._udp.local.";
 const VERSION: &str = "1";
+/// A name in DNS is no longer, whatever the library hands on.
+const NAME_BYTES_MAX: usize = 255;
 /// How often the library's cache is looked at.
 const CHECK_EVERY: Duration = Duration::from_secs(30);
 /// Pause before discovery is started again after it ended by itself.
@@ -156,13 +158,21 @@ async fn attend(
     name: &str,
 ) {
     let mut check = tokio::time::interval(CHECK_EVERY);
+    let mut unchecked = 0;
     if let Err(error) = announce(shared, discovery, daemon, name) {
         tracing::warn!(%error, "cannot announce this device");
     }
     loop {
         tokio::select! {
             event = events.recv_async() => match event {
-                Ok(event) => take(shared, discovery, event).await,
+                Ok(event) => {
+                    take(shared, discovery, event).await;
+                    unchecked += 1;
+                    // A flood fills the cache between two looks at the clock.
+                    if unchecked >= limits::DISCOVERY_EVENTS_MAX {
+                        check.reset_immediately();
+                    }
+                }
                 // We fell behind, or the library ended: begin anew.
                 Err(_) => return,
             },
@@ -171,10 +181,13 @@ async fn attend(
                     tracing::warn!(%error, "cannot announce this device");
                 }
             }
-            _ = check.tick() => if overfull(daemon).await {
-                tracing::warn!("multicast discovery is flooded and starts anew");
-                return;
-            },
+            _ = check.tick() => {
+                unchecked = 0;
+                if overfull(daemon).await {
+                    tracing::warn!("multicast discovery is flooded and starts anew");
+                    return;
+                }
+            }
         }
     }
 }
@@ -219,7 +232,7 @@ async fn overfull(daemon: &ServiceDaemon) -> bool {
     }
 }
 
-async fn take(shared: &Shared, discovery: &Discovery, event: ServiceEvent) {
+pub(crate) async fn take(shared: &Shared, discovery: &Discovery, event: ServiceEvent) {
     match event {
         ServiceEvent::ServiceResolved(service) => {
             let Some(record) = record_of(&service, &discovery.me) else {
@@ -250,26 +263,53 @@ async fn take(shared: &Shared, discovery: &Discovery, event: ServiceEvent) {
 
 /// The record of another device, if it is one.
 fn record_of(service: &ResolvedService, me: &DeviceId) -> Option<Record> {
-    if service.get_property_val_str("v") != Some(VERSION) {
-        return None;
+    let announced = Announced {
+        name: service.get_fullname(),
+        port: service.get_port(),
+        ips: service
+            .get_addresses()
+            .iter()
+            .map(mdns_sd::ScopedIp::to_ip_addr)
+            .collect(),
+    };
+    announced.record(me, |key| service.get_property_val_str(key))
+}
+
+/// What an announcement says besides its texts.
+pub(crate) struct Announced<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) port: u16,
+    pub(crate) ips: Vec<IpAddr>,
+}
+
+impl Announced<'_> {
+    /// The filter for everything that is heard by multicast. Pure.
+    pub(crate) fn record<'t>(
+        &self,
+        me: &DeviceId,
+        text: impl Fn(&str) -> Option<&'t str>,
+    ) -> Option<Record> {
+        if text("v") != Some(VERSION) || self.name.len() > NAME_BYTES_MAX {
+            return None;
+        }
+        let device: DeviceId = text("id")?.parse().ok()?;
+        if device == *me {
+            return None;
+        }
+        let to_addr = |ip: &IpAddr| SocketAddr::new(*ip, self.port);
+        let mut addrs: Vec<_> = self.ips.iter().map(to_addr).collect();
+        addrs.retain(crate::address::is_dialable);
+        // IPv4 first: in a home network it is the one that works.
+        addrs.sort_unstable();
+        addrs.dedup();
+        addrs.truncate(limits::ADDRESSES_PER_PEER_MAX);
+        let inviting = text("pair") == Some("1");
+        let name = self.name.to_owned();
+        (!addrs.is_empty()).then_some(Record {
+            device,
+            name,
+            addrs,
+            inviting,
+        })
     }
-    let device: DeviceId = service.get_property_val_str("id")?.parse().ok()?;
-    if device == *me {
-        return None;
-    }
-    let port = service.get_port();
-    let to_addr = |ip: &mdns_sd::ScopedIp| SocketAddr::new(ip.to_ip_addr(), port);
-    let mut addrs: Vec<_> = service.get_addresses().iter().map(to_addr).collect();
-    addrs.retain(crate::address::is_dialable);
-    // IPv4 first: in a home network it is the one that works.
-    addrs.sort_unstable();
-    addrs.truncate(limits::ADDRESSES_PER_PEER_MAX);
-    let inviting = service.get_property_val_str("pair") == Some("1");
-    let name = service.get_fullname().to_owned();
-    (!addrs.is_empty()).then_some(Record {
-        device,
-        name,
-        addrs,
-        inviting,
-    })
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::LinkFault;
 
@@ -23,7 +23,8 @@ pub(crate) enum FrameEnd {
 /// Reads the next frame.
 ///
 /// `first` is how long its first byte may take; `None` where something else
-/// watches over a silent peer. From then on the frame must go forward.
+/// watches over a silent peer. From then on the frame must go forward: its length
+/// and its first piece together within `progress`, then each further piece.
 pub(crate) async fn read_frame<R: AsyncRead + Unpin>(
     stream: &mut R,
     limit: usize,
@@ -40,15 +41,18 @@ pub(crate) async fn read_frame<R: AsyncRead + Unpin>(
         Ok(_) => return Err(FrameEnd::Over),
         Err(_) => return Err(FrameEnd::Fault(LinkFault::FrameCut)),
     }
+    let deadline = Instant::now() + progress;
     let mut rest = [0u8; 3];
-    read_all(stream, &mut rest, progress).await?;
+    fill(stream, &mut rest, deadline).await?;
     let len = u32::from_le_bytes([begin[0], rest[0], rest[1], rest[2]]);
     let wanted = usize::try_from(len).unwrap_or(usize::MAX);
     if wanted == 0 || wanted > limit {
         return Err(FrameEnd::Fault(LinkFault::FrameLength { len, limit }));
     }
     let mut bytes = vec![0u8; wanted];
-    read_all(stream, &mut bytes, progress).await?;
+    let (begun, further) = bytes.split_at_mut(wanted.min(PIECE_BYTES));
+    fill(stream, begun, deadline).await?;
+    read_all(stream, further, progress).await?;
     Ok(bytes)
 }
 
@@ -59,13 +63,21 @@ pub(crate) async fn read_all<R: AsyncRead + Unpin>(
     progress: Duration,
 ) -> Result<(), FrameEnd> {
     for piece in buffer.chunks_mut(PIECE_BYTES) {
-        match timeout(progress, stream.read_exact(piece)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(_)) => return Err(FrameEnd::Over),
-            Err(_) => return Err(FrameEnd::Fault(LinkFault::FrameCut)),
-        }
+        fill(stream, piece, Instant::now() + progress).await?;
     }
     Ok(())
+}
+
+async fn fill<R: AsyncRead + Unpin>(
+    stream: &mut R,
+    buffer: &mut [u8],
+    deadline: Instant,
+) -> Result<(), FrameEnd> {
+    match timeout_at(deadline, stream.read_exact(buffer)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) => Err(FrameEnd::Over),
+        Err(_) => Err(FrameEnd::Fault(LinkFault::FrameCut)),
+    }
 }
 
 /// Appends a frame to a buffer.

@@ -8,7 +8,8 @@
 //! Where to look first: [`start`], [`Net`] and [`NetEvent`] are the whole door.
 //! Inside, `switchboard` takes all decisions about links, `supervisor` runs
 //! them, `link` is one of them, `chunks` moves content, `pairing` makes strangers
-//! into peers and `discovery` finds them.
+//! into peers and `discovery` finds them. `probe` shows each decoder of foreign
+//! bytes as a pure function, for fuzzing and for hostile peers in tests.
 #![warn(missing_docs)]
 
 mod address;
@@ -20,6 +21,7 @@ mod error;
 mod frame;
 mod link;
 mod pairing;
+pub mod probe;
 mod supervisor;
 mod switchboard;
 mod tasks;
@@ -123,6 +125,12 @@ pub enum NetEvent {
         device: DeviceId,
         /// Where.
         addrs: Vec<SocketAddr>,
+    },
+    /// Two machines use this device's key: after another life of it was linked,
+    /// an earlier one is back. Told once for each device and start.
+    Cloned {
+        /// Which device.
+        device: DeviceId,
     },
     /// Our own addresses changed.
     OwnAddrs(Vec<SocketAddr>),

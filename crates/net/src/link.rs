@@ -17,6 +17,7 @@ use ccpeer_core::sync::event::Received;
 use ccpeer_core::wire::{Hello, Message};
 use iroh::TransportAddr;
 use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream};
+use tokio::io::AsyncRead;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -233,10 +234,8 @@ pub(crate) struct LinkContext {
 /// end.
 pub(crate) async fn run(link: &Arc<Link>, ends: LinkEnds, context: &LinkContext) -> DownReason {
     let LinkEnds { outbox, send, recv } = ends;
-    let (inbox, arrived) = mpsc::channel(limits::LINK_INBOX_MAX);
     let reason = tokio::select! {
-        reason = read(link, recv, inbox, context) => reason,
-        reason = deliver(link, arrived, context) => reason,
+        reason = listen(link, recv, context) => reason,
         reason = write(link, outbox, send, &context.timing) => reason,
         reason = beat(link, &context.timing) => reason,
         reason = serve(link, context) => reason,
@@ -252,9 +251,22 @@ pub(crate) async fn run(link: &Arc<Link>, ends: LinkEnds, context: &LinkContext)
     reason
 }
 
-async fn read(
+/// Takes in what the peer says, until it ends or breaks the protocol.
+pub(crate) async fn listen<R: AsyncRead + Unpin>(
     link: &Link,
-    mut recv: RecvStream,
+    recv: R,
+    context: &LinkContext,
+) -> Option<DownReason> {
+    let (inbox, arrived) = mpsc::channel(limits::LINK_INBOX_MAX);
+    tokio::select! {
+        reason = read(link, recv, inbox, context) => reason,
+        reason = deliver(link, arrived, context) => reason,
+    }
+}
+
+async fn read<R: AsyncRead + Unpin>(
+    link: &Link,
+    mut recv: R,
     inbox: mpsc::Sender<Message>,
     context: &LinkContext,
 ) -> Option<DownReason> {

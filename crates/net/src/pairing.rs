@@ -283,6 +283,11 @@ impl Shared {
     }
 }
 
+/// Whether these bytes are a message of the exchange.
+pub(crate) fn is_message(bytes: &[u8]) -> bool {
+    exchange::PairMessage::from_bytes(bytes).is_ok()
+}
+
 /// How long either side may take for a single step that needs no person.
 fn step_max(shared: &Shared) -> Duration {
     shared.timing.hello

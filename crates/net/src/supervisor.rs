@@ -212,18 +212,33 @@ fn admit(shared: &Arc<Shared>, device: DeviceId, greeted: Greeted) -> Result<(),
         conn.close(code.into(), words.as_bytes());
         Err(end)
     };
+    let tell_cloned = || {
+        let events = shared.links.events.clone();
+        shared.tasks.spawn(async move {
+            let _ = events.send(NetEvent::Cloned { device }).await;
+        });
+    };
     match shared.board.admit(device, greeted) {
         Verdict::Admitted {
             link,
             ends,
             replaced,
+            cloned,
         } => {
+            if cloned {
+                tell_cloned();
+            }
             shared
                 .tasks
                 .spawn(live(Arc::clone(shared), link, ends, replaced));
             Ok(())
         }
-        Verdict::Duplicate => refuse(code::DUPLICATE, "another link is kept", DialEnd::Duplicate),
+        Verdict::Duplicate { cloned } => {
+            if cloned {
+                tell_cloned();
+            }
+            refuse(code::DUPLICATE, "another link is kept", DialEnd::Duplicate)
+        }
         Verdict::NotTrusted => refuse(code::NOT_TRUSTED, "not paired", DialEnd::Failed),
         Verdict::Barred => refuse(code::TOO_SLOW, "later", DialEnd::Failed),
         Verdict::Full => refuse(code::FULL, "too many links", DialEnd::Failed),

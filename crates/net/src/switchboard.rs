@@ -2,7 +2,7 @@
 //! table behind one lock that is never held across a wait. All decisions about
 //! links are taken here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -43,6 +43,10 @@ struct Peer {
     /// Tells the peer's supervisor that something changed.
     wake: Arc<Notify>,
     supervised: bool,
+    /// The lives of the device that were linked, the latest last.
+    lives: VecDeque<[u8; 16]>,
+    /// The driver has been told that there are two of it.
+    cloned_told: bool,
 }
 
 /// What becomes of a new connection.
@@ -53,9 +57,14 @@ pub(crate) enum Verdict {
         link: Arc<Link>,
         ends: LinkEnds,
         replaced: Option<Arc<Link>>,
+        /// Two machines use the device's key, and the driver does not know yet.
+        cloned: bool,
     },
     /// Another one is kept.
-    Duplicate,
+    Duplicate {
+        /// As above.
+        cloned: bool,
+    },
     NotTrusted,
     /// It broke the protocol a short while ago.
     Barred,
@@ -141,6 +150,10 @@ impl Switchboard {
     /// A restarted peer, and one that dialled again, has no use for the old link:
     /// the new one takes its place at once. Where two connections crossed, both
     /// sides keep the one that was dialled by the device with the smaller id.
+    ///
+    /// An incarnation is drawn at every start, so one that comes back after
+    /// another was linked is a second machine under the same key. Whichever is
+    /// linked then stays: if each replaced the other, they would do so for ever.
     pub(crate) fn admit(&self, device: DeviceId, greeted: Greeted) -> Verdict {
         let mut state = self.state();
         if state.closed || !state.trusted.contains(&device) {
@@ -151,10 +164,23 @@ impl Switchboard {
         if peer.book.is_barred(Instant::now()) {
             return Verdict::Barred;
         }
+        let life = greeted.hello.incarnation;
+        let is_back = peer.lives.contains(&life) && peer.lives.back() != Some(&life);
+        let cloned = is_back && !std::mem::replace(&mut peer.cloned_told, true);
         match &peer.link {
             None if links >= limits::PEERS_MAX => return Verdict::Full,
-            Some(old) if !self.replaces(device, old, &greeted) => return Verdict::Duplicate,
+            Some(old) if is_back && old.conn.close_reason().is_none() => {
+                return Verdict::Duplicate { cloned };
+            }
+            Some(old) if !self.replaces(device, old, &greeted) => {
+                return Verdict::Duplicate { cloned };
+            }
             _ => {}
+        }
+        peer.lives.retain(|l| *l != life);
+        peer.lives.push_back(life);
+        if peer.lives.len() > LIVES_MAX {
+            peer.lives.pop_front();
         }
         state.links_made += 1;
         let number = state.links_made;
@@ -170,6 +196,7 @@ impl Switchboard {
             link,
             ends,
             replaced,
+            cloned,
         }
     }
 
@@ -373,6 +400,9 @@ pub(crate) fn jitter() -> f64 {
     let _ = getrandom::fill(&mut byte);
     0.75 + f64::from(byte[0]) / 512.0
 }
+
+/// Lives of one device that are remembered.
+const LIVES_MAX: usize = 8;
 
 /// At least this long between two dials of one peer, whatever happens.
 pub(crate) const DIAL_GAP_MIN: Duration = Duration::from_millis(50);

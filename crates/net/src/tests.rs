@@ -2,10 +2,14 @@
 //! that do what no honest one does. Nothing here sleeps to let something happen:
 //! every wait is for a condition and has a deadline.
 
+mod alone;
 mod discovery;
+mod frames;
 mod hostile;
 mod links;
+mod node;
 mod pairing;
+mod replays;
 mod transfer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -214,8 +218,12 @@ impl Raw {
     }
 
     async fn connect(&self, to: &Peer, alpn: &[u8]) -> Connection {
-        let id = EndpointId::from_bytes(&device(to.n).0).unwrap();
-        let target = EndpointAddr::new(id).with_ip_addr(to.addr());
+        self.connect_at(to.n, to.addr(), alpn).await
+    }
+
+    async fn connect_at(&self, n: u8, addr: SocketAddr, alpn: &[u8]) -> Connection {
+        let id = EndpointId::from_bytes(&device(n).0).unwrap();
+        let target = EndpointAddr::new(id).with_ip_addr(addr);
         within("a connection", self.endpoint.connect(target, alpn))
             .await
             .unwrap()
@@ -223,7 +231,16 @@ impl Raw {
 
     /// A link on which both have said hello.
     async fn link(&self, n: u8, to: &Peer) -> (Connection, SendStream, RecvStream) {
-        let conn = self.connect(to, SYNC_ALPN).await;
+        self.link_at(n, to.n, to.addr()).await
+    }
+
+    async fn link_at(
+        &self,
+        n: u8,
+        to: u8,
+        addr: SocketAddr,
+    ) -> (Connection, SendStream, RecvStream) {
+        let conn = self.connect_at(to, addr, SYNC_ALPN).await;
         let (_, send, recv) = within(
             "a hello",
             crate::link::greet(&conn, &hello(n), &Timing::default()),
@@ -235,9 +252,24 @@ impl Raw {
 }
 
 fn framed(bytes: &[u8]) -> Vec<u8> {
-    let mut out = u32::try_from(bytes.len()).unwrap().to_le_bytes().to_vec();
-    out.extend_from_slice(bytes);
-    out
+    crate::probe::framed(bytes)
+}
+
+/// Answers pings for as long as the link lives, as an honest peer would.
+fn answer_pings(mut send: SendStream, mut recv: RecvStream) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        let limit = ccpeer_core::limits::MESSAGE_BYTES_MAX;
+        while let Ok(frame) = crate::frame::read_frame(&mut recv, limit, None, DEADLINE).await {
+            if let Ok(Message::Ping(n)) = Message::from_bytes(&frame)
+                && send
+                    .write_all(&framed(&Message::Pong(n).to_bytes()))
+                    .await
+                    .is_err()
+            {
+                return;
+            }
+        }
+    })
 }
 
 fn key(n: u8) -> ed25519_dalek::SigningKey {

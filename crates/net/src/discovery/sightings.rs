@@ -2,7 +2,7 @@
 //! anything, as often as they like. Pure: the time is an argument.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use ccpeer_core::id::DeviceId;
@@ -26,8 +26,9 @@ pub(crate) struct Record {
 #[derive(Debug, Default)]
 pub(crate) struct Sightings {
     devices: BTreeMap<DeviceId, Sighting>,
-    /// When unknown devices were taken in, the latest last.
-    fresh: VecDeque<Instant>,
+    /// When unknown devices were taken in, and under which address; the latest
+    /// last.
+    fresh: VecDeque<(Instant, Option<IpAddr>)>,
     clock: u64,
 }
 
@@ -44,7 +45,8 @@ impl Sightings {
     pub(crate) fn sight(&mut self, record: Record, trusted: bool, now: Instant) -> bool {
         self.clock += 1;
         if !self.devices.contains_key(&record.device) {
-            if !trusted && !self.has_room_for_unknown(now) {
+            let ip = record.addrs.first().map(SocketAddr::ip);
+            if !trusted && !self.has_room_for_unknown(ip, now) {
                 return false;
             }
             if self.devices.len() >= limits::SIGHTINGS_MAX {
@@ -64,18 +66,22 @@ impl Sightings {
         true
     }
 
-    fn has_room_for_unknown(&mut self, now: Instant) -> bool {
+    /// So many under one address, and so many in all: the address is a claim too,
+    /// because the library does not tell who sent a packet.
+    fn has_room_for_unknown(&mut self, ip: Option<IpAddr>, now: Instant) -> bool {
         while self
             .fresh
             .front()
-            .is_some_and(|t| now.duration_since(*t) >= FRESH_WITHIN)
+            .is_some_and(|(t, _)| now.duration_since(*t) >= FRESH_WITHIN)
         {
             self.fresh.pop_front();
         }
-        if self.fresh.len() >= limits::SIGHTINGS_NEW_PER_10S {
+        let (of_one, of_all) = limits::SIGHTINGS_NEW_PER_10S;
+        let same = self.fresh.iter().filter(|(_, other)| *other == ip).count();
+        if self.fresh.len() >= of_all || same >= of_one {
             return false;
         }
-        self.fresh.push_back(now);
+        self.fresh.push_back((now, ip));
         true
     }
 
@@ -143,7 +149,15 @@ mod tests {
             let now = start + Duration::from_millis(u64::from(n) / 20);
             taken += usize::from(sightings.sight(record(n + 10, &n.to_string()), false, now));
         }
-        assert_eq!(taken, limits::SIGHTINGS_NEW_PER_10S);
+        assert_eq!(taken, limits::SIGHTINGS_NEW_PER_10S.0);
+        // Whoever lies about the address too is bounded all the same.
+        for n in 0..200_000u32 {
+            let now = start + Duration::from_millis(u64::from(n) / 20);
+            let mut record = record(n + 900_000, &n.to_string());
+            record.addrs = vec![SocketAddr::from((n.to_be_bytes(), 9))];
+            taken += usize::from(sightings.sight(record, false, now));
+        }
+        assert_eq!(taken, limits::SIGHTINGS_NEW_PER_10S.1);
         assert!(sightings.sight(record(1, "friend"), true, start));
         assert_eq!(sightings.inviting()[0].0, record(1, "").device);
         for n in 0..1000u32 {

@@ -173,14 +173,16 @@ impl Ticket {
     }
 
     pub(super) fn to_text(&self) -> Zeroizing<String> {
-        let addrs = self.addrs.iter().map(|a| WireAddr::from(*a)).collect();
-        let body = TicketBody {
-            version: TICKET_VERSION,
-            device: self.device,
-            secret: *self.secret,
-            addrs,
-        };
-        let mut bytes = Zeroizing::new(codec::encode(&body));
+        let addrs: Vec<_> = self.addrs.iter().map(|a| WireAddr::from(*a)).collect();
+        let addrs = codec::encode(&addrs);
+        // A `TicketBody`, field by field and in its final size from the start: a
+        // buffer that grows would leave copies of the secret behind.
+        let len = 1 + DeviceId::LEN + self.secret.len() + addrs.len() + CHECK_BYTES;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(len));
+        bytes.push(TICKET_VERSION);
+        bytes.extend_from_slice(&self.device.0);
+        bytes.extend_from_slice(self.secret.as_slice());
+        bytes.extend_from_slice(&addrs);
         let check = check_of(&bytes);
         bytes.extend_from_slice(&check);
         let mut text = Zeroizing::new(String::from(TICKET_PREFIX));

@@ -22,7 +22,7 @@ use ccpeer_core::limits;
 use ccpeer_core::text;
 use serde::{Deserialize, Serialize};
 use spake2::{Ed25519Group, Identity, Password, Spake2};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::PeerCard;
 use super::code::WireAddr;
@@ -177,7 +177,9 @@ impl Keyed {
             reply,
             exporter,
         });
-        let mut material = Zeroizing::new(shared.to_vec());
+        // In its final size from the start: growing would leave a copy behind.
+        let mut material = Zeroizing::new(Vec::with_capacity(shared.len() + transcript.len()));
+        material.extend_from_slice(&shared);
         material.extend_from_slice(&transcript);
         Self(Zeroizing::new(blake3::derive_key(KEY_CONTEXT, &material)))
     }
@@ -285,14 +287,13 @@ fn identities(channel: &Channel) -> (Identity, Identity) {
 
 /// A code can never stand for a ticket, nor the other way round.
 fn password_of(kind: SecretKind, secret: &[u8]) -> Password {
-    let mut bytes = vec![match kind {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(1 + secret.len()));
+    bytes.push(match kind {
         SecretKind::Code => 0,
         SecretKind::Ticket => 1,
-    }];
+    });
     bytes.extend_from_slice(secret);
-    let password = Password::new(&bytes);
-    bytes.zeroize();
-    password
+    Password::new(&bytes)
 }
 
 #[cfg(test)]

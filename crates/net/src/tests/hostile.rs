@@ -170,32 +170,6 @@ async fn what_breaks_the_protocol_ends_the_link() {
 }
 
 #[tokio::test]
-async fn k_n01_mutated_frames_end_links_and_nothing_else() {
-    let (mut a, mut honest, hostile) = scene(Timing::default()).await;
-    let genuine = framed(&Message::Entries(vec![entry(66)]).to_bytes());
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut random = |below: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        usize::try_from(state % u64::try_from(below).unwrap()).unwrap()
-    };
-    for _ in 0..150 {
-        let mut bytes = genuine.clone();
-        for _ in 0..=random(4) {
-            let at = random(bytes.len());
-            bytes[at] ^= 1 << random(8);
-        }
-        bytes.truncate(1 + random(bytes.len()));
-        let (conn, mut send, _recv) = hostile.link(66, &a).await;
-        let _ = send.write_all(&bytes).await;
-        let _ = send.finish();
-        within("the end", conn.closed()).await;
-    }
-    still_works(&mut a, &mut honest).await;
-}
-
-#[tokio::test]
 async fn k_n06_silent_and_dripping_peers_are_dropped() {
     let quick = Timing {
         hello: Duration::from_millis(200),
