@@ -18,6 +18,7 @@ use crate::codec::{self, DecodeError};
 use crate::id::{ChunkId, DeviceId, EntryHash, LogId, Seq, SessionId};
 use crate::limits;
 use crate::presence::SessionState;
+use crate::roll::KeyRoll;
 use crate::time::Timestamp;
 
 /// Version of header and payload, first byte of each.
@@ -73,7 +74,6 @@ pub struct Body {
 /// The kinds of statement. New kinds are appended; an older ccpeer keeps and
 /// passes on what it does not know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "versions are the common case")]
 pub enum Payload {
     /// Who I am.
     Device(DeviceInfo),
@@ -85,6 +85,10 @@ pub enum Payload {
     Presence(Presence),
     /// The user marked a task as finished, or took the mark back.
     Mark(Mark),
+    /// The baton of a session changes hands.
+    Claim(Claim),
+    /// The author's key is replaced; nothing of this key counts after it.
+    Roll(KeyRoll),
 }
 
 /// A device's own description: a suggestion to others, never an identity.
@@ -168,6 +172,16 @@ pub struct Mark {
     pub session: SessionId,
     /// Finished, or not after all.
     pub done: bool,
+}
+
+/// A session is from now on worked on here: its baton. It binds nobody; whoever
+/// writes on without it makes a line of his own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// Which session.
+    pub session: SessionId,
+    /// The version from which it goes on here, if one is known.
+    pub base: Option<EntryHash>,
 }
 
 /// An entry whose header, chain fields, signature and payload hash have been
@@ -307,7 +321,7 @@ impl SignedEntry {
                     return Err(EntryError::Payload);
                 }
                 match codec::decode::<Body>(bytes, limits::PAYLOAD_BYTES_MAX) {
-                    Ok(body) if body.version == ENTRY_VERSION && body.payload.is_bounded() => {
+                    Ok(body) if body.version == ENTRY_VERSION && body.payload.is_sound() => {
                         Content::Known(body)
                     }
                     // Of our own version, and understood, but spelled another
@@ -329,8 +343,9 @@ impl SignedEntry {
 }
 
 impl Payload {
-    /// Whether every text and list keeps its bound.
-    fn is_bounded(&self) -> bool {
+    /// Whether every text and list keeps its bound, and what carries a proof is
+    /// proved. What is not counts as unknown: kept, passed on, and without effect.
+    fn is_sound(&self) -> bool {
         match self {
             Self::Device(d) => d.name.len() <= 256 && d.os.len() <= 64,
             Self::Version(v) => {
@@ -343,7 +358,8 @@ impl Payload {
                     && v.snapshot
                         .is_none_or(|s| s.len as usize <= limits::SNAPSHOT_BYTES_MAX)
             }
-            Self::Trust(_) | Self::Presence(_) | Self::Mark(_) => true,
+            Self::Roll(roll) => roll.verifies(),
+            Self::Trust(_) | Self::Presence(_) | Self::Mark(_) | Self::Claim(_) => true,
         }
     }
 }

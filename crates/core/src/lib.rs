@@ -28,6 +28,7 @@ pub mod manifest;
 #[cfg(feature = "mutants")]
 pub mod mutant;
 pub mod presence;
+pub mod roll;
 pub mod store;
 pub mod sync;
 pub mod text;

@@ -12,7 +12,7 @@ pub const MESSAGE_ENTRIES_MAX: usize = 128;
 /// Payload bytes after which a message of entries is closed.
 pub const MESSAGE_ENTRY_BYTES: usize = 48 * 1024;
 /// Logs (device and epoch) that one frontier may name.
-pub const FRONTIER_LOGS_MAX: usize = 1024;
+pub const FRONTIER_LOGS_MAX: usize = 960;
 /// Epochs of one device that we keep; a device that exceeds it is refused more.
 pub const EPOCHS_PER_DEVICE_MAX: usize = 64;
 
@@ -80,6 +80,16 @@ pub const PEERS_MAX: usize = 64;
 pub const TRUSTED_MAX: usize = 256;
 /// Devices that one device may revoke; beyond it, it trusts nobody.
 pub const REVOKED_MAX: usize = 4 * TRUSTED_MAX;
+/// Replacements of one device's key that are followed.
+pub const ROLLS_IN_ROW_MAX: usize = 64;
+/// Bytes of entries that are kept of one device. Its logs end there for us.
+pub const LOG_BYTES_PER_DEVICE_MAX: u64 = 512 * 1024 * 1024;
+/// Content that is fetched because of one device, unless the user sets another
+/// bound or asks for something by name.
+pub const QUOTA_BYTES_PER_DEVICE: u64 = 5 * 1024 * 1024 * 1024;
+/// Bytes of an entry's hash that go with a frontier, so that two branches of one
+/// length are told apart.
+pub const TIP_BYTES: usize = 8;
 /// Misbehaviour that is forgiven before a link is closed.
 pub const FAULTS_MAX: u32 = 8;
 

@@ -5,7 +5,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use crate::entry::{Mark, Presence, Version};
+use crate::entry::{Claim, Mark, Presence, Version};
 use crate::id::{DeviceId, EntryHash, LogId, Seq};
 use crate::presence::SessionState;
 use crate::time::Timestamp;
@@ -21,6 +21,10 @@ pub struct SessionRecord {
     /// The newest statement of each device about the session's state.
     states: BTreeMap<DeviceId, (Order, SessionState, Timestamp)>,
     mark: Option<(Order, bool)>,
+    /// The newest claim.
+    claim: Option<(Order, Claim, Timestamp)>,
+    /// The newest version, head or not.
+    newest: Option<(Order, Timestamp)>,
     /// The newest statement that says somebody works on it.
     activity: Option<Order>,
 }
@@ -160,6 +164,24 @@ impl SessionRecord {
             .map(|(d, (_, state, at))| (d, *state, *at))
     }
 
+    /// Who has the baton: the device that claimed the session last, or wrote the
+    /// last version if that is newer, and its wall clock as a label. It tells
+    /// people where work goes on; it keeps nobody from writing.
+    #[must_use]
+    pub fn baton(&self) -> Option<(DeviceId, Order, Timestamp)> {
+        let claim = self.claim.map(|(order, _, at)| (order, at));
+        claim
+            .max(self.newest)
+            .map(|(order, at)| (order.log.device, order, at))
+    }
+
+    /// The newest claim: when and by whom it was made, what it goes on from, and
+    /// its label.
+    #[must_use]
+    pub fn claim(&self) -> Option<(Order, Claim, Timestamp)> {
+        self.claim
+    }
+
     /// Whether the user said that the task is finished and nothing later, a new
     /// version or somebody at work, takes it back. A statement that was made
     /// without knowing of the mark counts as later if its lamport clock does:
@@ -184,6 +206,7 @@ impl SessionRecord {
         let order = node.order();
         self.note_state(order, node.version.state, node.at);
         self.activity = self.activity.max(Some(order));
+        self.newest = self.newest.max(Some((order, node.at)));
         for parent in &node.version.parents {
             self.superseded.insert(*parent);
             if let Some(known) = self.nodes.get(parent) {
@@ -201,6 +224,14 @@ impl SessionRecord {
         self.note_state(order, presence.state, at);
         if presence.state.is_open() {
             self.activity = self.activity.max(Some(order));
+        }
+    }
+
+    /// Takes in that somebody works on it from now on.
+    pub(crate) fn add_claim(&mut self, order: Order, claim: &Claim, at: Timestamp) {
+        self.activity = self.activity.max(Some(order));
+        if self.claim.is_none_or(|(before, _, _)| order > before) {
+            self.claim = Some((order, *claim, at));
         }
     }
 

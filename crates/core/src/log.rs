@@ -1,12 +1,12 @@
 //! Logs and frontiers: how far somebody knows whose log.
 
 use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
 use crate::entry::VerifiedEntry;
 use crate::id::{EntryHash, LogId, Seq};
+use crate::limits;
 
 /// Map from log to the highest number held without a gap: a version vector.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,17 +19,24 @@ impl Frontier {
         self.0.get(log).copied().unwrap_or(Seq::ZERO)
     }
 
-    /// As sent in a message.
-    #[must_use]
-    pub fn to_wire(&self) -> Vec<(LogId, Seq)> {
-        self.0.iter().map(|(l, s)| (*l, *s)).collect()
-    }
-
     /// From a message.
     #[must_use]
-    pub fn from_wire(pairs: &[(LogId, Seq)]) -> Self {
-        Self(pairs.iter().copied().collect())
+    pub fn of(held: &[Held]) -> Self {
+        Self(held.iter().map(|h| (h.log, h.seq)).collect())
     }
+}
+
+/// How far somebody holds one log, as sent in a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Held {
+    /// Which log.
+    pub log: LogId,
+    /// The highest number held without a gap.
+    pub seq: Seq,
+    /// The first bytes of that entry's hash: two branches of one log may be of
+    /// the same length, and nothing else would tell them apart. It is a claim,
+    /// not a proof.
+    pub tip: [u8; limits::TIP_BYTES],
 }
 
 /// The last entry of a log that we hold.
@@ -47,6 +54,14 @@ impl Tip {
         seq: Seq::ZERO,
         hash: EntryHash::ZERO,
     };
+
+    /// What a frontier says of the tip's hash.
+    #[must_use]
+    pub fn label(hash: &EntryHash) -> [u8; limits::TIP_BYTES] {
+        let mut out = [0; limits::TIP_BYTES];
+        out.iter_mut().zip(hash.0).for_each(|(o, b)| *o = b);
+        out
+    }
 
     /// How an entry of the same log stands to this tip.
     #[must_use]

@@ -30,7 +30,7 @@ pub enum Mutant {
     NeverAskedAgain,
     /// A link that went away is not noticed by the fetcher.
     LinkLossIgnored,
-    /// A peer is not asked to show what it holds of our own log.
+    /// A peer whose frontier contradicts ours is not shown our branch.
     NoProofAsked,
 }
 

@@ -2,17 +2,27 @@
 //! log, about nobody but itself; it is never transitive and never anybody
 //! else's to give. A revocation wins over every `Add` of the same device, for
 //! ever and in whatever order they arrive.
+//!
+//! A device that replaces its key says so in the old key's log. Whoever trusted
+//! the old key trusts the new one from then on; what the old key said up to there
+//! stays its word, and it says nothing more.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::entry::TrustChange;
-use crate::id::DeviceId;
+use crate::id::{DeviceId, LogId, Seq};
 use crate::limits;
+use crate::roll::KeyRoll;
 
 /// The trust of every device whose log we hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustBook {
     of: BTreeMap<DeviceId, Trust>,
+    /// What each replaced key said about its successor: the two smallest of such
+    /// statements, since two are enough to know that they differ.
+    rolls: BTreeMap<DeviceId, BTreeSet<KeyRoll>>,
+    /// The keys that each key replaced.
+    replaced: BTreeMap<DeviceId, BTreeSet<DeviceId>>,
 }
 
 /// What one device said.
@@ -27,10 +37,87 @@ struct Trust {
 }
 
 impl TrustBook {
-    /// Whether `a` trusts `b`, by `a`'s own log.
+    /// Whether `a` trusts `b` today, by `a`'s own log. Nobody trusts a key that
+    /// was replaced.
     #[must_use]
     pub fn trusts(&self, a: &DeviceId, b: &DeviceId) -> bool {
-        self.of.get(a).is_some_and(|t| t.trusts(b))
+        !self.is_rolled(b) && self.vouches(a, b)
+    }
+
+    /// Whether what `b` said up to now counts for `a`: `a` trusts it, or did so
+    /// when its key was replaced.
+    #[must_use]
+    pub fn vouches(&self, a: &DeviceId, b: &DeviceId) -> bool {
+        let Some(trust) = self.of.get(a) else {
+            return false;
+        };
+        let mut seen = BTreeSet::new();
+        let mut next = alloc::vec![*b];
+        while let Some(key) = next.pop() {
+            if trust.trusts(&key) {
+                return true;
+            }
+            // A word against a key is one against those that follow it.
+            if trust.revoked.contains(&key) || !seen.insert(key) {
+                continue;
+            }
+            let before = self.replaced.get(&key).into_iter().flatten();
+            next.extend(before.filter(|old| self.successor(old) == Some(&key)));
+        }
+        false
+    }
+
+    /// Whether the key was replaced, by its own word.
+    #[must_use]
+    pub fn is_rolled(&self, device: &DeviceId) -> bool {
+        self.rolls.contains_key(device)
+    }
+
+    /// The key that stands for a device today: its own, or the last of those that
+    /// replaced it. A key that named two successors has none: one of them is a
+    /// thief's, and nobody can tell which.
+    #[must_use]
+    pub fn current<'a>(&'a self, device: &'a DeviceId) -> &'a DeviceId {
+        let mut now = device;
+        for _ in 0..limits::ROLLS_IN_ROW_MAX {
+            match self.successor(now) {
+                Some(next) => now = next,
+                None => break,
+            }
+        }
+        now
+    }
+
+    /// The keys that a device used before, in no meaningful order.
+    #[must_use]
+    pub fn former(&self, device: &DeviceId) -> BTreeSet<DeviceId> {
+        let mut out = BTreeSet::new();
+        let mut next = alloc::vec![*device];
+        while let Some(key) = next.pop() {
+            for old in self.replaced.get(&key).into_iter().flatten() {
+                if old != device && self.successor(old) == Some(&key) && out.insert(*old) {
+                    next.push(*old);
+                }
+            }
+        }
+        out
+    }
+
+    /// How far a log counts if its device does: everything of a key in use, and
+    /// what a replaced key had said until then.
+    #[must_use]
+    pub fn counts_upto(&self, log: &LogId) -> Seq {
+        let rolls = self.rolls.get(&log.device).into_iter().flatten();
+        rolls
+            .map(|roll| roll.last_of(&log.epoch))
+            .min()
+            .unwrap_or(Seq(u64::MAX))
+    }
+
+    fn successor(&self, old: &DeviceId) -> Option<&DeviceId> {
+        let rolls = self.rolls.get(old)?;
+        let new = &rolls.first()?.new;
+        rolls.iter().all(|r| r.new == *new).then_some(new)
     }
 
     /// Whether `a` has revoked `b`, by `a`'s own log.
@@ -39,12 +126,14 @@ impl TrustBook {
         self.of.get(a).is_some_and(|t| t.revoked.contains(b))
     }
 
-    /// The devices that `a` trusts.
+    /// The devices that `a` trusts, by the keys that they use today.
     pub fn trusted(&self, a: &DeviceId) -> impl Iterator<Item = &DeviceId> {
-        self.of
-            .get(a)
+        let added = self.of.get(a).into_iter().flat_map(|t| &t.added);
+        let today: BTreeSet<&DeviceId> = added.map(|b| self.current(b)).collect();
+        let me = *a;
+        today
             .into_iter()
-            .flat_map(|t| t.added.iter().filter(|b| t.trusts(b)))
+            .filter(move |b| **b != me && self.trusts(&me, b))
     }
 
     /// The devices that `a` has revoked.
@@ -84,6 +173,25 @@ impl TrustBook {
                 new
             }
         }
+    }
+}
+
+impl TrustBook {
+    /// Takes in that `author` replaced its key. True if it changed anything. Only
+    /// the word of the replaced key itself counts.
+    pub(crate) fn apply_roll(&mut self, author: DeviceId, roll: &KeyRoll) -> bool {
+        if roll.old != author {
+            return false;
+        }
+        let rolls = self.rolls.entry(author).or_default();
+        if !rolls.insert(roll.clone()) {
+            return false;
+        }
+        if rolls.len() > 2 {
+            rolls.pop_last();
+        }
+        self.replaced.entry(roll.new).or_default().insert(author);
+        true
     }
 }
 

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, DecodeError};
 use crate::entry::SignedEntry;
-use crate::id::{ChunkId, LogId, Seq};
+use crate::id::ChunkId;
 use crate::limits;
+use crate::log::Held;
 
 /// Version of every message, its first byte.
 pub const WIRE_VERSION: u8 = 1;
@@ -24,7 +25,7 @@ pub enum Message {
     /// the peer does not count as connected.
     Hello(Hello),
     /// How far I know whose log. An invitation to send what I lack.
-    Have(Vec<(LogId, Seq)>),
+    Have(Vec<Held>),
     /// Entries of one log, in order, without a gap.
     Entries(Vec<SignedEntry>),
     /// I hold these manifests with all their chunks.

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use ccpeer_core::id::DeviceId;
 use ccpeer_core::limits;
-use ccpeer_core::log::Frontier;
 use ccpeer_core::sync::event::Received;
 use ccpeer_core::wire::{Hello, Message};
 use iroh::TransportAddr;
@@ -311,10 +310,10 @@ async fn deliver(
         let received = match message {
             Message::Have(pairs) => {
                 // One spelling only: ascending, each log once.
-                if !pairs.is_sorted_by(|a, b| a.0 < b.0) {
+                if !pairs.is_sorted_by(|a, b| a.log < b.log) {
                     return Some(DownReason::Fault(LinkFault::OutOfPlace));
                 }
-                Received::Have(Frontier::from_wire(&pairs))
+                Received::Have(pairs)
             }
             Message::Complete(ids) => Received::Complete(ids),
             Message::Entries(entries) => {

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use ccpeer_core::entry::{Header, Payload, SignedEntry};
 use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, Epoch, LogId, Seq};
+use ccpeer_core::log::Held;
 use ccpeer_core::time::Timestamp;
 use ccpeer_core::wire::{Hello, Message};
 use iroh::endpoint::{Connection, RecvStream, SendStream, presets};
@@ -296,6 +297,14 @@ fn entry(n: u8) -> SignedEntry {
         payload_len: u32::try_from(payload.len()).unwrap(),
     };
     SignedEntry::sign(&header, payload, &key(n))
+}
+
+fn held(log: LogId, seq: u64) -> Held {
+    Held {
+        log,
+        seq: Seq(seq),
+        tip: [9; 8],
+    }
 }
 
 /// A message that carries a number.

@@ -175,6 +175,12 @@ impl Image {
     }
 
     /// All entries, log by log.
+    /// Length of a chunk; zero if it is not here.
+    pub fn len_of(&self, id: &ChunkId) -> u64 {
+        self.chunks.get(id).map_or(0, |c| c.len() as u64)
+    }
+
+    /// All entries.
     pub fn entries(&self) -> impl Iterator<Item = &Rc<VerifiedEntry>> {
         self.logs.values().flatten()
     }

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use ccpeer_core::entry::{Payload, SignedEntry, VerifiedEntry, Version};
 use ccpeer_core::id::{ChunkId, DeviceId, Epoch};
 use ccpeer_core::limits;
-use ccpeer_core::log::Frontier;
 use ccpeer_core::manifest::Want;
 use ccpeer_core::store::{Batch, Store};
 use ccpeer_core::sync::effect::{Effect, Notice};
@@ -232,9 +231,13 @@ impl World {
             Some(After::Came(wants)) => {
                 for want in wants {
                     let missing = self.missing_below(device, &want);
-                    self.devices[device]
-                        .inbox
-                        .push_back(Job::Event(Event::Fetched(want, missing)));
+                    let bytes = self.devices[device].disk.live.len_of(&want.id);
+                    let event = Event::Fetched {
+                        want,
+                        missing,
+                        bytes,
+                    };
+                    self.devices[device].inbox.push_back(Job::Event(event));
                 }
             }
             Some(After::Batch(batch)) => self.persisted(device, &batch),
@@ -355,6 +358,9 @@ impl World {
             | Notice::Session(_)
             | Notice::Trust
             | Notice::Device(_)
+            | Notice::Rolled(_)
+            | Notice::OverQuota(_)
+            | Notice::LogFull(_)
             | Notice::Equivocation(_) => {}
         }
     }
@@ -481,7 +487,7 @@ impl World {
             message
         };
         let words = match message {
-            Message::Have(pairs) => Received::Have(Frontier::from_wire(&pairs)),
+            Message::Have(held) => Received::Have(held),
             Message::Complete(ids) => Received::Complete(ids),
             Message::Entries(entries) => {
                 let mut verified = Vec::new();

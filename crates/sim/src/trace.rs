@@ -127,7 +127,7 @@ impl Brief {
             Event::PeerUp(d) => peer("> peer up", d, 0, 0),
             Event::PeerDown(d) => peer("> peer down", d, 0, 0),
             Event::Received(d, Received::Have(f)) => {
-                peer("> have", d, f.0.len(), f.0.values().map(|s| s.0).sum())
+                peer("> have", d, f.len(), f.iter().map(|h| h.seq.0).sum())
             }
             Event::Received(d, Received::Entries(e)) => {
                 let first = e.first();
@@ -144,11 +144,20 @@ impl Brief {
                 ..Self::of("> append", e.seq().0, id(&e.hash().0))
             },
             Event::Checked(w, m) => Self::of("> checked", m.len() as u64, id(&w.id.0)),
-            Event::Fetched(w, m) => Self::of("> fetched", m.len() as u64, id(&w.id.0)),
+            Event::Fetched { want, missing, .. } => {
+                Self::of("> fetched", missing.len() as u64, id(&want.id.0))
+            }
             Event::FetchFailed { from, chunk, why } => {
                 peer("> fetch failed", from, *why as usize, id(&chunk.0))
             }
             Event::Need(w) => Self::of("> need", 0, id(&w.id.0)),
+            Event::Forgotten(roots) => Self::of(
+                "> forgotten",
+                roots.len() as u64,
+                roots.first().map_or(0, |r| id(&r.0)),
+            ),
+            Event::Quotas(q) => Self::of("> quotas", q.each, q.of.len() as u64),
+            Event::Charged(c) => Self::of("> charged", c.len() as u64, c.values().sum()),
             Event::NewEpoch(e) => Self::of("> new epoch", id(&e.0), 0),
             Event::Tick => Self::of("> tick", 0, 0),
         }
@@ -174,7 +183,7 @@ impl Brief {
                 "< send have",
                 d,
                 f.len() as u64,
-                f.iter().map(|(_, s)| s.0).sum(),
+                f.iter().map(|h| h.seq.0).sum(),
             ),
             Effect::Send(d, Message::Entries(e)) => peer(
                 "< send entries",
@@ -210,6 +219,9 @@ impl Brief {
             Effect::Disconnect(d, fault) => peer("< disconnect", d, *fault as u64, 0),
             Effect::WakeAt(at) => Self::of("< wake", at.0, 0),
             Effect::Notice(notice) => match notice {
+                Notice::Rolled(d) => peer("< notice rolled", d, 0, 0),
+                Notice::OverQuota(d) => peer("< notice over quota", d, 0, 0),
+                Notice::LogFull(d) => peer("< notice log full", d, 0, 0),
                 Notice::Session(s) => Self::of("< notice session", id(&s.0), 0),
                 Notice::Complete(s, v) => Self::of("< notice complete", id(&s.0), id(&v.0)),
                 Notice::Replicated(d, v) => peer("< notice replicated", d, id(&v.0), 0),

@@ -125,6 +125,22 @@ impl Driver {
                 let name = self.name_of(&log.device).name;
                 self.failed("a device said two things under one number", &name);
             }
+            Notice::Rolled(device) => {
+                if device == self.machine.me() {
+                    self.failed(
+                        "this device's key was replaced",
+                        &"it goes on elsewhere under another key; this copy is not heard any more",
+                    );
+                }
+            }
+            Notice::OverQuota(device) => {
+                let name = self.name_of(&device).name;
+                self.failed("the quota of a device is used up", &name);
+            }
+            Notice::LogFull(device) => {
+                let name = self.name_of(&device).name;
+                self.failed("the log of a device has grown beyond its bound", &name);
+            }
             Notice::Session(_)
             | Notice::Complete(..)
             | Notice::Replicated(..)
@@ -217,27 +233,31 @@ async fn keep(
             fetch_failed(&tx, from, want.id, FetchFault::Wrong).await;
         }
     }
-    let wants: Vec<Want> = good.iter().map(|(w, _)| *w).collect();
+    let wants: Vec<(Want, u64)> = good.iter().map(|(w, c)| (*w, c.len() as u64)).collect();
     let looked_for = wants.clone();
     let result = blocking(move || {
         let chunks: Vec<(ChunkId, Vec<u8>)> = good.into_iter().map(|(w, c)| (w.id, c)).collect();
         store.put_chunks(&chunks)?;
         wants
             .iter()
-            .map(|w| Ok((*w, store.missing(*w)?)))
+            .map(|(want, bytes)| {
+                Ok(Event::Fetched {
+                    want: *want,
+                    missing: store.missing(*want)?,
+                    bytes: *bytes,
+                })
+            })
             .collect::<Result<Vec<_>, StoreError>>()
     });
     match result.await {
         Ok(found) => {
-            for (want, missing) in found {
-                let _ending = tx
-                    .send(Input::Machine(Box::new(Event::Fetched(want, missing))))
-                    .await;
+            for event in found {
+                let _ending = tx.send(Input::Machine(Box::new(event))).await;
             }
         }
         Err(e) => {
             tracing::error!(error = %e, "cannot keep chunks");
-            for want in looked_for {
+            for (want, _) in looked_for {
                 fetch_failed(&tx, from, want.id, FetchFault::Store).await;
             }
         }

@@ -71,6 +71,12 @@ pub enum Notice {
     Trust,
     /// A device's description changed.
     Device(DeviceId),
+    /// A device replaced its key: the old one says nothing more.
+    Rolled(DeviceId),
+    /// A device's quota is used up; what it wrote since is not fetched.
+    OverQuota(DeviceId),
+    /// A device's log has grown beyond its bound and is not followed further.
+    LogFull(DeviceId),
     /// A device said two things under one number.
     Equivocation(LogId),
     /// A peer knows more of our own log than we do, or another one: our store

@@ -1,10 +1,11 @@
 //! Everything that can happen to the sync machine.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::entry::VerifiedEntry;
 use crate::id::{ChunkId, DeviceId, Epoch};
-use crate::log::Frontier;
+use crate::log::Held;
 use crate::manifest::Want;
 
 /// Something that happened.
@@ -25,8 +26,15 @@ pub enum Event {
     /// The answer to `Effect::Check`: what of it the store does not hold.
     /// Contains the want itself if even that is absent.
     Checked(Want, Vec<Want>),
-    /// A chunk arrived and is durable; of its children these are missing.
-    Fetched(Want, Vec<Want>),
+    /// A chunk arrived and is durable.
+    Fetched {
+        /// Which one.
+        want: Want,
+        /// Of its children, those that are missing.
+        missing: Vec<Want>,
+        /// Its length, for the quota of whoever wrote what it belongs to.
+        bytes: u64,
+    },
     /// It did not arrive.
     FetchFailed {
         /// Who was asked.
@@ -40,6 +48,15 @@ pub enum Event {
     /// version is to be continued), or although it was whole before (a chunk
     /// was found damaged and forgotten).
     Need(Want),
+    /// The store does not hold these manifests and snapshots whole any more: they
+    /// were collected, or found damaged. Those that a head needs are fetched
+    /// again.
+    Forgotten(Vec<ChunkId>),
+    /// How much content may be fetched because of whom.
+    Quotas(Quotas),
+    /// How much content is here because of whom, as counted in the store. Takes
+    /// the place of what the machine has counted itself since it started.
+    Charged(BTreeMap<DeviceId, u64>),
     /// A fresh epoch to write in, because our own log was found forked or rolled
     /// back (see `Notice::OwnLogBehind`).
     NewEpoch(Epoch),
@@ -47,11 +64,39 @@ pub enum Event {
     Tick,
 }
 
+/// How much content is fetched because of each device, in bytes. What goes
+/// beyond it is known and listed and stays where it is, until somebody asks for
+/// it. It never costs anything that is here, of this device or of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quotas {
+    /// For those not named.
+    pub each: u64,
+    /// For these.
+    pub of: BTreeMap<DeviceId, u64>,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self {
+            each: crate::limits::QUOTA_BYTES_PER_DEVICE,
+            of: BTreeMap::new(),
+        }
+    }
+}
+
+impl Quotas {
+    /// The quota of one device.
+    #[must_use]
+    pub fn get(&self, device: &DeviceId) -> u64 {
+        self.of.get(device).copied().unwrap_or(self.each)
+    }
+}
+
 /// A peer's words, decoded, bounded, and with every entry verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Received {
     /// How far it knows whose log.
-    Have(Frontier),
+    Have(Vec<Held>),
     /// Entries of one log in order.
     Entries(Vec<VerifiedEntry>),
     /// Manifests that it holds whole.

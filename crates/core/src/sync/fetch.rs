@@ -12,17 +12,20 @@ use crate::id::{ChunkId, DeviceId, SessionId};
 use crate::limits;
 use crate::manifest::Want;
 use crate::sync::effect::Effect;
-use crate::sync::event::FetchFault;
+use crate::sync::event::{FetchFault, Quotas};
 use crate::time::Instant;
 
 mod chunk;
+mod quota;
 pub(crate) use chunk::Candidate;
 use chunk::{Choice, Chunk, ChunkStage, Pace};
+use quota::Quota;
 
 /// The chunks' side of the machine.
 #[derive(Debug, Clone)]
 pub(crate) struct Fetch {
     complete: BTreeSet<ChunkId>,
+    quota: Quota,
     roots: BTreeMap<ChunkId, Root>,
     /// Roots of which something can be asked for now, in the order in which they
     /// are served. Events come by the hundred thousand and roots by the thousand,
@@ -32,6 +35,8 @@ pub(crate) struct Fetch {
     unchecked: BTreeSet<(Reverse<Rank>, ChunkId)>,
     /// Roots that nobody holds who is linked now.
     parked: BTreeSet<ChunkId>,
+    /// Roots of devices that have used up their quota.
+    held_back: BTreeSet<ChunkId>,
     chunks: BTreeMap<ChunkId, Chunk>,
     /// Chunks that wait before they are asked for again.
     waiting: BTreeSet<(Instant, ChunkId)>,
@@ -56,6 +61,16 @@ pub struct Progress {
     pub missing: u64,
 }
 
+/// A root that a head needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) want: Want,
+    /// The head's clock.
+    pub(crate) lamport: u64,
+    /// Whose quota it counts for; nobody's if it is our own.
+    pub(crate) author: Option<DeviceId>,
+}
+
 /// What is served first: what somebody asked for, then the newest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
@@ -67,6 +82,8 @@ struct Rank {
 struct Root {
     want: Want,
     rank: Rank,
+    /// Whose quota it counts for.
+    author: Option<DeviceId>,
     sessions: BTreeSet<SessionId>,
     stage: Stage,
     known: u64,
@@ -91,10 +108,12 @@ impl Fetch {
     pub(crate) fn new(complete: BTreeSet<ChunkId>, seed: u64) -> Self {
         Self {
             complete,
+            quota: Quota::default(),
             roots: BTreeMap::new(),
             order: BTreeSet::new(),
             unchecked: BTreeSet::new(),
             parked: BTreeSet::new(),
+            held_back: BTreeSet::new(),
             chunks: BTreeMap::new(),
             waiting: BTreeSet::new(),
             in_flight: BTreeMap::new(),
@@ -117,6 +136,36 @@ impl Fetch {
         self.drop_root(&root);
     }
 
+    /// It is not whole any more.
+    pub(crate) fn forget(&mut self, root: &ChunkId) {
+        self.complete.remove(root);
+    }
+
+    pub(crate) fn set_quotas(&mut self, quotas: Quotas) {
+        self.quota.set(quotas);
+        self.release_held_back();
+    }
+
+    pub(crate) fn set_charges(&mut self, charges: BTreeMap<DeviceId, u64>) {
+        self.quota.recount(charges);
+        self.release_held_back();
+    }
+
+    pub(crate) fn charges(&self) -> &BTreeMap<DeviceId, u64> {
+        self.quota.charges()
+    }
+
+    /// Devices that went over their quota since the last call.
+    pub(crate) fn newly_over(&mut self) -> Vec<DeviceId> {
+        self.quota.newly_over()
+    }
+
+    fn release_held_back(&mut self) {
+        for id in core::mem::take(&mut self.held_back) {
+            self.file(&id);
+        }
+    }
+
     pub(crate) fn progress(&self, root: &ChunkId) -> Option<Progress> {
         let root = self.roots.get(root)?;
         Some(Progress {
@@ -127,25 +176,26 @@ impl Fetch {
 
     /// What a session's heads consist of now, with the clock of the newest head
     /// that names it. What no head needs any more is no longer asked for.
-    pub(crate) fn set_session(
-        &mut self,
-        session: SessionId,
-        wants: &BTreeMap<ChunkId, (Want, u64)>,
-    ) {
+    pub(crate) fn set_session(&mut self, session: SessionId, wants: &BTreeMap<ChunkId, Wanted>) {
         let before = self.by_session.remove(&session).unwrap_or_default();
         let mut now = BTreeSet::new();
-        for (id, (want, lamport)) in wants {
+        for (id, wanted) in wants {
             if self.complete.contains(id) {
                 continue;
             }
             now.insert(*id);
             let root = self.root(
-                *want,
+                wanted.want,
                 Rank {
                     needed: false,
-                    lamport: *lamport,
+                    lamport: wanted.lamport,
                 },
             );
+            // What one device wrote and another one wrote again is the first one's;
+            // what is ours as well is nobody's.
+            if root.sessions.is_empty() || wanted.author.is_none() {
+                root.author = wanted.author;
+            }
             root.sessions.insert(session);
             // Another author may have written it too.
             self.parked.remove(id);
@@ -180,6 +230,7 @@ impl Fetch {
         self.order.remove(&(Reverse(before), want.id));
         self.unchecked.remove(&(Reverse(before), want.id));
         self.root(want, rank).rank = rank;
+        self.held_back.remove(&want.id);
         self.file(&want.id);
     }
 
@@ -211,13 +262,17 @@ impl Fetch {
     }
 
     /// A chunk is here. Gives the roots that are whole now.
-    pub(crate) fn fetched(&mut self, want: &Want, children: &[Want]) -> Vec<ChunkId> {
+    pub(crate) fn fetched(&mut self, want: &Want, children: &[Want], bytes: u64) -> Vec<ChunkId> {
         for asked in self.in_flight.values_mut() {
             asked.remove(&want.id);
         }
         let Some(chunk) = self.remove_chunk(&want.id) else {
             return Vec::new();
         };
+        let payer = chunk.roots.first().and_then(|id| self.roots.get(id));
+        if let Some(author) = payer.and_then(|root| root.author) {
+            self.quota.charge(author, bytes);
+        }
         let mut whole = Vec::new();
         for id in chunk.roots {
             self.add_chunks(id, children);
@@ -352,6 +407,10 @@ impl Fetch {
             if plan.room.is_empty() || plan.busy >= limits::FETCH_LOOKS_MAX {
                 break;
             }
+            if self.is_over_quota(id) {
+                plan.over.push(*id);
+                continue;
+            }
             let able = candidates(id);
             if able.is_empty() {
                 plan.homeless.push(*id);
@@ -363,10 +422,24 @@ impl Fetch {
             self.parked.insert(id);
             self.file(&id);
         }
+        for id in plan.over {
+            self.held_back.insert(id);
+            self.file(&id);
+        }
         for (id, pace) in plan.pauses {
             self.wait(&id, now, pace);
         }
         self.ask(plan.asks.into_values(), out);
+    }
+
+    /// Whether a root is not worth fetching by itself. What somebody asked for is.
+    fn is_over_quota(&self, id: &ChunkId) -> bool {
+        self.roots.get(id).is_some_and(|root| {
+            !root.rank.needed
+                && root
+                    .author
+                    .is_some_and(|author| self.quota.is_over(&author))
+        })
     }
 
     /// Finds somebody to ask for what a root lacks.
@@ -424,6 +497,7 @@ impl Fetch {
             Root {
                 want,
                 rank,
+                author: None,
                 sessions: BTreeSet::new(),
                 stage: Stage::Unchecked,
                 known: 0,
@@ -445,7 +519,8 @@ impl Fetch {
         } else {
             self.unchecked.remove(&key);
         }
-        if root.stage == Stage::Open && !root.idle.is_empty() && !self.parked.contains(id) {
+        let kept_out = self.parked.contains(id) || self.held_back.contains(id);
+        if root.stage == Stage::Open && !root.idle.is_empty() && !kept_out {
             self.order.insert(key);
         } else {
             self.order.remove(&key);
@@ -459,6 +534,7 @@ impl Fetch {
         self.order.remove(&(Reverse(root.rank), *id));
         self.unchecked.remove(&(Reverse(root.rank), *id));
         self.parked.remove(id);
+        self.held_back.remove(id);
         if root.stage == Stage::Checking {
             self.checking = self.checking.saturating_sub(1);
         }
@@ -635,6 +711,8 @@ struct Plan {
     pauses: Vec<(ChunkId, Pace)>,
     /// Roots that nobody holds.
     homeless: Vec<ChunkId>,
+    /// Roots of devices that have used up their quota.
+    over: Vec<ChunkId>,
     /// Chunks whose holders have enough to do. A look at more of them is for
     /// nothing until one of those is done.
     busy: usize,

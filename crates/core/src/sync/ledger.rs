@@ -8,7 +8,7 @@ use crate::entry::{Content, DeviceInfo, Payload, TrustChange, VerifiedEntry};
 use crate::id::{ChunkId, DeviceId, EntryHash, Epoch, LogId, Seq, SessionId};
 use crate::limits;
 use crate::lineage::{Order, SessionRecord, VersionNode};
-use crate::log::{Fit, Frontier, Tip};
+use crate::log::{Fit, Frontier, Held, Tip};
 use crate::time::Timestamp;
 use crate::trust::TrustBook;
 
@@ -22,6 +22,8 @@ pub(crate) struct Ledger {
     /// The hash of every entry, so that a second entry under an old number is
     /// recognised however late it comes.
     logs: BTreeMap<LogId, Vec<EntryHash>>,
+    /// Bytes of entries, by author.
+    log_bytes: BTreeMap<DeviceId, u64>,
     pub(crate) trust: TrustBook,
     devices: BTreeMap<DeviceId, (Order, DeviceInfo)>,
     sessions: BTreeMap<SessionId, SessionRecord>,
@@ -46,6 +48,8 @@ pub(crate) struct Changes {
     pub(crate) versions: Vec<EntryHash>,
     pub(crate) devices: BTreeSet<DeviceId>,
     pub(crate) trust: bool,
+    /// Keys that were replaced.
+    pub(crate) rolled: BTreeSet<DeviceId>,
 }
 
 impl Ledger {
@@ -55,6 +59,7 @@ impl Ledger {
             epoch,
             lamport: 0,
             logs: BTreeMap::new(),
+            log_bytes: BTreeMap::new(),
             trust: TrustBook::default(),
             devices: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -93,6 +98,23 @@ impl Ledger {
         self.logs.iter().map(|(log, l)| (*log, Seq(l.len() as u64)))
     }
 
+    /// The same as it is told to peers.
+    pub(crate) fn held(&self) -> impl Iterator<Item = Held> + '_ {
+        self.logs.iter().filter_map(|(log, entries)| {
+            Some(Held {
+                log: *log,
+                seq: Seq(entries.len() as u64),
+                tip: Tip::label(entries.last()?),
+            })
+        })
+    }
+
+    /// Whether a frontier speaks of another entry than ours under its number.
+    pub(crate) fn contradicts(&self, held: &Held) -> bool {
+        self.hash_at(&held.log, held.seq)
+            .is_some_and(|ours| Tip::label(&ours) != held.tip)
+    }
+
     pub(crate) fn frontier(&self) -> Frontier {
         Frontier(self.tips().collect())
     }
@@ -127,7 +149,13 @@ impl Ledger {
 
     /// Whether there is room for the log of this entry.
     pub(crate) fn has_room(&self, log: &LogId) -> bool {
-        if self.logs.contains_key(log) || log.device == self.me {
+        if self.is_me(&log.device) {
+            return true;
+        }
+        if self.is_full(&log.device) {
+            return false;
+        }
+        if self.logs.contains_key(log) {
             return true;
         }
         let first = LogId {
@@ -142,6 +170,21 @@ impl Ledger {
             && self.logs.range(first..=last).count() < limits::EPOCHS_PER_DEVICE_MAX
     }
 
+    /// Whether as much is kept of a device as we are ready to keep.
+    pub(crate) fn is_full(&self, device: &DeviceId) -> bool {
+        let kept = self.log_bytes.get(device).copied().unwrap_or_default();
+        kept >= limits::LOG_BYTES_PER_DEVICE_MAX
+    }
+
+    /// Up to which number entries of a log are ours to hold.
+    pub(crate) fn accepts_upto(&self, log: &LogId) -> Seq {
+        if self.accepts(&log.device) {
+            self.trust.counts_upto(log)
+        } else {
+            Seq::ZERO
+        }
+    }
+
     /// Whether entries of this device are ours to hold.
     pub(crate) fn accepts(&self, author: &DeviceId) -> bool {
         #[cfg(feature = "mutants")]
@@ -150,7 +193,12 @@ impl Ledger {
         {
             return true;
         }
-        *author == self.me || self.trust.trusts(&self.me, author)
+        self.is_me(author) || self.trust.vouches(&self.me, author)
+    }
+
+    /// Whether this is us, under the key of today or an earlier one.
+    pub(crate) fn is_me(&self, device: &DeviceId) -> bool {
+        *self.trust.current(device) == self.me
     }
 
     /// Whether `peer` may be told what `author` says: everybody may have back
@@ -161,6 +209,8 @@ impl Ledger {
         if self.planted == Some(crate::mutant::Mutant::ServeToAnybody) {
             return true;
         }
+        // Whoever replaced his key speaks and hears for the old one too.
+        let author = self.trust.current(author);
         author == peer
             || *author == self.me
             || (self.trust.trusts(peer, author) && self.trust.trusts(author, peer))
@@ -178,6 +228,7 @@ impl Ledger {
         );
         let header = entry.header();
         self.logs.entry(header.log).or_default().push(entry.hash());
+        *self.log_bytes.entry(header.log.device).or_default() += entry.signed().size() as u64;
         self.lamport = self.lamport.max(header.lamport);
         let order = Order {
             lamport: header.lamport,
@@ -240,6 +291,19 @@ impl Ledger {
                     .entry(presence.session)
                     .or_default()
                     .add_presence(order, presence, body.at);
+            }
+            Payload::Claim(claim) => {
+                changes.sessions.insert(claim.session);
+                self.sessions
+                    .entry(claim.session)
+                    .or_default()
+                    .add_claim(order, claim, body.at);
+            }
+            Payload::Roll(roll) => {
+                if self.trust.apply_roll(author, roll) {
+                    changes.trust = true;
+                    changes.rolled.insert(author);
+                }
             }
             Payload::Mark(mark) => {
                 changes.sessions.insert(mark.session);
@@ -312,16 +376,22 @@ impl Ledger {
     ) -> Vec<(Payload, Timestamp)> {
         let mut out = Vec::new();
         let unlabelled = Timestamp(0);
-        if let (Some(info), false) = (self.device_info(&self.me), self.said.device) {
+        // Under a new key all of it is to be said again.
+        let former = self.trust.former(&self.me);
+        let known = || former.iter().find_map(|old| self.device_info(old));
+        let info = self.device_info(&self.me).or_else(known);
+        if let (Some(info), false) = (info, self.said.device) {
             out.push((Payload::Device(info.clone()), unlabelled));
         }
-        let adds = self.trust.trusted(&self.me).map(|d| TrustChange::Add(*d));
-        let revokes = self
-            .trust
-            .revoked(&self.me)
-            .map(|d| TrustChange::Revoke(*d));
-        let trust = adds.chain(revokes).filter(|c| !self.said.trust.contains(c));
-        out.extend(trust.map(|c| (Payload::Trust(c), unlabelled)));
+        let lives = || former.iter().chain([&self.me]);
+        let adds = lives().flat_map(|me| self.trust.trusted(me));
+        let revokes = lives().flat_map(|me| self.trust.revoked(me));
+        let trust: BTreeSet<TrustChange> = adds
+            .map(|d| TrustChange::Add(*d))
+            .chain(revokes.map(|d| TrustChange::Revoke(*d)))
+            .filter(|c| !self.said.trust.contains(c))
+            .collect();
+        out.extend(trust.into_iter().map(|c| (Payload::Trust(c), unlabelled)));
         let stale = |log: &LogId| log.device == self.me && log.epoch != self.epoch;
         for (session, record) in &self.sessions {
             let mut restated = false;

@@ -17,12 +17,11 @@ use crate::id::{ChunkId, DeviceId, EntryHash, Epoch, LogId, SessionId};
 use crate::limits;
 use crate::lineage::{SessionRecord, VersionNode};
 use crate::log::{Fit, Frontier};
-use crate::manifest::Want;
 use crate::store::{Batch, Recovered};
 use crate::sync::effect::{Effect, Fault, Notice};
 use crate::sync::event::Event;
 pub use crate::sync::fetch::Progress;
-use crate::sync::fetch::{Candidate, Fetch};
+use crate::sync::fetch::{Candidate, Fetch, Wanted};
 use crate::sync::ledger::{Changes, Ledger};
 use crate::sync::peers::Peer;
 use crate::time::{Instant, Timestamp};
@@ -40,6 +39,8 @@ pub struct Machine {
     fetch: Fetch,
     /// Logs under whose numbers two different things were seen.
     forked: BTreeSet<LogId>,
+    /// Devices of which it was told that their logs are full.
+    full_told: BTreeSet<DeviceId>,
     /// The driver was told to draw a new epoch and has not done so yet.
     behind_told: bool,
     /// The wake-up that was asked for last.
@@ -88,6 +89,7 @@ impl Machine {
             peers: BTreeMap::new(),
             fetch: Fetch::new(stored.complete, seed),
             forked: BTreeSet::new(),
+            full_told: BTreeSet::new(),
             behind_told: false,
             wake: None,
         };
@@ -119,8 +121,12 @@ impl Machine {
                     self.found_whole(&[want.id], &mut out);
                 }
             }
-            Event::Fetched(want, children) => {
-                let whole = self.fetch.fetched(&want, &children);
+            Event::Fetched {
+                want,
+                missing,
+                bytes,
+            } => {
+                let whole = self.fetch.fetched(&want, &missing, bytes);
                 self.found_whole(&whole, &mut out);
             }
             Event::FetchFailed { from, chunk, why } => {
@@ -129,6 +135,9 @@ impl Machine {
                 }
             }
             Event::Need(want) => self.fetch.need(want),
+            Event::Forgotten(roots) => self.forget_roots(&roots),
+            Event::Quotas(quotas) => self.fetch.set_quotas(quotas),
+            Event::Charged(charges) => self.fetch.set_charges(charges),
             Event::NewEpoch(epoch) => {
                 self.ledger.new_epoch(epoch);
                 self.behind_told = false;
@@ -196,6 +205,9 @@ impl Machine {
             Notice::Session(_)
             | Notice::Replicated(..)
             | Notice::Device(_)
+            | Notice::Rolled(_)
+            | Notice::OverQuota(_)
+            | Notice::LogFull(_)
             | Notice::Equivocation(_)
             | Notice::OwnLogBehind => false,
         }
@@ -239,6 +251,43 @@ impl Machine {
     /// The devices that we have revoked.
     pub fn revoked(&self) -> impl Iterator<Item = &DeviceId> {
         self.ledger.trust.revoked(&self.ledger.me)
+    }
+
+    /// The key that a device uses today; see
+    /// [`TrustBook::current`](crate::trust::TrustBook::current). Views name
+    /// devices by it, so that one that replaced its key is not two.
+    #[must_use]
+    pub fn current(&self, device: &DeviceId) -> DeviceId {
+        *self.ledger.trust.current(device)
+    }
+
+    /// Whether our own key was replaced: this is an old copy of a device that
+    /// goes on elsewhere, and nobody listens to it.
+    #[must_use]
+    pub fn is_superseded(&self) -> bool {
+        self.ledger.trust.is_rolled(&self.ledger.me)
+    }
+
+    /// Our own logs, with the number of the next entry as the last one of the log
+    /// that we write: what a [`KeyRoll`](crate::roll::KeyRoll) that is appended
+    /// next has to seal.
+    #[must_use]
+    pub fn to_seal(&self) -> Vec<(Epoch, crate::id::Seq)> {
+        let own = self.ledger.own_log();
+        let others = self
+            .ledger
+            .tips()
+            .filter(|(log, _)| log.device == own.device && *log != own);
+        let mut out: Vec<_> = others.map(|(log, seq)| (log.epoch, seq)).collect();
+        out.truncate(limits::EPOCHS_PER_DEVICE_MAX - 1);
+        out.push((own.epoch, self.ledger.tip(&own).seq.next()));
+        out
+    }
+
+    /// Bytes of content that were fetched because of each device.
+    #[must_use]
+    pub fn charges(&self) -> &BTreeMap<DeviceId, u64> {
+        self.fetch.charges()
     }
 
     /// Everybody's trust, by everybody's own log.
@@ -394,6 +443,16 @@ impl Machine {
         }
     }
 
+    fn forget_roots(&mut self, roots: &[ChunkId]) {
+        let mut sessions = BTreeSet::new();
+        for root in roots {
+            self.fetch.forget(root);
+            let versions = self.ledger.versions_of_root(root);
+            sessions.extend(versions.map(|v| v.version.session));
+        }
+        self.want_heads_of(sessions);
+    }
+
     fn tell_complete(&self, root: &ChunkId, out: &mut Vec<Effect>) {
         for device in self.peers.keys() {
             let told = self
@@ -410,7 +469,7 @@ impl Machine {
     /// by us (a lost tail comes back through others) and by those we trust.
     fn want_heads_of(&mut self, sessions: impl IntoIterator<Item = SessionId>) {
         for id in sessions {
-            let mut wants: BTreeMap<ChunkId, (Want, u64)> = BTreeMap::new();
+            let mut wants: BTreeMap<ChunkId, Wanted> = BTreeMap::new();
             for head in self
                 .ledger
                 .session(&id)
@@ -420,8 +479,15 @@ impl Machine {
                 if !self.ledger.accepts(&head.log.device) {
                     continue;
                 }
+                let author = (!self.ledger.is_me(&head.log.device))
+                    .then(|| self.ledger.trust.current(&head.log.device));
                 for want in head.roots() {
-                    wants.insert(want.id, (want, head.lamport));
+                    let wanted = Wanted {
+                        want,
+                        lamport: head.lamport,
+                        author: author.copied(),
+                    };
+                    wants.insert(want.id, wanted);
                 }
             }
             self.fetch.set_session(id, &wants);
@@ -432,6 +498,8 @@ impl Machine {
     /// asked for, the next wake-up.
     fn settle(&mut self, now: Instant, out: &mut Vec<Effect>) {
         self.say_have(now, out);
+        let over = self.fetch.newly_over().into_iter().map(Notice::OverQuota);
+        out.extend(over.map(Effect::Notice));
         let peers: Vec<DeviceId> = self.peers.keys().copied().collect();
         let (ledger, linked) = (&self.ledger, &self.peers);
         self.fetch

@@ -2,10 +2,11 @@
 //! frontier again. All of it is forgotten when the link goes.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 
 use crate::id::{ChunkId, DeviceId, LogId, Seq};
 use crate::limits;
-use crate::log::Frontier;
+use crate::log::{Frontier, Held};
 use crate::sync::ledger::Ledger;
 use crate::time::Instant;
 
@@ -20,6 +21,9 @@ pub(crate) struct Peer {
     /// Logs of which it holds another branch than we do. Both sides have seen
     /// the proof; more of it would be of no use.
     pub(crate) forked: BTreeSet<LogId>,
+    /// Logs of which it was shown our branch, because its frontier speaks of
+    /// another one.
+    pub(crate) challenged: BTreeSet<LogId>,
     /// Manifests and snapshots that it holds whole, by its word.
     complete: BTreeSet<ChunkId>,
     /// When it last heard our frontier.
@@ -141,20 +145,15 @@ impl Peer {
     pub(crate) fn count_behind(&mut self, ledger: &Ledger) {
         let said = self.said.iter().flat_map(|f| &f.0);
         self.behind = said
-            .filter(|(log, _)| ledger.accepts(&log.device) && !self.forked.contains(*log))
-            .filter(|(log, _)| ledger.has_room(log))
+            .filter(|(log, _)| !self.forked.contains(*log) && ledger.has_room(log))
+            .map(|(log, seq)| (log, (*seq).min(ledger.accepts_upto(log))))
             .map(|(log, seq)| seq.0.saturating_sub(ledger.tip(log).seq.0))
             .fold(0, u64::saturating_add);
     }
 
     /// What it is told of our frontier: the logs that it may have, and those
     /// that it offers us, so that it knows what need not be sent.
-    ///
-    /// The first one on a link owns to one entry less of our own log than we
-    /// have. So the peer sends us the last one back, and we see whether it holds
-    /// what we wrote, or what another life of ours wrote under that number: two
-    /// branches of equal length are told apart by nothing else.
-    pub(crate) fn have_for(&self, device: &DeviceId, ledger: &Ledger) -> Frontier {
+    pub(crate) fn have_for(&self, device: &DeviceId, ledger: &Ledger) -> Vec<Held> {
         let told = |log: &LogId| {
             ledger.entitled(device, &log.device)
                 || self
@@ -162,21 +161,10 @@ impl Peer {
                     .as_ref()
                     .is_some_and(|said| said.0.contains_key(log))
         };
-        let first = self.have_sent.is_none();
-        #[cfg(feature = "mutants")]
-        let first = first && self.planted != Some(crate::mutant::Mutant::NoProofAsked);
-        let own = ledger.own_log();
-        let claim = |(log, seq): (LogId, Seq)| {
-            let less = u64::from(first && log == own);
-            (log, Seq(seq.0 - less))
-        };
-        Frontier(
-            ledger
-                .tips()
-                .filter(|(log, _)| told(log))
-                .take(limits::FRONTIER_LOGS_MAX)
-                .map(claim)
-                .collect(),
-        )
+        ledger
+            .held()
+            .filter(|held| told(&held.log))
+            .take(limits::FRONTIER_LOGS_MAX)
+            .collect()
     }
 }

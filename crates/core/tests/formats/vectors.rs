@@ -7,16 +7,18 @@ use std::path::PathBuf;
 
 use ccpeer_core::codec;
 use ccpeer_core::entry::{
-    ContentRef, DeviceInfo, ENTRY_VERSION, Header, Mark, Payload, Presence, SessionMeta,
+    Claim, ContentRef, DeviceInfo, ENTRY_VERSION, Header, Mark, Payload, Presence, SessionMeta,
     SignedEntry, TrustChange, Version, device_of,
 };
 use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, Epoch, LogId, Seq, SessionId};
 use ccpeer_core::limits;
+use ccpeer_core::log::Held;
 use ccpeer_core::manifest::{
     ChunkRef, FileEntry, ListPage, MANIFEST_VERSION, Manifest, Origin, PathFlavour,
     ProjectIdentity, Segment, Slot, SlotName,
 };
 use ccpeer_core::presence::{EndReason, SessionState};
+use ccpeer_core::roll::KeyRoll;
 use ccpeer_core::time::Timestamp;
 use ccpeer_core::wire::{Hello, Message};
 use ed25519_dalek::SigningKey;
@@ -83,6 +85,21 @@ fn payloads() -> Vec<(&'static str, Payload)> {
                 session: session(),
                 state: SessionState::Interrupted,
             }),
+        ),
+        (
+            "claim",
+            Payload::Claim(Claim {
+                session: session(),
+                base: Some(EntryHash([0x41; 32])),
+            }),
+        ),
+        (
+            "roll",
+            Payload::Roll(KeyRoll::sign(
+                &key(),
+                &SigningKey::from_bytes(&[0x22; 32]),
+                vec![(Epoch([0x31; 16]), Seq(300))],
+            )),
         ),
         (
             "mark",
@@ -207,7 +224,14 @@ fn messages() -> Vec<(&'static str, Message)> {
                 version: "0.1.0".into(),
             }),
         ),
-        ("have", Message::Have(vec![(log(), Seq(300))])),
+        (
+            "have",
+            Message::Have(vec![Held {
+                log: log(),
+                seq: Seq(300),
+                tip: [0x61; limits::TIP_BYTES],
+            }]),
+        ),
         ("entries", Message::Entries(vec![signed()])),
         ("complete", Message::Complete(vec![ChunkId([0x41; 32])])),
         ("ping", Message::Ping(7)),

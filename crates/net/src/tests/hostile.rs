@@ -132,7 +132,7 @@ async fn what_breaks_the_protocol_ends_the_link() {
             400,
         ),
         (
-            message(Message::Have(vec![(log, Seq(1)), (log, Seq(2))])),
+            message(Message::Have(vec![held(log, 1), held(log, 2)])),
             LinkFault::OutOfPlace,
             400,
         ),

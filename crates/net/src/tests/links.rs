@@ -40,11 +40,11 @@ async fn hello_and_entries_go_both_ways() {
         assert_eq!(*entries[0].signed(), entry(from));
     }
     let log = entry(1).verify().unwrap().log();
-    assert!(a.net.send(device(2), Message::Have(vec![(log, Seq(7))])));
-    let Received::Have(frontier) = b.received(1).await else {
+    assert!(a.net.send(device(2), Message::Have(vec![held(log, 7)])));
+    let Received::Have(heard) = b.received(1).await else {
         panic!()
     };
-    assert_eq!(frontier.get(&log), Seq(7));
+    assert_eq!(heard, [held(log, 7)]);
 
     let status = &a.net.peers()[0];
     assert!(status.connected && !status.refused);

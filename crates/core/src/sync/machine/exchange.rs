@@ -8,7 +8,7 @@ use super::Machine;
 use crate::entry::VerifiedEntry;
 use crate::id::{ChunkId, DeviceId, LogId, Seq};
 use crate::limits;
-use crate::log::{Fit, Frontier};
+use crate::log::{Fit, Frontier, Held};
 use crate::store::Batch;
 use crate::sync::effect::{Effect, Fault, Notice};
 use crate::sync::event::Received;
@@ -48,13 +48,14 @@ impl Machine {
             return;
         }
         match words {
-            Received::Have(frontier) => self.hear(from, frontier, now, out),
+            Received::Have(held) => self.hear(from, &held, now, out),
             Received::Entries(entries) => self.take(from, entries, now, out),
             Received::Complete(roots) => self.hear_complete(from, &roots, out),
         }
     }
 
-    fn hear(&mut self, from: DeviceId, frontier: Frontier, now: Instant, out: &mut Vec<Effect>) {
+    fn hear(&mut self, from: DeviceId, held: &[Held], now: Instant, out: &mut Vec<Effect>) {
+        let frontier = Frontier::of(held);
         let own = self.ledger.own_log();
         let behind = frontier.get(&own) > self.ledger.tip(&own).seq;
         let Some(peer) = self.peers.get_mut(&from) else {
@@ -67,13 +68,39 @@ impl Machine {
             self.tell_behind(out);
         }
         self.offer_all(from, now, out);
+        for held in held {
+            self.challenge(from, held, out);
+        }
         if first {
             self.tell_heads(from, out);
         }
     }
 
+    /// A peer speaks of another entry than ours under the same number. That is
+    /// only a claim, so it is shown ours: if it does hold another one, it sees the
+    /// fork and shows us its own.
+    fn challenge(&mut self, to: DeviceId, held: &Held, out: &mut Vec<Effect>) {
+        #[cfg(feature = "mutants")]
+        if self.ledger.planted == Some(crate::mutant::Mutant::NoProofAsked) {
+            return;
+        }
+        if !self.ledger.contradicts(held) || !self.ledger.entitled(&to, &held.log.device) {
+            return;
+        }
+        if let Some(peer) = self.peers.get_mut(&to)
+            && !peer.forked.contains(&held.log)
+            && peer.challenged.insert(held.log)
+        {
+            out.push(Effect::ServeRange {
+                to,
+                log: held.log,
+                after: Seq(held.seq.0.saturating_sub(1)),
+                upto: held.seq,
+            });
+        }
+    }
+
     fn hear_complete(&mut self, from: DeviceId, roots: &[ChunkId], out: &mut Vec<Effect>) {
-        let me = self.me();
         for root in roots {
             let Some(peer) = self.peers.get_mut(&from) else {
                 return;
@@ -86,7 +113,9 @@ impl Machine {
                 return;
             };
             for version in self.ledger.versions_of_root(root) {
-                if version.log.device == me && version.roots().all(|r| peer.has_complete(&r.id)) {
+                if self.ledger.is_me(&version.log.device)
+                    && version.roots().all(|r| peer.has_complete(&r.id))
+                {
                     out.push(Effect::Notice(Notice::Replicated(from, version.id)));
                 }
             }
@@ -105,12 +134,16 @@ impl Machine {
         let mut fresh = Fresh::default();
         let mut foreign = false;
         let mut gap = false;
+        let mut full: BTreeSet<DeviceId> = BTreeSet::new();
         let mut forks: BTreeSet<(LogId, Seq)> = BTreeSet::new();
         for entry in entries {
             let log = entry.log();
-            if !self.ledger.accepts(&log.device) {
-                // Somebody whom we revoked a moment ago is no fault of the peer.
-                foreign |= !self.ledger.trust.revoked_by(&self.me(), &log.device);
+            if entry.seq() > self.ledger.accepts_upto(&log) {
+                // Somebody whom we revoked, or who replaced his key, a moment ago
+                // is no fault of the peer.
+                let trust = &self.ledger.trust;
+                foreign |=
+                    !trust.revoked_by(&self.me(), &log.device) && !trust.is_rolled(&log.device);
                 continue;
             }
             if let Some(peer) = self.peers.get_mut(&from) {
@@ -118,6 +151,9 @@ impl Machine {
             }
             match fresh.fit(&entry).unwrap_or_else(|| self.ledger.fit(&entry)) {
                 Fit::Next if self.ledger.has_room(&log) => fresh.push(entry),
+                Fit::Next if self.ledger.is_full(&log.device) => {
+                    full.insert(log.device);
+                }
                 Fit::Next | Fit::Known => {}
                 Fit::Gap => gap |= !self.forked.contains(&log),
                 Fit::Fork => {
@@ -131,6 +167,11 @@ impl Machine {
         let accepted = !fresh.entries.is_empty();
         if accepted {
             self.accept(fresh.entries, Vec::new(), Some(from), now, out);
+        }
+        for device in full {
+            if self.full_told.insert(device) {
+                out.push(Effect::Notice(Notice::LogFull(device)));
+            }
         }
         for (log, seq) in forks {
             self.prove_fork(from, log, seq, out);
@@ -173,6 +214,8 @@ impl Machine {
         if changes.trust {
             out.push(Effect::Notice(Notice::Trust));
         }
+        let rolled = changes.rolled.iter().map(|d| Notice::Rolled(*d));
+        out.extend(rolled.map(Effect::Notice));
         let devices = changes.devices.iter().map(|d| Notice::Device(*d));
         let sessions = changes.sessions.iter().map(|s| Notice::Session(*s));
         out.extend(devices.chain(sessions).map(Effect::Notice));
@@ -341,7 +384,7 @@ impl Machine {
         for (device, peer) in &mut self.peers {
             if peer.have_due() <= now {
                 let have = peer.have_for(device, &self.ledger);
-                out.push(Effect::Send(*device, Message::Have(have.to_wire())));
+                out.push(Effect::Send(*device, Message::Have(have)));
                 peer.note_have_sent(now);
             }
         }

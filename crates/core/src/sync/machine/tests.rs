@@ -15,9 +15,13 @@ use ed25519_dalek::SigningKey;
 use super::*;
 use crate::entry::{ContentRef, Mark, SessionMeta, SignedEntry, TrustChange, Version, device_of};
 use crate::id::Seq;
-use crate::manifest::WantKind;
+use crate::log::{Held, Tip};
+use crate::manifest::{Want, WantKind};
 use crate::presence::SessionState;
 use crate::sync::event::{FetchFault, Received};
+
+mod keys;
+mod quotas;
 
 const NOW: Instant = Instant(1_000);
 
@@ -28,6 +32,8 @@ struct Pen {
     seq: u64,
     prev: EntryHash,
     lamport: u64,
+    /// Of all entries of the branch that was written last.
+    hashes: Vec<EntryHash>,
 }
 
 impl Pen {
@@ -43,6 +49,7 @@ impl Pen {
             seq: 0,
             prev: EntryHash::ZERO,
             lamport: u64::from(n) * 100,
+            hashes: Vec::new(),
         }
     }
 
@@ -67,7 +74,19 @@ impl Pen {
             .verify()
             .unwrap();
         self.prev = entry.hash();
+        self.hashes.truncate(self.seq as usize - 1);
+        self.hashes.push(self.prev);
         entry
+    }
+
+    /// What somebody says who holds this log up to a number.
+    fn held(&self, seq: u64) -> Held {
+        let tip = self.hashes.get((seq as usize).wrapping_sub(1));
+        Held {
+            log: self.log,
+            seq: Seq(seq),
+            tip: tip.map_or([0; limits::TIP_BYTES], Tip::label),
+        }
     }
 
     fn trust(&mut self, device: DeviceId) -> VerifiedEntry {
@@ -132,9 +151,16 @@ fn recovered(own: &Pen, entries: Vec<VerifiedEntry>) -> Recovered {
 }
 
 fn have(of: &[(&Pen, u64)]) -> Received {
-    Received::Have(Frontier(
-        of.iter().map(|(p, seq)| (p.log, Seq(*seq))).collect(),
-    ))
+    Received::Have(of.iter().map(|(p, seq)| p.held(*seq)).collect())
+}
+
+/// A chunk of a hundred bytes arrived.
+fn came(want: Want, missing: Vec<Want>) -> Event {
+    Event::Fetched {
+        want,
+        missing,
+        bytes: 100,
+    }
 }
 
 /// Links a peer that has said hello and its frontier.
@@ -330,7 +356,9 @@ fn k_p09_third_devices_pass_on_only_between_those_who_trust_each_other() {
         "b and c are strangers: {out:?}"
     );
     let told = |out: &[Effect]| {
-        out.iter().any(|e| matches!(e, Effect::Send(_, Message::Have(h)) if h.iter().any(|(l, _)| *l == b.log)))
+        out.iter().any(
+            |e| matches!(e, Effect::Send(_, Message::Have(h)) if h.iter().any(|h| h.log == b.log)),
+        )
     };
     let later = NOW.after_ms(limits::HAVE_INTERVAL_MS);
     let out = m.handle(Event::Tick, later);
@@ -506,30 +534,35 @@ fn two_branches_of_equal_length_are_told_apart_when_a_link_begins() {
     let trust = a.trust(b.id());
     let (seq, prev) = (a.seq, a.prev);
     let theirs = a.version(2, vec![]);
+    let said = Received::Have(vec![a.held(2)]);
     (a.seq, a.prev) = (seq, prev);
     let ours = a.version(3, vec![]);
     let mut m = Machine::recover(a.id(), recovered(&a, vec![trust, ours]), 7);
     let out = m.handle(Event::PeerUp(b.id()), NOW);
-    let claim = Effect::Send(b.id(), Message::Have(vec![(a.log, Seq(1))]));
-    assert_eq!(out.first(), Some(&claim), "one less than we have");
-    m.handle(Event::Received(b.id(), have(&[(&a, 2)])), NOW);
+    let claim = Effect::Send(b.id(), Message::Have(vec![a.held(2)]));
+    assert_eq!(out.first(), Some(&claim));
+    // A frontier is only a claim: it is answered by a proof and believed when
+    // one comes back.
+    let out = m.handle(Event::Received(b.id(), said.clone()), NOW);
+    let proof = Effect::ServeRange {
+        to: b.id(),
+        log: a.log,
+        after: Seq(1),
+        upto: Seq(2),
+    };
+    assert!(out.contains(&proof) && notices(&out).is_empty(), "{out:?}");
+    let again = m.handle(Event::Received(b.id(), said), NOW);
+    assert!(!again.contains(&proof), "once a link is enough");
     let out = entries(&mut m, &b, &[&theirs]);
     assert_eq!(
         notices(&out),
         [Notice::Equivocation(a.log), Notice::OwnLogBehind]
     );
-    // From then on we say what we have.
     let word = b.mark();
     entries(&mut m, &b, &[&word]);
     let out = m.handle(Event::Tick, NOW.after_ms(limits::HAVE_PAUSE_MS));
-    let claim = Effect::Send(
-        b.id(),
-        Message::Have(vec![(a.log, Seq(2)), (b.log, Seq(1))]),
-    );
-    let other = Effect::Send(
-        b.id(),
-        Message::Have(vec![(b.log, Seq(1)), (a.log, Seq(2))]),
-    );
+    let claim = Effect::Send(b.id(), Message::Have(vec![a.held(2), b.held(1)]));
+    let other = Effect::Send(b.id(), Message::Have(vec![b.held(1), a.held(2)]));
     assert!(out.contains(&claim) || out.contains(&other), "{out:?}");
 }
 
@@ -580,10 +613,10 @@ fn chunks_follow_by_hash_and_completeness_is_durable_first() {
         "its author is asked"
     );
     let children = vec![want(10, WantKind::List), want(11, WantKind::Data)];
-    let out = m.handle(Event::Fetched(want(1, WantKind::Manifest), children), NOW);
+    let out = m.handle(came(want(1, WantKind::Manifest), children), NOW);
     assert_eq!(fetches(&out), [(b.id(), vec![chunk(10), chunk(11)])]);
     let out = m.handle(
-        Event::Fetched(want(10, WantKind::List), vec![want(12, WantKind::Data)]),
+        came(want(10, WantKind::List), vec![want(12, WantKind::Data)]),
         NOW,
     );
     assert_eq!(fetches(&out), [(b.id(), vec![chunk(12)])]);
@@ -594,9 +627,9 @@ fn chunks_follow_by_hash_and_completeness_is_durable_first() {
             missing: 2
         })
     );
-    m.handle(Event::Fetched(want(12, WantKind::Data), vec![]), NOW);
+    m.handle(came(want(12, WantKind::Data), vec![]), NOW);
     assert!(!m.is_complete(&chunk(1)));
-    let out = m.handle(Event::Fetched(want(11, WantKind::Data), vec![]), NOW);
+    let out = m.handle(came(want(11, WantKind::Data), vec![]), NOW);
     assert_eq!(kinds(&out)[..3], ["persist", "complete", "notice"]);
     let Some(Effect::Persist(batch)) = out.first() else {
         panic!()
@@ -605,7 +638,7 @@ fn chunks_follow_by_hash_and_completeness_is_durable_first() {
     assert!(m.is_complete(&chunk(1)));
     assert_eq!(m.progress(&chunk(1)), None);
     // Said again in any order, it changes nothing.
-    let out = m.handle(Event::Fetched(want(11, WantKind::Data), vec![]), NOW);
+    let out = m.handle(came(want(11, WantKind::Data), vec![]), NOW);
     assert!(!kinds(&out).contains(&"persist"));
     assert_eq!(checked(&mut m, vec![want(1, WantKind::Manifest)]).len(), 0);
     let to_c = Effect::Send(c.id(), Message::Complete(vec![chunk(1)]));
@@ -757,7 +790,7 @@ fn wants_beyond_their_bound_are_looked_for_again() {
     assert_eq!(m.load().wants, limits::WANTS_MAX);
     let mut out = Vec::new();
     for want in many.into_iter().take(limits::WANTS_MAX) {
-        out = m.handle(Event::Fetched(want, vec![]), NOW);
+        out = m.handle(came(want, vec![]), NOW);
     }
     assert!(
         out.contains(&Effect::Check(want(1, WantKind::Manifest))),
