@@ -226,6 +226,8 @@ pub const COLLECT_GRACE_MS: u64 = 24 * 60 * 60 * 1000;
 pub const COLLECT_STEP_MS_MAX: u64 = 2 * 60 * 60 * 1000;
 /// Rows that one transaction of the collector changes.
 pub const COLLECT_ROWS_MAX: usize = 1024;
+/// A store's file that is shorter is not worth writing anew.
+pub const COMPACT_FILE_BYTES_MIN: u64 = 64 * 1024 * 1024;
 /// Key of a note, bytes.
 pub const NOTE_KEY_BYTES_MAX: usize = 256;
 /// Value of a note, bytes.

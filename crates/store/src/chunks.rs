@@ -17,6 +17,8 @@ const RAW: u8 = 0;
 const ZSTD: u8 = 1;
 /// Method and length of the content.
 const HEAD_LEN: usize = 5;
+/// More parts than any chunk is cut into.
+pub(crate) const PARTS_MAX: u8 = 32;
 const ZSTD_LEVEL: i32 = 3;
 /// A frame that asks for a larger window is none of ours.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
@@ -30,6 +32,10 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
+    pub(crate) fn id(&self) -> ChunkId {
+        self.id
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.len() + 128
     }
@@ -294,6 +300,11 @@ pub(crate) struct Amendment {
 }
 
 impl Amendment {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = ChunkId> {
+        let adopted = self.adopt.iter().map(|(id, _)| *id);
+        self.forget.iter().copied().chain(adopted)
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         (self.forget.len() + self.adopt.len() + self.incomplete.len()) * 64
     }

@@ -10,9 +10,10 @@
 //! Where even opening fails for want of space, the store goes on read-only, over
 //! an [`Overlay`]; each write tries to open the real thing first.
 
+use std::io;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use ccpeer_core::limits;
 use redb::{
@@ -20,12 +21,12 @@ use redb::{
     WriteTransaction,
 };
 
-use crate::backend::{self, Backing, Opener, Overlay};
+use crate::backend::{self, Backing, OpenOnly, Overlay, Volume};
 use crate::error::{StoreError, Trouble, guarded};
 
 /// One store's bytes and the database in them.
 pub(crate) struct Disk {
-    open: Opener,
+    volume: Box<dyn Volume>,
     wanted: Mode,
     state: RwLock<State>,
     len: Arc<AtomicU64>,
@@ -52,20 +53,20 @@ enum Mode {
 
 impl Disk {
     /// Opens the database, creating one in an empty backend.
-    pub(crate) fn open(open: Opener) -> Result<Self, StoreError> {
-        Self::open_as(Mode::Full, open)
+    pub(crate) fn open(volume: Box<dyn Volume>) -> Result<Self, StoreError> {
+        Self::open_as(Mode::Full, volume)
     }
 
     /// Opens the database and never writes a byte to it.
-    pub(crate) fn open_read_only(open: Opener) -> Result<Self, StoreError> {
-        Self::open_as(Mode::ReadOnly, open)
+    pub(crate) fn open_read_only(volume: Box<dyn Volume>) -> Result<Self, StoreError> {
+        Self::open_as(Mode::ReadOnly, volume)
     }
 
-    fn open_as(wanted: Mode, open: Opener) -> Result<Self, StoreError> {
+    fn open_as(wanted: Mode, volume: Box<dyn Volume>) -> Result<Self, StoreError> {
         let len = Arc::new(AtomicU64::new(0));
-        let opened = match open_database(wanted, &open, &len) {
+        let opened = match open_database(wanted, volume.as_ref(), &len) {
             Err(e) if wanted == Mode::Full && may_be_read(&e) => {
-                open_database(Mode::ReadOnly, &open, &len).map_err(|_| e)?
+                open_database(Mode::ReadOnly, volume.as_ref(), &len).map_err(|_| e)?
             }
             opened => opened?,
         };
@@ -74,7 +75,7 @@ impl Disk {
             generation: 0,
         };
         Ok(Self {
-            open,
+            volume,
             wanted,
             state: RwLock::new(state),
             len,
@@ -137,6 +138,43 @@ impl Disk {
         self.reopen(generation).map(|()| false)
     }
 
+    /// A new, empty database beside this one. When it fails it is not opened
+    /// anew: whoever fills it has to begin again.
+    pub(crate) fn beside(&self) -> Result<Self, StoreError> {
+        let inner = self.volume.open_beside();
+        let inner = Mutex::new(Some(inner.map_err(|e| StoreError::io("rewrite", &e))?));
+        Self::open(Box::new(OpenOnly(move || {
+            let inner = inner.lock().unwrap_or_else(PoisonError::into_inner).take();
+            inner.ok_or_else(|| io::Error::other("it has failed"))
+        })))
+    }
+
+    /// Lets the database beside this one, which is closed and durable, take its
+    /// place. Nobody may be writing.
+    pub(crate) fn adopt(&self) -> Result<(), StoreError> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if state
+            .db
+            .as_ref()
+            .is_none_or(|opened| opened.mode != Mode::Full)
+        {
+            return Err(StoreError::Full);
+        }
+        close(&mut state);
+        let adopted = self.volume.adopt();
+        // Whichever it is now; if it cannot be opened, the next call tries again.
+        let opened = open_database(self.wanted, self.volume.as_ref(), &self.len);
+        let opened = opened.map(|opened| state.db = Some(opened));
+        adopted.map_err(|e| StoreError::io("replace", &e))?;
+        opened
+    }
+
+    /// Removes what lies beside.
+    pub(crate) fn discard(&self) -> Result<(), StoreError> {
+        let discarded = self.volume.discard();
+        discarded.map_err(|e| StoreError::io("tidy up beside", &e))
+    }
+
     fn with<T>(
         &self,
         mode: Mode,
@@ -192,16 +230,8 @@ impl Disk {
         if state.generation != generation {
             return Ok(());
         }
-        state.generation += 1;
-        if let Some(old) = state.db.take() {
-            // Closing a failed database may fail again; it holds nothing that
-            // was acknowledged and is not on the disk.
-            let _ = guarded(|| {
-                drop(old);
-                Ok(())
-            });
-        }
-        let error = match open_database(self.wanted, &self.open, &self.len) {
+        close(&mut state);
+        let error = match open_database(self.wanted, self.volume.as_ref(), &self.len) {
             Ok(opened) => {
                 state.db = Some(opened);
                 return Ok(());
@@ -209,9 +239,21 @@ impl Disk {
             Err(e) => e,
         };
         if self.wanted == Mode::Full && may_be_read(&error) {
-            state.db = open_database(Mode::ReadOnly, &self.open, &self.len).ok();
+            state.db = open_database(Mode::ReadOnly, self.volume.as_ref(), &self.len).ok();
         }
         Err(error)
+    }
+}
+
+fn close(state: &mut State) {
+    state.generation += 1;
+    if let Some(old) = state.db.take() {
+        // Closing a failed database may fail again; it holds nothing that was
+        // acknowledged and is not on the disk.
+        let _ = guarded(|| {
+            drop(old);
+            Ok(())
+        });
     }
 }
 
@@ -224,9 +266,13 @@ fn may_be_read(error: &StoreError) -> bool {
     matches!(error, StoreError::Full | StoreError::Io { .. })
 }
 
-fn open_database(mode: Mode, open: &Opener, len: &Arc<AtomicU64>) -> Result<Opened, StoreError> {
+fn open_database(
+    mode: Mode,
+    volume: &dyn Volume,
+    len: &Arc<AtomicU64>,
+) -> Result<Opened, StoreError> {
     let failed = |e| StoreError::io("open", &e);
-    let inner = open().map_err(failed)?;
+    let inner = volume.open().map_err(failed)?;
     let inner = match mode {
         Mode::Full => inner,
         Mode::ReadOnly => Box::new(Overlay::new(inner).map_err(failed)?),

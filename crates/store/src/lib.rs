@@ -14,6 +14,7 @@
 
 mod backend;
 mod chunks;
+mod compact;
 mod contract;
 mod disk;
 mod error;
@@ -38,14 +39,17 @@ use ccpeer_core::manifest::{ChunkRef, Segment, Want};
 use ccpeer_core::store::{Batch, Recovered};
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
+pub use backend::Volume;
+pub use compact::Compacted;
 pub use error::{Place, StoreError};
 pub use gc::{Charge, CollectPlan, Collected};
 pub use notes::{Namespace, NoteRow, NoteWrite};
 pub use redb::StorageBackend;
 pub use salvage::{SalvageReport, salvage, set_aside};
-pub use verify::{PROBLEMS_MAX, Problem, ProblemKind, VerifyReport};
+pub use verify::{PROBLEMS_MAX, Problem, ProblemKind, VerifyPosition, VerifyReport};
 pub use walk::SegmentReader;
 
+use backend::{FileVolume, OpenOnly};
 use disk::Disk;
 use error::Trouble;
 use queue::{Job, Queue};
@@ -87,8 +91,7 @@ impl Store {
     /// `Locked` if another process has it open, `Newer` if a newer ccpeer has
     /// written it, `Corrupt` if it is not a store (any more).
     pub fn open(path: &Path, options: &Options) -> Result<Self, StoreError> {
-        let path = path.to_owned();
-        Self::over(Box::new(move || backend::open_file(&path)), options)
+        Self::with_volume(FileVolume::new(path), options)
     }
 
     /// Opens a store in anything that redb can write to. `open` is called for the
@@ -100,15 +103,24 @@ impl Store {
         open: impl Fn() -> io::Result<B> + Send + Sync + 'static,
         options: &Options,
     ) -> Result<Self, StoreError> {
-        Self::over(
-            Box::new(move || Ok(Box::new(open()?) as Box<dyn StorageBackend>)),
-            options,
-        )
+        let open = move || Ok(Box::new(open()?) as Box<dyn StorageBackend>);
+        Self::with_volume(OpenOnly(open), options)
     }
 
-    fn over(open: backend::Opener, options: &Options) -> Result<Self, StoreError> {
+    /// Opens a store in any place that has room for two.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn with_volume(
+        volume: impl Volume + 'static,
+        options: &Options,
+    ) -> Result<Self, StoreError> {
+        Self::over(Box::new(volume), options)
+    }
+
+    fn over(volume: Box<dyn Volume>, options: &Options) -> Result<Self, StoreError> {
         let store = Self {
-            disk: Disk::open(open)?,
+            disk: Disk::open(volume)?,
             queue: Queue::default(),
             watch: gc::Watch::default(),
         };
@@ -119,6 +131,9 @@ impl Store {
             store.found(options.fresh_epoch)?;
         }
         store.disk.read(check_format)?;
+        if let Err(error) = store.disk.discard() {
+            tracing::warn!(%error, "what an unfinished rewriting left cannot be removed");
+        }
         Ok(store)
     }
 

@@ -43,6 +43,10 @@ impl Rows {
         }
     }
 
+    pub(crate) fn keys(&self) -> impl Iterator<Item = [u8; 56]> {
+        self.entries.iter().map(|e| e.key)
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         let entries: usize = self.entries.iter().map(|e| e.key.len() + e.row.len()).sum();
         entries + self.complete.len() * ChunkId::LEN + 64
@@ -174,6 +178,19 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
+    /// To go on from this key.
+    pub(crate) fn from(txn: &ReadTransaction, key: &[u8]) -> Result<Self, Trouble> {
+        let Some((log, seq)) = entry_place(key).filter(|(_, seq)| seq.0 > 1) else {
+            return Ok(Self::default());
+        };
+        // If that cannot be read, the row at the key is judged without it, and
+        // found to hang in the air.
+        let tip = before(&txn.open_table(ENTRIES)?, log, seq);
+        Ok(Self {
+            at: Some((log, tip.unwrap_or(Tip::EMPTY))),
+        })
+    }
+
     /// The next row: decoded, checked by `verify`, and in its place.
     pub(crate) fn take(
         &mut self,

@@ -110,6 +110,10 @@ impl Row {
         Ok(Self { key, row })
     }
 
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.key.len() + self.row.as_ref().map_or(0, Vec::len)
     }

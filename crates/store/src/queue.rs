@@ -6,9 +6,10 @@
 //! up and will share the next transaction. Two hundred hooks at once cost two or
 //! three syncs, not two hundred.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ccpeer_core::id::ChunkId;
 use ccpeer_core::limits;
 use redb::WriteTransaction;
 
@@ -43,6 +44,21 @@ impl Job {
         }
     }
 
+    /// The rows that it may change, except for those of small tables, which
+    /// nobody needs to tell apart.
+    fn touched(&self, see: &mut dyn FnMut(Touched)) {
+        match self {
+            Self::Commit(rows) => rows.keys().for_each(|k| see(Touched::Entry(k))),
+            Self::Chunks(packed) => packed.iter().for_each(|p| see(Touched::Chunk(p.id()))),
+            Self::Amend(amendment) => amendment.ids().for_each(|id| see(Touched::Chunk(id))),
+            Self::Sweep(sweep) => sweep.freed().for_each(|id| see(Touched::Chunk(id))),
+            Self::Notes(rows) => {
+                rows.iter()
+                    .for_each(|row| see(Touched::Note(row.key().to_vec())));
+            }
+        }
+    }
+
     /// All of the job, or an answer and nothing of it: whatever can be refused is
     /// looked at before the first row is written.
     fn apply(&self, txn: &WriteTransaction) -> Result<(), Trouble> {
@@ -56,12 +72,25 @@ impl Job {
     }
 }
 
+/// A row that a job has changed, or was about to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Touched {
+    /// An entry, by its key.
+    Entry([u8; 56]),
+    /// All rows of a chunk.
+    Chunk(ChunkId),
+    /// A note, by its key.
+    Note(Vec<u8>),
+}
+
 /// The queue before the one writer of a [`Disk`]. It is bounded by the number
 /// of callers: each has one job and waits for it.
 #[derive(Default)]
 pub(crate) struct Queue {
     waiting: Mutex<VecDeque<Arc<Ticket>>>,
     leader: Mutex<()>,
+    /// What was touched since somebody began to take note.
+    touched: Mutex<Option<BTreeSet<Touched>>>,
 }
 
 struct Ticket {
@@ -84,8 +113,43 @@ impl Queue {
             if let Some(result) = lock(&ticket.outcome).take() {
                 return result;
             }
-            perform(disk, &self.next_load());
+            let load = self.next_load();
+            if let Some(touched) = &mut *lock(&self.touched) {
+                for ticket in &load {
+                    ticket.job.touched(&mut |row| {
+                        touched.insert(row);
+                    });
+                }
+            }
+            perform(disk, &load);
         }
+    }
+
+    /// Takes note from now on of what is touched.
+    pub(crate) fn take_note(&self) {
+        // What is under way has been noted by nobody.
+        let _leading = lock(&self.leader);
+        *lock(&self.touched) = Some(BTreeSet::new());
+    }
+
+    /// What was touched since, and is durable or has failed by now.
+    pub(crate) fn noted(&self) -> BTreeSet<Touched> {
+        let _leading = lock(&self.leader);
+        let mut touched = lock(&self.touched);
+        touched.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Takes note no longer.
+    pub(crate) fn let_be(&self) {
+        *lock(&self.touched) = None;
+    }
+
+    /// Lets all writers wait while the guard is held, and returns with it what
+    /// was touched.
+    pub(crate) fn pause(&self) -> (MutexGuard<'_, ()>, BTreeSet<Touched>) {
+        let leading = lock(&self.leader);
+        let touched = lock(&self.touched).take();
+        (leading, touched.unwrap_or_default())
     }
 
     /// From the front, so that the leader's own job comes up after finitely many.

@@ -11,6 +11,7 @@ use ccpeer_core::id::{ChunkId, DeviceId, LogId, Seq};
 use ccpeer_core::manifest::{Want, WantKind};
 use ccpeer_core::store::Batch;
 
+use crate::backend::OpenOnly;
 use crate::disk::Disk;
 use crate::error::{Place, StoreError};
 use crate::log::Chain;
@@ -87,7 +88,9 @@ const DAMAGED_MAX: u32 = 99;
 pub fn salvage(old: &Path, new: &Store, me: DeviceId) -> Result<SalvageReport, StoreError> {
     let mut report = SalvageReport::default();
     let path = old.to_owned();
-    match Disk::open_read_only(Box::new(move || backend::open_file_to_read(&path))) {
+    match Disk::open_read_only(Box::new(OpenOnly(move || {
+        backend::open_file_to_read(&path)
+    }))) {
         Ok(disk) => {
             if let Err(e @ StoreError::Newer { .. }) = disk.read(crate::check_format) {
                 return Err(e);
@@ -117,7 +120,7 @@ fn by_table(
 ) -> Result<(), StoreError> {
     let mut gaps = 0;
     let mut logs = Logs::default();
-    gaps += scan::rows(disk, ENTRIES, &mut |key, row| {
+    gaps += scan::rows(disk, ENTRIES, &[], &mut |key, row| {
         let signed = tables::read_entry(key, row).ok();
         match signed.and_then(|s| s.verify().ok()) {
             Some(entry) => logs.add(entry),
@@ -130,7 +133,7 @@ fn by_table(
 
     let mut load = Load::new(new);
     let mut result = Ok(());
-    gaps += scan::rows(disk, HAVE, &mut |key, _| {
+    gaps += scan::rows(disk, HAVE, &[], &mut |key, _| {
         let Some(id) = tables::id_of(key) else {
             return true;
         };
@@ -145,7 +148,7 @@ fn by_table(
     report.chunks += load.finish()?;
 
     let mut writes = Vec::new();
-    gaps += scan::rows(disk, NOTES, &mut |key, row| {
+    gaps += scan::rows(disk, NOTES, &[], &mut |key, row| {
         let ns = key.first().copied().and_then(Namespace::from_byte);
         match (ns, key.get(1..), tables::unseal(&NOTES, key, row)) {
             (Some(ns), Some(rest), Some(value)) => {
@@ -165,7 +168,7 @@ fn by_table(
     }
     report.notes += writes.len() as u64;
 
-    gaps += scan::rows(disk, COMPLETE, &mut |key, _| {
+    gaps += scan::rows(disk, COMPLETE, &[], &mut |key, _| {
         complete.extend(tables::id_of(key));
         true
     })?

@@ -15,7 +15,7 @@ const SLICE_BYTES: usize = 4 * 1024 * 1024;
 /// closed in on by halves, which costs some hundred failures in the worst case.
 const FAILURES_MAX: usize = 4096;
 /// Longer than any key.
-const KEY_WIDTH: usize = 264;
+pub(crate) const KEY_WIDTH: usize = 264;
 
 /// What a scan could not do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,11 +24,12 @@ pub(crate) struct Gaps {
     pub(crate) count: usize,
 }
 
-/// Shows `visit` every row that can be read, in the order of keys, until it says
-/// no.
+/// Shows `visit` every row from a key on that can be read, in the order of keys,
+/// until it says no.
 pub(crate) fn rows(
     disk: &Disk,
     table: Definition,
+    from: &[u8],
     visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
 ) -> Result<Gaps, StoreError> {
     match disk.read(|txn| Ok(txn.open_table(table).map(|_| ())?)) {
@@ -40,7 +41,7 @@ pub(crate) fn rows(
     let mut gaps = Gaps::default();
     let mut failures = 0;
     // Stretches still to be read, the next one last.
-    let mut todo = vec![(Vec::new(), vec![0xff; KEY_WIDTH])];
+    let mut todo = vec![(from.to_vec(), vec![0xff; KEY_WIDTH])];
     while let Some((from, to)) = todo.pop() {
         match disk.read(|txn| slice(txn, table, &from, &to)) {
             Ok(slice) => {
@@ -80,12 +81,15 @@ pub(crate) fn count(txn: &ReadTransaction, table: Definition) -> Result<(u64, u6
     Ok((counted, table.len()?))
 }
 
-struct Slice {
-    rows: Vec<(Vec<u8>, Vec<u8>)>,
-    more: bool,
+/// Some rows, and whether there are more.
+#[derive(Default)]
+pub(crate) struct Slice {
+    pub(crate) rows: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) more: bool,
 }
 
-fn slice(
+/// The rows from one key to another, as many as one read transaction takes.
+pub(crate) fn slice(
     txn: &ReadTransaction,
     table: Definition,
     from: &[u8],
@@ -105,7 +109,7 @@ fn slice(
 }
 
 /// The least key above the last one read.
-fn after(last: Option<&(Vec<u8>, Vec<u8>)>) -> Vec<u8> {
+pub(crate) fn after(last: Option<&(Vec<u8>, Vec<u8>)>) -> Vec<u8> {
     let mut key = last.map(|(key, _)| key.clone()).unwrap_or_default();
     key.push(0);
     key

@@ -48,6 +48,8 @@ pub(crate) const META_EPOCH: &[u8] = b"epoch";
 pub(crate) const META_TOTALS: &[u8] = b"totals";
 /// Time with an agent running, milliseconds `u64`: what the collector counts by.
 pub(crate) const META_UPTIME: &[u8] = b"uptime";
+/// Lengths when the file was last written anew, `file u64 ‖ packed u64`.
+pub(crate) const META_FLOOR: &[u8] = b"floor";
 
 /// What we write and the newest that we can read.
 pub(crate) const FORMAT: u32 = 1;

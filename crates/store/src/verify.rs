@@ -2,19 +2,18 @@
 //! what can be set right without asking anybody: a damaged chunk is struck off
 //! so that it is fetched again, a chunk that turns out whole is taken back.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod pass;
 
-use ccpeer_core::entry::{Payload, SignedEntry, VerifiedEntry};
+use std::collections::BTreeSet;
+
 use ccpeer_core::id::ChunkId;
-use ccpeer_core::manifest::{Want, WantKind};
 use redb::ReadableTableMetadata;
 
-use crate::error::{Place, StoreError};
-use crate::log::Chain;
-use crate::notes::Namespace;
+use crate::error::StoreError;
 use crate::queue::Job;
-use crate::tables::{self, COMPLETE, ENTRIES, HAVE, NOTES, TAILS};
+use crate::tables::{COMPLETE, ENTRIES, HAVE, NOTES};
 use crate::{Store, chunks, scan};
+use pass::Pass;
 
 /// What was looked at and what was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +33,44 @@ pub struct VerifyReport {
     /// What is wrong, bounded by [`PROBLEMS_MAX`].
     pub problems: Vec<Problem>,
 }
+
+/// How far a check in steps has got. Fits into a note.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifyPosition {
+    stage: Stage,
+    key: Vec<u8>,
+}
+
+impl VerifyPosition {
+    /// The bytes to remember it by.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![self.stage as u8];
+        bytes.extend_from_slice(&self.key);
+        bytes
+    }
+
+    /// A position that was remembered. None of these bytes can do harm: at worst
+    /// the check begins anew.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (stage, key) = bytes.split_first()?;
+        let stage = STAGES.into_iter().find(|s| *s as u8 == *stage)?;
+        let key = key.to_vec();
+        (key.len() < scan::KEY_WIDTH).then_some(Self { stage, key })
+    }
+}
+
+/// The tables that are checked in steps, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Entries = 1,
+    Notes = 2,
+    Chunks = 3,
+    Complete = 4,
+}
+
+const STAGES: [Stage; 4] = [Stage::Entries, Stage::Notes, Stage::Chunks, Stage::Complete];
 
 /// Problems that a report names; there may be more.
 pub const PROBLEMS_MAX: usize = 10_000;
@@ -103,6 +140,10 @@ impl Store {
             raw_bytes: 0,
             referenced: BTreeSet::new(),
             manifests: BTreeSet::new(),
+            from: Vec::new(),
+            in_steps: false,
+            left: u64::MAX,
+            stopped_at: None,
         };
         pass.total = self.disk.read(|txn| {
             let mut total = 0;
@@ -119,6 +160,60 @@ impl Store {
         pass.notes()?;
         pass.orphans()?;
         Ok(pass.report)
+    }
+
+    /// A part of what [`Store::verify`] does with reading data, so that the whole
+    /// store is looked at in the course of days without anybody noticing: goes on
+    /// from `position`, or from the beginning, until about `bytes_max` bytes have
+    /// been read, and returns where to go on, or `None` at the end. What is damaged
+    /// is struck off here too. The file's own structure is not looked at.
+    ///
+    /// # Errors
+    /// When the store cannot be read at all.
+    pub fn verify_step(
+        &self,
+        position: Option<VerifyPosition>,
+        bytes_max: u64,
+    ) -> Result<(VerifyReport, Option<VerifyPosition>), StoreError> {
+        let VerifyPosition { stage, key } = position.unwrap_or(VerifyPosition {
+            stage: Stage::Entries,
+            key: Vec::new(),
+        });
+        let mut pass = Pass {
+            store: self,
+            report: VerifyReport::default(),
+            progress: &mut |_, _| {},
+            done: 0,
+            total: 0,
+            raw_bytes: 0,
+            referenced: BTreeSet::new(),
+            manifests: BTreeSet::new(),
+            from: key,
+            in_steps: true,
+            left: bytes_max,
+            stopped_at: None,
+        };
+        for stage in STAGES.into_iter().skip_while(|s| *s != stage) {
+            match stage {
+                Stage::Entries => pass.entries()?,
+                Stage::Notes => pass.notes()?,
+                Stage::Chunks => {
+                    let forget = pass.chunks(true)?;
+                    if !forget.is_empty() {
+                        self.amend(chunks::Amendment {
+                            forget,
+                            ..Default::default()
+                        });
+                    }
+                }
+                Stage::Complete => pass.manifests()?,
+            }
+            if let Some(key) = pass.stopped_at {
+                return Ok((pass.report, Some(VerifyPosition { stage, key })));
+            }
+            pass.from.clear();
+        }
+        Ok((pass.report, None))
     }
 
     fn strike_off(
@@ -153,276 +248,5 @@ impl Store {
         if let Err(error) = self.queue.run(&self.disk, Job::Amend(amendment)) {
             tracing::warn!(%error, "what was found cannot be noted in the store");
         }
-    }
-}
-
-struct Pass<'s> {
-    store: &'s Store,
-    report: VerifyReport,
-    progress: &'s mut dyn FnMut(u64, u64),
-    done: u64,
-    total: u64,
-    /// Bytes of all listed chunks, by their rows.
-    raw_bytes: u64,
-    /// What entries refer to directly.
-    referenced: BTreeSet<ChunkId>,
-    /// Those of them that are manifests.
-    manifests: BTreeSet<ChunkId>,
-}
-
-impl Pass<'_> {
-    fn step(&mut self) {
-        self.done += 1;
-        (self.progress)(self.done, self.total.max(self.done));
-    }
-
-    fn problem(&mut self, kind: ProblemKind, id: String, what: impl Into<String>) {
-        if self.report.problems.len() < PROBLEMS_MAX {
-            let repairable = kind != ProblemKind::Note;
-            self.report.problems.push(Problem {
-                kind,
-                id,
-                what: what.into(),
-                repairable,
-            });
-        }
-    }
-
-    fn index(&mut self, table: &str, what: impl Into<String>) {
-        self.problem(ProblemKind::Index, table.to_owned(), what);
-    }
-
-    fn gaps(&mut self, table: &str, gaps: scan::Gaps) {
-        if gaps.count > 0 {
-            self.index(table, "a part of it cannot be read");
-        }
-    }
-
-    /// The tree that redb keeps, apart from what is in it.
-    fn structure(&mut self, read_data: bool) -> Result<(), StoreError> {
-        if read_data {
-            match self.store.disk.check_integrity() {
-                Ok(true) => {}
-                Ok(false) => self.index("file", "its page accounts were wrong and are repaired"),
-                Err(StoreError::Corrupt { why, .. }) => self.index("file", why),
-                // It needs to write; the rows are looked at all the same.
-                Err(StoreError::Full) => {}
-                Err(e) => return Err(e),
-            }
-        }
-        for (name, table) in [
-            ("entries", ENTRIES),
-            ("have", HAVE),
-            ("complete", COMPLETE),
-            ("notes", NOTES),
-        ] {
-            match self.store.disk.read(|txn| scan::count(txn, table)) {
-                Ok((counted, said)) if counted == said => {}
-                Ok((counted, said)) => {
-                    self.index(name, format!("{counted} of {said} rows can be reached"));
-                }
-                Err(StoreError::Corrupt { why, .. }) => self.index(name, why),
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(())
-    }
-
-    fn entries(&mut self) -> Result<(), StoreError> {
-        let mut chain = Chain::default();
-        let mut found = Vec::new();
-        let store = self.store;
-        let gaps = scan::rows(&store.disk, ENTRIES, &mut |key, row| {
-            let entry = tables::read_entry(key, row)
-                .and_then(|signed| chain.take(key, signed, SignedEntry::verify));
-            match entry {
-                Ok(entry) => self.refer(&entry),
-                Err(e) => found.push(e),
-            }
-            self.report.entries += 1;
-            self.step();
-            true
-        })?;
-        self.gaps("entries", gaps);
-        for error in found {
-            let StoreError::Corrupt { place, why } = error else {
-                continue;
-            };
-            let id = match place {
-                Place::Entry(log, seq) => format!("{}/{}/{seq}", log.device, log.epoch),
-                other => other.to_string(),
-            };
-            self.problem(ProblemKind::Entry, id, why);
-        }
-        Ok(())
-    }
-
-    fn refer(&mut self, entry: &VerifiedEntry) {
-        if let Some(Payload::Version(version)) = entry.payload() {
-            self.referenced.extend(version.snapshot.map(|s| s.id));
-            self.manifests.extend(version.manifest.map(|m| m.id));
-        }
-    }
-
-    /// Returns the damaged ones.
-    fn chunks(&mut self, read_data: bool) -> Result<Vec<ChunkId>, StoreError> {
-        let store = self.store;
-        let mut damaged = Vec::new();
-        let gaps = scan::rows(&store.disk, HAVE, &mut |key, row| {
-            let have = tables::Have::from_row(row);
-            self.raw_bytes += have.map_or(0, |h| u64::from(h.raw_len));
-            let Some(id) = tables::id_of(key) else {
-                return true;
-            };
-            if read_data {
-                match store.disk.read(|txn| chunks::get(txn, &id)) {
-                    Ok(Some(Ok(content))) => self.report.bytes += content.len() as u64,
-                    // Struck off by somebody else meanwhile.
-                    Ok(None) => {}
-                    Ok(Some(Err(why))) => damaged.push((id, why.to_owned())),
-                    Err(StoreError::Corrupt { why, .. }) => damaged.push((id, why)),
-                    Err(e) => damaged.push((id, e.to_string())),
-                }
-            }
-            self.report.chunks += 1;
-            self.step();
-            true
-        })?;
-        self.gaps("have", gaps);
-        let ids = damaged.iter().map(|d| d.0).collect();
-        for (id, why) in damaged {
-            self.problem(ProblemKind::Chunk, id.to_string(), why);
-        }
-        Ok(ids)
-    }
-
-    /// Chunks that are not listed and yet whole.
-    fn unlisted(&mut self) -> Result<Vec<(ChunkId, tables::Have)>, StoreError> {
-        let store = self.store;
-        let mut ids = Vec::new();
-        scan::rows(&store.disk, TAILS, &mut |key, _| {
-            ids.extend(tables::id_of(key));
-            true
-        })?;
-        let here = store.has_aside(&ids)?;
-        let mut found = Vec::new();
-        for (id, _) in ids.iter().zip(here).filter(|(_, here)| !here) {
-            if let Ok(Some((_, have))) = store.disk.read(|txn| chunks::find_unlisted(txn, id)) {
-                found.push((*id, have));
-            }
-        }
-        Ok(found)
-    }
-
-    /// Whether every manifest that is held for complete is, and what all of them
-    /// refer to.
-    fn manifests(&mut self) -> Result<(), StoreError> {
-        let complete = self.store.complete()?;
-        let mut pages = BTreeMap::new();
-        let mut incomplete = Vec::new();
-        for id in complete
-            .iter()
-            .copied()
-            .chain(self.manifests.clone())
-            .collect::<BTreeSet<_>>()
-        {
-            // A snapshot's document is held for complete too.
-            let kind = if self.manifests.contains(&id) {
-                WantKind::Manifest
-            } else {
-                WantKind::Data
-            };
-            let whole = self.whole(Want { id, kind }, &mut pages)?;
-            if complete.contains(&id) {
-                self.step();
-                if !whole {
-                    incomplete.push(id);
-                    self.problem(
-                        ProblemKind::Manifest,
-                        id.to_string(),
-                        "not all of it is here",
-                    );
-                }
-            }
-        }
-        if incomplete.is_empty() {
-            return Ok(());
-        }
-        let amendment = chunks::Amendment {
-            incomplete,
-            ..Default::default()
-        };
-        self.store.amend(amendment);
-        Ok(())
-    }
-
-    /// Whether all below a want is here. List pages are shared between versions,
-    /// so what was found of one is remembered.
-    fn whole(
-        &mut self,
-        want: Want,
-        pages: &mut BTreeMap<ChunkId, bool>,
-    ) -> Result<bool, StoreError> {
-        self.referenced.insert(want.id);
-        let content = match self.store.get_chunk(&want.id) {
-            Ok(Some(content)) => content,
-            Ok(None) | Err(StoreError::Corrupt { .. }) => return Ok(false),
-            Err(e) => return Err(e),
-        };
-        let Ok(children) = want.children(&content) else {
-            return Ok(false);
-        };
-        let ids: Vec<ChunkId> = children.iter().map(|c| c.id).collect();
-        let mut whole = self.store.has_aside(&ids)?.into_iter().all(|here| here);
-        for child in children {
-            match (child.kind, pages.get(&child.id)) {
-                (WantKind::List, Some(known)) => whole &= known,
-                (WantKind::List, None) => {
-                    let page = self.whole(child, pages)?;
-                    pages.insert(child.id, page);
-                    whole &= page;
-                }
-                (WantKind::Data | WantKind::Manifest, _) => {
-                    self.referenced.insert(child.id);
-                }
-            }
-        }
-        Ok(whole)
-    }
-
-    fn notes(&mut self) -> Result<(), StoreError> {
-        let store = self.store;
-        let mut damaged = Vec::new();
-        let gaps = scan::rows(&store.disk, NOTES, &mut |key, row| {
-            if tables::unseal(&NOTES, key, row).is_none() {
-                damaged.push(key.to_vec());
-            }
-            self.report.notes += 1;
-            self.step();
-            true
-        })?;
-        self.gaps("notes", gaps);
-        for key in damaged {
-            let ns = key.first().copied().and_then(Namespace::from_byte);
-            let ns = ns.map_or_else(|| "unknown".to_owned(), |ns| ns.to_string());
-            // The key may be a path: its hash is enough to tell two apart.
-            let name = ChunkId::of(&key).short();
-            self.problem(
-                ProblemKind::Note,
-                format!("{ns}/{name}"),
-                "its check does not match",
-            );
-        }
-        Ok(())
-    }
-
-    fn orphans(&mut self) -> Result<(), StoreError> {
-        let store = self.store;
-        scan::rows(&store.disk, HAVE, &mut |key, _| {
-            let known = tables::id_of(key).is_some_and(|id| self.referenced.contains(&id));
-            self.report.orphans += u64::from(!known);
-            true
-        })?;
-        Ok(())
     }
 }

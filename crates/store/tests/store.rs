@@ -9,6 +9,8 @@
 mod basics;
 #[path = "store/collect.rs"]
 mod collect;
+#[path = "store/compact.rs"]
+mod compact;
 #[path = "store/crash.rs"]
 mod crash;
 #[path = "store/damage.rs"]

@@ -15,8 +15,8 @@ use ccpeer_core::presence::SessionState;
 use ccpeer_core::store::Batch;
 use ccpeer_core::time::Timestamp;
 use ccpeer_store::{
-    Namespace, NoteWrite, Options, ProblemKind, StorageBackend, Store, StoreError, salvage,
-    set_aside,
+    Namespace, NoteWrite, Options, ProblemKind, StorageBackend, Store, StoreError, VerifyPosition,
+    VerifyReport, salvage, set_aside,
 };
 
 use crate::fixture::*;
@@ -291,6 +291,82 @@ fn verify_counts_and_names_incomplete_manifests() {
     salvage(&path, &new, me()).unwrap();
     assert_eq!(new.complete().unwrap(), BTreeSet::from([snapshot]));
     assert_eq!(new.quarantine(&[snapshot]).unwrap(), [snapshot]);
+}
+
+#[test]
+fn in_steps_everything_is_looked_at_as_at_once() {
+    let (_dir, path) = temp_store();
+    let store = open(&path);
+    let filled = fill(&store);
+    let document = chunk(b"where we stand".to_vec());
+    store.put_chunks(std::slice::from_ref(&document)).unwrap();
+    let said = statements(2, &[version(&filled.session, &document)]);
+    store
+        .commit(&Batch {
+            entries: said,
+            complete: vec![document.0],
+            epoch: None,
+        })
+        .unwrap();
+    let in_steps = |store: &Store, bytes_max: u64| {
+        let (mut all, mut steps) = (VerifyReport::default(), 0);
+        let mut position = None;
+        loop {
+            let (step, next) = store.verify_step(position, bytes_max).unwrap();
+            steps += 1;
+            assert!(step.bytes <= bytes_max.saturating_add(1024 * 1024));
+            all.entries += step.entries;
+            all.chunks += step.chunks;
+            all.bytes += step.bytes;
+            all.notes += step.notes;
+            all.problems.extend(step.problems);
+            match next {
+                None => return (all, steps),
+                Some(next) => position = VerifyPosition::from_bytes(&next.to_bytes()),
+            }
+            assert!(position.is_some());
+        }
+    };
+    let once = store.verify(true, &mut |_, _| {}).unwrap();
+    for (bytes_max, steps_min) in [(u64::MAX, 1), (40_000, 5), (1, 150)] {
+        let (all, steps) = in_steps(&store, bytes_max);
+        assert_eq!(all, once, "{bytes_max}");
+        assert!(steps >= steps_min, "{bytes_max}: {steps}");
+    }
+    drop(store);
+    // One of each kind is damaged, wherever a copy of it lies.
+    let mut file = std::fs::read(&path).unwrap();
+    for what in [
+        &filled.log[70].signed().signature.0[..],
+        &filled.notes[3].1[..64],
+        &filled.session.chunks[4].1[..64],
+    ] {
+        for at in 0..file.len() - what.len() {
+            if &file[at..at + what.len()] == what {
+                file[at + 10] ^= 1;
+            }
+        }
+    }
+    std::fs::write(&path, &file).unwrap();
+    for bytes_max in [u64::MAX, 40_000, 1] {
+        // Each time anew: a damaged chunk is struck off where it is found.
+        std::fs::write(&path, &file).unwrap();
+        let store = open(&path);
+        let (all, _) = in_steps(&store, bytes_max);
+        let mut kinds: Vec<_> = all.problems.iter().map(|p| p.kind).collect();
+        kinds.dedup();
+        let want = [
+            ProblemKind::Entry,
+            ProblemKind::Note,
+            ProblemKind::Chunk,
+            ProblemKind::Manifest,
+        ];
+        assert_eq!(kinds, want, "{bytes_max}");
+        assert_eq!(store.has(&[filled.session.chunks[4].0]).unwrap(), [false]);
+    }
+    for bytes in [&[][..], &[0], &[5], &[1; 1000]] {
+        assert_eq!(VerifyPosition::from_bytes(bytes), None);
+    }
 }
 
 /// A flipped bit anywhere: either it does no harm, or it is found.
