@@ -1,5 +1,5 @@
 //! The few ways in which files below Claude Code's directory are touched: never
-//! through a link, never anything but regular files, everything created private.
+//! through a link, never anything but regular files.
 //!
 //! Must not know what any of these files means.
 //!
@@ -13,6 +13,8 @@ use std::time::UNIX_EPOCH;
 
 use ccpeer_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::disk::Disk;
 
 /// A directory and what lies below it, without links.
 #[derive(Debug, Clone)]
@@ -124,11 +126,11 @@ impl Root {
     ///
     /// # Errors
     /// See [`ConfinedError`].
-    pub(crate) fn open_or_make(path: &Path) -> Result<Self, ConfinedError> {
+    pub(crate) fn open_or_make(disk: &Disk<'_>, path: &Path) -> Result<Self, ConfinedError> {
         if let Some(root) = Self::open(path)? {
             return Ok(root);
         }
-        make_private_dirs(path)?;
+        disk.make_dirs(path)?;
         Self::open(path)?.ok_or_else(|| ConfinedError::Kind(path.to_owned()))
     }
 
@@ -160,13 +162,17 @@ impl Root {
     ///
     /// # Errors
     /// See [`ConfinedError`].
-    pub(crate) fn make_dir(&self, names: &[String]) -> Result<PathBuf, ConfinedError> {
+    pub(crate) fn make_dir(
+        &self,
+        disk: &Disk<'_>,
+        names: &[String],
+    ) -> Result<PathBuf, ConfinedError> {
         let mut path = self.path.clone();
         for name in names {
             let parent = path.clone();
             path.push(name);
-            match private_dir().create(&path) {
-                Ok(()) => sync_dir(&parent)?,
+            match disk.make_dir(&path) {
+                Ok(()) => disk.sync_dir(&parent)?,
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                     let metadata =
                         fs::symlink_metadata(&path).map_err(|e| ConfinedError::io(&path, e))?;
@@ -274,57 +280,6 @@ pub(crate) fn open_regular(path: &Path) -> Result<Option<(File, Stamp)>, Confine
     Ok(Some((file, stamp)))
 }
 
-/// Makes a new file that only its owner may read; what is there already stays.
-///
-/// # Errors
-/// When something is there, or the system refuses.
-pub(crate) fn create_private(path: &Path) -> Result<File, ConfinedError> {
-    let mut options = OpenOptions::new();
-    options.write(true).read(true).create_new(true);
-    private_file(&mut options);
-    options.open(path).map_err(|e| ConfinedError::io(path, e))
-}
-
-/// Makes a directory and those above it; the new ones are private.
-///
-/// # Errors
-/// When the system refuses.
-pub(crate) fn make_private_dirs(path: &Path) -> Result<(), ConfinedError> {
-    private_dir()
-        .recursive(true)
-        .create(path)
-        .map_err(|e| ConfinedError::io(path, e))
-}
-
-/// Makes the names in a directory durable.
-///
-/// # Errors
-/// When the system refuses.
-pub(crate) fn sync_dir(path: &Path) -> Result<(), ConfinedError> {
-    if cfg!(unix) {
-        let dir = File::open(path).map_err(|e| ConfinedError::io(path, e))?;
-        dir.sync_all().map_err(|e| ConfinedError::io(path, e))?;
-    }
-    Ok(())
-}
-
-/// Gives a staged file its name, if nothing has that name.
-///
-/// # Errors
-/// `AlreadyExists` inside [`ConfinedError::Io`] when something has.
-pub(crate) fn rename_new(from: &Path, to: &Path) -> Result<(), ConfinedError> {
-    // A link fails where something is; a rename would replace it.
-    match fs::hard_link(from, to) {
-        Ok(()) => fs::remove_file(from).map_err(|e| ConfinedError::io(from, e)),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(ConfinedError::io(to, e)),
-        // No links on this disk: the next best.
-        Err(_) => match fs::symlink_metadata(to) {
-            Ok(_) => Err(ConfinedError::io(to, io::ErrorKind::AlreadyExists.into())),
-            Err(_) => fs::rename(from, to).map_err(|e| ConfinedError::io(to, e)),
-        },
-    }
-}
-
 fn check_dir(path: &Path, metadata: &Metadata) -> Result<(), ConfinedError> {
     if metadata.is_symlink() {
         return Err(ConfinedError::Link(path.to_owned()));
@@ -369,22 +324,6 @@ fn no_follow(options: &mut OpenOptions) {
 #[cfg(not(unix))]
 fn no_follow(_: &mut OpenOptions) {}
 
-#[cfg(unix)]
-fn private_file(options: &mut OpenOptions) {
-    use std::os::unix::fs::OpenOptionsExt;
-    options.mode(0o600);
-}
-
-#[cfg(not(unix))]
-fn private_file(_: &mut OpenOptions) {}
-
-fn private_dir() -> fs::DirBuilder {
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -400,7 +339,8 @@ mod tests {
         let outside = tempfile::tempdir().unwrap();
         fs::write(outside.path().join("secret"), "s").unwrap();
         let root = Root::open(dir.path()).unwrap().unwrap();
-        root.make_dir(&names("projects/p")).unwrap();
+        root.make_dir(&Disk::default(), &names("projects/p"))
+            .unwrap();
         std::os::unix::fs::symlink(outside.path(), dir.path().join("projects/q")).unwrap();
         std::os::unix::fs::symlink(
             outside.path().join("secret"),
@@ -416,7 +356,7 @@ mod tests {
             Err(ConfinedError::Link(_))
         ));
         assert!(matches!(
-            root.make_dir(&names("projects/q/r")),
+            root.make_dir(&Disk::default(), &names("projects/q/r")),
             Err(ConfinedError::Link(_))
         ));
         assert!(matches!(
@@ -451,19 +391,7 @@ mod tests {
         let link = dir.path().join("claude");
         fs::create_dir(dir.path().join("real")).unwrap();
         std::os::unix::fs::symlink("real", &link).unwrap();
-        let root = Root::open_or_make(&link).unwrap();
+        let root = Root::open_or_make(&Disk::default(), &link).unwrap();
         assert!(root.join(&[]).ends_with("real"));
-    }
-
-    #[test]
-    fn a_new_name_never_replaces() {
-        let dir = tempfile::tempdir().unwrap();
-        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
-        fs::write(&a, "a").unwrap();
-        fs::write(&b, "b").unwrap();
-        assert!(rename_new(&a, &b).is_err());
-        assert_eq!(fs::read(&b).unwrap(), b"b");
-        rename_new(&a, &dir.path().join("c")).unwrap();
-        assert!(!a.exists());
     }
 }

@@ -2,13 +2,15 @@
 //! read, never logged.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use ccpeer_core::entry::device_of;
 use ccpeer_core::id::DeviceId;
 use ed25519_dalek::SigningKey;
 use zeroize::Zeroizing;
+
+use crate::disk;
 
 /// What a key file starts with. The secret follows as 64 hex digits.
 const MAGIC: &str = "ccpeer-key-v1 ";
@@ -76,37 +78,10 @@ impl DeviceKey {
         let mut secret = Zeroizing::new([0u8; 32]);
         getrandom::fill(secret.as_mut_slice()).map_err(|_| KeyError::Random)?;
         let text = Zeroizing::new(format!("{MAGIC}{}\n", DeviceId(*secret)));
-        write_private(path, text.as_bytes())?;
+        let beside = path.with_extension("new");
+        let _left_by_a_crash = fs::remove_file(&beside);
+        disk::write_private(path, &beside, text.as_bytes())?;
         Ok(Self::from_secret(&secret))
-    }
-}
-
-/// Writes a file that only its owner can read, whatever the umask, so that it
-/// is there whole or not at all.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temp = path.with_extension("new");
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&temp)?;
-    #[cfg(unix)]
-    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temp, path)?;
-    if let Some(dir) = path.parent() {
-        sync_dir(dir)?;
-    }
-    Ok(())
-}
-
-/// Makes a directory's entries durable, where the system knows how.
-pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        fs::File::open(dir)?.sync_all()
-    } else {
-        Ok(())
     }
 }
 

@@ -17,6 +17,7 @@ pub mod start;
 
 mod capture;
 mod confined;
+mod disk;
 mod driver;
 mod frames;
 mod git;

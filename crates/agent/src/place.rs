@@ -6,41 +6,45 @@
 //! whoever finds a placement half done can tell what to do with it. Must not
 //! know peers, and decides nothing about who may have what.
 
+mod backups;
+mod beside;
 mod error;
+mod growth;
 mod incoming;
 mod journal;
+mod kin;
 mod plan;
 mod policy;
 mod stage;
 mod standing;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use ccpeer_core::entry::ContentRef;
 use ccpeer_core::id::{EntryHash, SessionId};
-use ccpeer_core::manifest::{
-    FileEntry, Manifest, Origin, ProjectIdentity, Segment, Slot, Want, WantKind,
-};
+use ccpeer_core::manifest::{FileEntry, Manifest, Origin, ProjectIdentity, Slot, Want, WantKind};
 use ccpeer_core::time::Timestamp;
 use ccpeer_formats::claude::layout;
 use ccpeer_formats::claude::slug::project_slug;
-use ccpeer_store::{Namespace, SegmentReader, Store, StoreError};
+use ccpeer_store::{Namespace, Store, StoreError};
 
 use crate::api::{ApiError, Placed, PlacedHow};
 use crate::capture;
-use crate::confined::{ConfinedError, Root, Stamp};
+use crate::confined::Root;
+use crate::disk::Disk;
 use crate::home::Home;
 use crate::local::LocalState;
 use crate::{git, live, problem, scan};
 
 pub(crate) use error::PlaceError;
+pub(crate) use growth::adds_only_bookkeeping;
 
 use incoming::Incoming;
-use journal::{Site, Stops};
+use journal::Site;
+use kin::{Here, Kin};
 use plan::{Plan, remembered};
 use policy::{Finding, Policy};
-use standing::{Cut, LocalLog, Standing};
+use standing::{Cut, Standing};
 
 /// What is to be placed.
 #[derive(Debug, Clone)]
@@ -65,7 +69,14 @@ pub(crate) struct PlaceRequest {
     pub(crate) now: Timestamp,
     /// Drawn at random: names the placement, and the session if it is a fork.
     pub(crate) new_id: SessionId,
+    /// The versions that it grew from, the nearest first, with their manifests.
+    pub(crate) grew_from: Vec<Relative>,
+    /// The versions that grew from it.
+    pub(crate) grown_into: Vec<Relative>,
 }
+
+/// A version of the same line, and its manifest if it has one.
+pub(crate) type Relative = (EntryHash, Option<ContentRef>);
 
 /// How a version is placed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +108,7 @@ pub(crate) fn place(
     request: &PlaceRequest,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Placed, PlaceError> {
-    place_with(store, home, request, progress, &Stops::none())
+    place_with(store, home, request, progress, Disk::default())
 }
 
 /// Finishes or takes back what was left half done, and says what was done.
@@ -106,7 +117,28 @@ pub(crate) fn place(
 /// When files or the store cannot be touched; it is tried again at the next
 /// start.
 pub(crate) fn recover(store: &Store, home: &Home) -> Result<Vec<String>, PlaceError> {
-    recover_with(store, home, &Stops::none())
+    recover_with(store, home, Disk::default())
+}
+
+/// Removes backups that were kept long enough, and says how many. For once a day.
+///
+/// # Errors
+/// When files or the store cannot be touched.
+pub(crate) fn sweep_backups(store: &Store, home: &Home, now: Timestamp) -> Result<u64, PlaceError> {
+    let Some(root) = Root::open(home.claude())? else {
+        return Ok(0);
+    };
+    let disk = Disk::default();
+    let root = &root;
+    backups::sweep(
+        &Site {
+            store,
+            home,
+            root,
+            disk,
+        },
+        now,
+    )
 }
 
 /// Takes back the last placement, byte for byte.
@@ -114,7 +146,7 @@ pub(crate) fn recover(store: &Store, home: &Home) -> Result<Vec<String>, PlaceEr
 /// # Errors
 /// When somebody has changed the files since, or has the session open.
 pub(crate) fn undo(store: &Store, home: &Home) -> Result<Undone, PlaceError> {
-    undo_with(store, home, &Stops::none())
+    undo_with(store, home, Disk::default())
 }
 
 /// The project that a version belongs to; of a version that is not here,
@@ -164,23 +196,23 @@ fn place_with(
     home: &Home,
     request: &PlaceRequest,
     progress: &mut dyn FnMut(u64, u64),
-    stops: &Stops<'_>,
+    disk: Disk<'_>,
 ) -> Result<Placed, PlaceError> {
     let manifest = load(store, request)?;
     let is_live = request.live || live::live_sessions(home).contains_key(&request.session);
     if is_live && request.mode == Mode::Auto {
         return Err(PlaceError::Live(request.session));
     }
-    let root = Root::open_or_make(home.claude())?;
+    let root = Root::open_or_make(&disk, home.claude())?;
     let job = Placing {
         store,
         home,
         root: &root,
         request,
         manifest: &manifest,
-        stops,
+        disk,
     };
-    let here = job.look_here()?;
+    let here = job.look(request.session)?;
     match (request.mode, here) {
         (Mode::ForceFork, _) => job.fork(progress),
         (Mode::Auto, None) => {
@@ -193,13 +225,20 @@ fn place_with(
                 job.adopt(&here)?;
                 Ok(job.up_to_date(&here.to, None))
             }
-            Standing::Ahead(_) => Ok(job.up_to_date(&here.to, None)),
-            Standing::Diverged => job.fork_once(progress),
+            standing @ (Standing::Ahead(_) | Standing::Diverged) => match job.kin(&here)? {
+                Some(Kin::Ancestor) => {
+                    let cut = Cut::nothing(main_of(&manifest)?);
+                    job.bring(&here.to, Some((&here, cut)), progress)
+                }
+                Some(Kin::Descendant) => Ok(job.up_to_date(&here.to, None)),
+                None if standing == Standing::Diverged => job.fork_once(progress),
+                None => Ok(job.up_to_date(&here.to, None)),
+            },
         },
     }
 }
 
-fn recover_with(store: &Store, home: &Home, stops: &Stops<'_>) -> Result<Vec<String>, PlaceError> {
+fn recover_with(store: &Store, home: &Home, disk: Disk<'_>) -> Result<Vec<String>, PlaceError> {
     let Some(root) = Root::open(home.claude())? else {
         let waiting = store.notes(Namespace::Journal)?.len();
         let line = "placements in progress wait for Claude's directory to come back".to_owned();
@@ -209,55 +248,18 @@ fn recover_with(store: &Store, home: &Home, stops: &Stops<'_>) -> Result<Vec<Str
         store,
         home,
         root: &root,
-        stops,
+        disk,
     })
 }
 
-fn undo_with(store: &Store, home: &Home, stops: &Stops<'_>) -> Result<Undone, PlaceError> {
+fn undo_with(store: &Store, home: &Home, disk: Disk<'_>) -> Result<Undone, PlaceError> {
     let root = Root::open(home.claude())?.ok_or(PlaceError::NothingToUndo)?;
     journal::undo(&Site {
         store,
         home,
         root: &root,
-        stops,
+        disk,
     })
-}
-
-/// What a version may have grown by to be looked at for bookkeeping; measured
-/// tails have less than 1 KiB.
-const BOOKKEEPING_BYTES_MAX: usize = 1024 * 1024;
-
-/// Whether a later version of this device's adds nothing but bookkeeping to an
-/// earlier one: lines that Claude Code wrote after its last hook.
-pub(crate) fn adds_only_bookkeeping(
-    store: &Store,
-    earlier: ContentRef,
-    later: ContentRef,
-) -> Result<bool, PlaceError> {
-    let (earlier, later) = (manifest_of(store, earlier)?, manifest_of(store, later)?);
-    let mut before = Bytes::of(store, main_of(&earlier)?);
-    let mut after = Bytes::of(store, main_of(&later)?);
-    while before.fill()? {
-        if !after.fill()? {
-            return Ok(false);
-        }
-        let len = before.rest().len().min(after.rest().len());
-        if before.rest().get(..len) != after.rest().get(..len) {
-            return Ok(false);
-        }
-        before.at += len;
-        after.at += len;
-    }
-    let mut added = Vec::new();
-    while after.fill()? {
-        added.extend_from_slice(after.rest());
-        after.at += after.rest().len();
-        if added.len() > BOOKKEEPING_BYTES_MAX {
-            return Ok(false);
-        }
-    }
-    let mut lines = added.split(|b| *b == b'\n').filter(|l| !l.is_empty());
-    Ok(lines.all(ccpeer_formats::claude::transcript::is_bookkeeping))
 }
 
 fn manifest_of(store: &Store, manifest: ContentRef) -> Result<Manifest, PlaceError> {
@@ -265,47 +267,6 @@ fn manifest_of(store: &Store, manifest: ContentRef) -> Result<Manifest, PlaceErr
         .get_chunk(&manifest.id)?
         .ok_or(PlaceError::Incomplete(1))?;
     Ok(Manifest::from_bytes(&bytes)?)
-}
-
-/// The bytes of a stored file, a chunk at a time.
-struct Bytes<'a> {
-    store: &'a Store,
-    segments: std::slice::Iter<'a, Segment>,
-    reader: Option<SegmentReader<'a>>,
-    chunk: Vec<u8>,
-    at: usize,
-}
-
-impl<'a> Bytes<'a> {
-    fn of(store: &'a Store, file: &'a FileEntry) -> Self {
-        Self {
-            store,
-            segments: file.segments.iter(),
-            reader: None,
-            chunk: Vec::new(),
-            at: 0,
-        }
-    }
-
-    /// What of the present chunk was not taken yet.
-    fn rest(&self) -> &[u8] {
-        self.chunk.get(self.at..).unwrap_or_default()
-    }
-
-    /// Makes sure that something is left; `false` at the end.
-    fn fill(&mut self) -> Result<bool, PlaceError> {
-        while self.rest().is_empty() {
-            if let Some(chunk) = self.reader.as_mut().and_then(Iterator::next) {
-                (self.chunk, self.at) = (chunk?, 0);
-                continue;
-            }
-            let Some(segment) = self.segments.next() else {
-                return Ok(false);
-            };
-            self.reader = Some(self.store.read_segment(segment));
-        }
-        Ok(true)
-    }
 }
 
 /// The manifest, checked again, with everything it refers to in the store.
@@ -342,65 +303,10 @@ struct Placing<'a> {
     root: &'a Root,
     request: &'a PlaceRequest,
     manifest: &'a Manifest,
-    stops: &'a Stops<'a>,
-}
-
-/// A session that lies here already.
-struct Here {
-    /// In whose paths it is written.
-    to: Origin,
-    main: File,
-    stamp: Stamp,
-    path: PathBuf,
-    state: Option<LocalState>,
-    /// The manifest that its files stand for.
-    known: Option<Manifest>,
-}
-
-impl Here {
-    fn log<'h>(&'h self, slot: &Slot, file: &'h File, stamp: Stamp) -> LocalLog<'h> {
-        let entry = self
-            .known
-            .as_ref()
-            .and_then(|m| Some((m.file(slot)?, m.origins.as_slice())));
-        let local = self.state.as_ref().and_then(|s| s.file(slot));
-        let known = entry
-            .zip(local)
-            .map(|((entry, origins), local)| (entry, origins, local));
-        LocalLog { file, stamp, known }
-    }
+    disk: Disk<'a>,
 }
 
 impl Placing<'_> {
-    /// What lies here of the session.
-    fn look_here(&self) -> Result<Option<Here>, PlaceError> {
-        let session = self.request.session;
-        let Some(found) = scan::find_session(self.home, &session).into_iter().next() else {
-            return Ok(None);
-        };
-        let names = place_of(&Slot::Main, &session, &found.slug)?;
-        let Some((main, stamp)) = self.root.file(&names)? else {
-            return Ok(None);
-        };
-        let state = LocalState::load(self.store, &session)?;
-        let known = match &state {
-            Some(state) => state.manifest(self.store)?,
-            None => None,
-        };
-        let to = match &state {
-            Some(state) if state.here.slug == found.slug => state.here.clone(),
-            _ => self.target(&self.request.project_dir, Some(&found.slug))?,
-        };
-        Ok(Some(Here {
-            to,
-            main,
-            stamp,
-            path: self.root.join(&names),
-            state,
-            known,
-        }))
-    }
-
     /// The places of this machine for a project's directory.
     fn target(&self, project_dir: &Path, slug: Option<&str>) -> Result<Origin, PlaceError> {
         let refused = || PlaceError::Directory(project_dir.to_owned());
@@ -413,25 +319,25 @@ impl Placing<'_> {
     }
 
     fn incoming(&self, to: &Origin) -> Result<Incoming<'_>, PlaceError> {
+        self.incoming_of(self.manifest, to)
+    }
+
+    fn incoming_of<'m>(
+        &'m self,
+        manifest: &'m Manifest,
+        to: &Origin,
+    ) -> Result<Incoming<'m>, PlaceError> {
         let project = Path::new(&to.project);
         let top = git::place(project).map(|p| p.top);
         let policy = Policy::new(project, top.as_deref(), self.home.user(), to.flavour)
             .ok_or_else(|| PlaceError::Directory(project.to_owned()))?;
         Ok(Incoming::new(
             self.store,
-            self.manifest,
+            manifest,
             to,
             self.request.from_me,
             policy,
         ))
-    }
-
-    /// How the local transcript stands to the incoming one.
-    fn stand(&self, here: &Here) -> Result<Standing, PlaceError> {
-        let entry = main_of(self.manifest)?;
-        let log = here.log(&Slot::Main, &here.main, here.stamp);
-        let io = |e| ConfinedError::io(&here.path, e).into();
-        standing::compare(&log, &self.incoming(&here.to)?, entry, &io)
     }
 
     /// The same content is here: from now on it stands for this version.
@@ -446,7 +352,8 @@ impl Placing<'_> {
                 manifest: Some(self.request.manifest),
                 ..state.clone()
             };
-            self.store.put_notes(&[state.note(&self.request.session)])?;
+            self.disk
+                .put_notes(self.store, &[state.note(&self.request.session)])?;
         }
         Ok(())
     }
@@ -483,6 +390,9 @@ impl Placing<'_> {
             if kept.is_some_and(|(_, cut)| cut.bookkeeping) {
                 plan.findings.add(Finding::Bookkeeping);
             }
+            if kept.is_some_and(|(_, cut)| cut.rewritten) {
+                plan.findings.add(Finding::Rewritten);
+            }
             let number = plan.number();
             let staged = plan.log(&incoming, entry, number, kept)?;
             let old = match &here {
@@ -501,49 +411,6 @@ impl Placing<'_> {
         };
         plan.conclude(self, staged, state)?
             .answer(self, how, to, None)
-    }
-
-    /// As a new session, unless this version has been placed so before.
-    fn fork_once(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Placed, PlaceError> {
-        let asked = (self.request.session, self.request.version);
-        let before = journal::forked_as(self.store, asked)?;
-        if let Some(before) = before
-            && let Some(found) = scan::find_session(self.home, &before).first()
-        {
-            let to = match LocalState::load(self.store, &before)? {
-                Some(state) => state.here,
-                None => self.target(&self.request.project_dir, Some(&found.slug))?,
-            };
-            return Ok(self.up_to_date(&to, Some(before)));
-        }
-        self.fork(progress)
-    }
-
-    /// As a new session.
-    fn fork(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Placed, PlaceError> {
-        let new = self.request.new_id;
-        if !scan::find_session(self.home, &new).is_empty() {
-            return Err(PlaceError::Changed);
-        }
-        let to = self.target(&self.request.project_dir, None)?;
-        let mut state = LocalState {
-            derived_from: Some((self.request.session, self.request.version)),
-            ..LocalState::new(to.clone())
-        };
-        let incoming = self.incoming(&to)?.forked(&new);
-        let mut plan = Plan::new(self, &to, new, progress)?;
-        let staged = (|| {
-            plan.side_files(self, &incoming, None, &mut state)?;
-            let entry = main_of(self.manifest)?;
-            let number = plan.number();
-            let staged = plan.fork_log(&incoming, entry, number, self.request)?;
-            plan.add(Slot::Main, &staged, None);
-            // It is captured as a whole: under its new name every line is new.
-            state.files.clear();
-            Ok(())
-        })();
-        plan.conclude(self, staged, state)?
-            .answer(self, PlacedHow::Fork, &to, Some(new))
     }
 
     fn answer(

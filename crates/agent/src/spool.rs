@@ -16,13 +16,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ccpeer_core::limits;
 
 use crate::api::HookHeader;
+use crate::disk;
 use crate::home::Home;
 
 /// Ending of a spool file.
@@ -85,12 +86,7 @@ pub fn write(home: &Home, bytes: &[u8]) -> io::Result<()> {
         random.get(..KEY_DIGITS).unwrap_or_default(),
     );
     let temp = dir.join(format!("{TEMP_PREFIX}{name}"));
-    let written = write_whole(&temp, bytes).and_then(|()| fs::rename(&temp, dir.join(&name)));
-    if let Err(e) = written {
-        let _ = fs::remove_file(&temp);
-        return Err(e);
-    }
-    sync_dir(&dir)
+    disk::write_private(&dir.join(&name), &temp, bytes)
 }
 
 /// The events that wait, oldest first. A directory that is not there holds none.
@@ -229,26 +225,6 @@ fn prepare(dir: &Path) -> io::Result<()> {
     return crate::ipc::prepare_dir(dir);
     #[cfg(not(unix))]
     return fs::create_dir_all(dir);
-}
-
-/// Writes a new file, private to its owner, and makes its content durable.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-/// Makes names in a directory durable, where the system can.
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        fs::File::open(dir)?.sync_all()
-    } else {
-        Ok(())
-    }
 }
 
 fn unix_nanos() -> u128 {

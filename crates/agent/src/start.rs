@@ -105,6 +105,9 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<(), A
     for line in place::recover(&store, &home).map_err(ApiError::from)? {
         tracing::warn!("{line}");
     }
+    if let Err(e) = place::sweep_backups(&store, &home, crate::driver::wall()) {
+        tracing::warn!(error = %e, "old backups are left for later");
+    }
     let seed = u64::from_le_bytes(random::bytes().map_err(|e| no_randomness(&e))?);
     let machine = Machine::recover(me, stored, seed);
     let peers = PeerBook::load(&store).map_err(|e| problem::store(&e))?;

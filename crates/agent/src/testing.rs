@@ -3,10 +3,12 @@
 #![cfg(test)]
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
 
 use ccpeer_core::id::{Epoch, SessionId};
-use ccpeer_store::{Options, Store};
+use ccpeer_store::{Options, StorageBackend, Store};
 
 use crate::home::Home;
 
@@ -20,6 +22,21 @@ pub(crate) struct World {
 impl World {
     /// A machine whose user's home is called so. No project, no session yet.
     pub(crate) fn new(user: &str) -> Self {
+        Self::with(user, |home, options| {
+            Store::open(&home.store(), options).unwrap()
+        })
+    }
+
+    /// The same, with a store that is gone with it and waits for no disk.
+    pub(crate) fn in_memory(user: &str) -> Self {
+        let disk = Memory::default();
+        let open = move || Ok(disk.clone());
+        Self::with(user, |_, options| {
+            Store::with_backend(open, options).unwrap()
+        })
+    }
+
+    fn with(user: &str, store: impl FnOnce(&Home, &Options) -> Store) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let real = fs::canonicalize(dir.path()).unwrap();
         let user = real.join(user);
@@ -31,13 +48,8 @@ impl World {
             _ => None,
         })
         .unwrap();
-        let store = Store::open(
-            &home.store(),
-            &Options {
-                fresh_epoch: Epoch([1; 16]),
-            },
-        )
-        .unwrap();
+        let fresh_epoch = Epoch([1; 16]);
+        let store = store(&home, &Options { fresh_epoch });
         Self { dir, home, store }
     }
 
@@ -50,6 +62,40 @@ impl World {
             .join("projects")
             .join(slug)
             .join(format!("{session}.jsonl"))
+    }
+}
+
+/// A disk in memory.
+#[derive(Debug, Default, Clone)]
+struct Memory(Arc<RwLock<Vec<u8>>>);
+
+impl StorageBackend for Memory {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.read().unwrap().len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let from = usize::try_from(offset).unwrap();
+        out.copy_from_slice(&self.0.read().unwrap()[from..from + out.len()]);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0
+            .write()
+            .unwrap()
+            .resize(usize::try_from(len).unwrap(), 0);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let from = usize::try_from(offset).unwrap();
+        self.0.write().unwrap()[from..from + data.len()].copy_from_slice(data);
+        Ok(())
     }
 }
 

@@ -41,6 +41,10 @@ pub const FOREIGN_PATH_BYTES_MAX: usize = 4096;
 pub const DEVICE_NAME_CHARS_MAX: usize = 32;
 /// Titles of sessions, characters.
 pub const TITLE_CHARS_MAX: usize = 80;
+/// Versions of its line that are looked at, in each direction, when one is placed.
+pub const RELATIVES_MAX: usize = 4096;
+/// Those whose content is compared with what lies here.
+pub const RELATIVES_COMPARED_MAX: usize = 32;
 /// Parents of one version.
 pub const PARENTS_MAX: usize = 16;
 /// A snapshot document, encoded.
@@ -243,3 +247,12 @@ pub const PLACED_LINE_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const JOIN_RECORDS_MAX: usize = 1_800_000;
 /// Runs of lines that are passed over in a join because they are here already.
 pub const JOIN_SKIPS_MAX: usize = 64 * 1024;
+/// Backups of what placements replaced that are always kept: as many as can be
+/// taken back.
+pub const BACKUPS_KEPT_MIN: usize = 32;
+/// How old a backup is, by the clock, before it may go.
+pub const BACKUP_AGE_MS: u64 = 30 * 24 * 3600 * 1000;
+/// Days on which the agent ran since a backup was made, before it may go.
+pub const BACKUP_DAYS_MIN: u32 = 30;
+/// How far the clock moves between two such days.
+pub const BACKUP_DAY_MS: u64 = 20 * 3600 * 1000;

@@ -11,7 +11,7 @@ use ccpeer_core::presence::{EndReason, SessionState};
 use ccpeer_core::time::Timestamp;
 use tokio::sync::oneshot;
 
-use super::{Driver, Input};
+use super::{Driver, Input, wall};
 use crate::api::ApiError;
 use crate::capture::{self, CaptureError, CaptureRequest, Captured};
 use crate::pool::blocking;
@@ -352,7 +352,13 @@ impl Driver {
         }
         let (shared, tx) = (Arc::clone(&self.shared), self.tx.clone());
         tokio::spawn(async move {
-            let found = blocking(move || scan::all_sessions(&shared.home)).await;
+            let look = move || {
+                if let Err(e) = place::sweep_backups(&shared.store, &shared.home, wall()) {
+                    tracing::warn!(error = %e, "old backups are left for later");
+                }
+                scan::all_sessions(&shared.home)
+            };
+            let found = blocking(look).await;
             let swept = found
                 .into_iter()
                 .map(|s| Swept {

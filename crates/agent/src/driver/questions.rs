@@ -1,10 +1,12 @@
 //! Questions that the driver answers from the machine, without side effects
 //! worth waiting for.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
-use ccpeer_core::entry::Version;
+use ccpeer_core::entry::{ContentRef, Version};
 use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, SessionId};
+use ccpeer_core::limits;
 use ccpeer_core::lineage::{SessionRecord, VersionNode};
 use ccpeer_core::presence::{EndReason, SessionState};
 use ccpeer_net::PathKind;
@@ -59,6 +61,8 @@ pub(crate) enum Ask {
     Me(oneshot::Sender<DeviceName>),
     /// What hooks told about a session here.
     HookWord(SessionId, oneshot::Sender<HookWord>),
+    /// The other versions on the line of one.
+    Relatives(SessionId, EntryHash, oneshot::Sender<Relatives>),
 }
 
 /// A head of a session, with what is to be known for showing or fetching it.
@@ -83,6 +87,14 @@ pub(crate) struct Target {
     /// The one that was meant; `None` when there are several and none was named.
     pub(crate) head: Option<Head>,
     pub(crate) heads: Vec<Head>,
+}
+
+/// The versions that one grew from and those that grew from it, the nearest
+/// first, with their manifests.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Relatives {
+    pub(crate) grew_from: Vec<(EntryHash, Option<ContentRef>)>,
+    pub(crate) grown_into: Vec<(EntryHash, Option<ContentRef>)>,
 }
 
 /// Digits up to this length are a number in the last list, not an id.
@@ -137,6 +149,9 @@ impl Driver {
             Ask::Line(to) => drop(to.send(self.line())),
             Ask::Me(to) => drop(to.send(self.name_of(&self.shared.me))),
             Ask::HookWord(session, to) => drop(to.send(self.hook_word(&session))),
+            Ask::Relatives(session, version, to) => {
+                drop(to.send(self.relatives(&session, version)));
+            }
         }
     }
 
@@ -461,6 +476,38 @@ impl Driver {
                  Run `ccpeer tasks` if the user asks."
             )
         })
+    }
+
+    fn relatives(&self, session: &SessionId, version: EntryHash) -> Relatives {
+        let Some(record) = self.machine.session(session) else {
+            return Relatives::default();
+        };
+        let mut children: BTreeMap<EntryHash, Vec<EntryHash>> = BTreeMap::new();
+        for node in record.nodes() {
+            for parent in &node.version.parents {
+                children.entry(*parent).or_default().push(node.id);
+            }
+        }
+        let walk = |next: &dyn Fn(&EntryHash) -> Vec<EntryHash>| {
+            let mut seen = BTreeSet::from([version]);
+            let mut queue: VecDeque<EntryHash> = next(&version).into();
+            let mut out = Vec::new();
+            while let Some(id) = queue.pop_front() {
+                if out.len() < limits::RELATIVES_MAX && seen.insert(id) {
+                    let manifest = record.node(&id).and_then(|n| n.version.manifest);
+                    out.push((id, manifest));
+                    queue.extend(next(&id));
+                }
+            }
+            out
+        };
+        Relatives {
+            grew_from: walk(&|id| {
+                let node = record.node(id);
+                node.map_or_else(Vec::new, |n| n.version.parents.clone())
+            }),
+            grown_into: walk(&|id| children.get(id).cloned().unwrap_or_default()),
+        }
     }
 
     fn hook_word(&self, session: &SessionId) -> HookWord {

@@ -5,6 +5,8 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use crate::disk;
+
 /// Links that are followed from the name to the file.
 const LINKS_MAX: usize = 16;
 
@@ -97,7 +99,7 @@ pub(super) fn replace(current: &Current, new: Option<&[u8]>, hasty: bool) -> io:
             // Whoever has replaced it meanwhile has taken over.
             fs::File::open(&current.target).and_then(|file| file.sync_all())?;
         }
-        sync_dir(dir)?;
+        disk::sync_dir(dir)?;
     }
     swapped
 }
@@ -107,13 +109,7 @@ pub(super) fn replace(current: &Current, new: Option<&[u8]>, hasty: bool) -> io:
 /// # Errors
 /// What the system says.
 pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temp = beside(path)?;
-    let written = write_new(&temp, bytes, false).and_then(|()| fs::rename(&temp, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&temp);
-    }
-    written?;
-    path.parent().map_or(Ok(()), sync_dir)
+    disk::write_private(path, &beside(path)?, bytes)
 }
 
 /// The file that a name leads to. A link may lead to a file that is not there
@@ -215,13 +211,11 @@ fn beside(path: &Path) -> io::Result<PathBuf> {
 }
 
 fn write_new(path: &Path, bytes: &[u8], hasty: bool) -> io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(bytes)?;
-    if hasty { Ok(()) } else { file.sync_all() }
+    if hasty {
+        disk::new_private(path)?.write_all(bytes)
+    } else {
+        disk::write_new(path, bytes)
+    }
 }
 
 /// Gives a file the mode and the owner of the one that it stands in for.
@@ -236,14 +230,6 @@ fn like(path: &Path, meta: Option<&fs::Metadata>) -> io::Result<()> {
         }
     }
     fs::set_permissions(path, meta.permissions())
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        fs::File::open(dir)?.sync_all()
-    } else {
-        Ok(())
-    }
 }
 
 fn invalid(message: &'static str) -> io::Error {

@@ -119,6 +119,9 @@ async fn bring(handle: &Handle, out: &Out, head: &Head, wish: &Wish) -> Result<P
     fetch(handle, out, head).await?;
     let open_here = is_open_here(handle, session, &here).await?;
     let dir = locate(handle, head, wish).await?;
+    let relatives = handle
+        .ask(|to| Ask::Relatives(session, head.id, to))
+        .await?;
     let request = PlaceRequest {
         version: head.id,
         manifest,
@@ -134,12 +137,14 @@ async fn bring(handle: &Handle, out: &Out, head: &Head, wish: &Wish) -> Result<P
         live: open_here,
         now: wall(),
         new_id: new_session_id()?,
+        grew_from: relatives.grew_from,
+        grown_into: relatives.grown_into,
     };
     let shared = Arc::clone(&handle.shared);
     let mut meter = out.meter("placing");
     let placed =
         blocking(move || place::place(&shared.store, &shared.home, &request, &mut meter)).await?;
-    if placed.placed == PlacedHow::FastForward {
+    if placed.placed == PlacedHow::FastForward && placed.new_session_id.is_none() {
         join_own_head(handle, head, &here).await?;
     }
     Ok(placed)

@@ -9,6 +9,7 @@ use ccpeer_store::StoreError;
 
 use crate::api::{ApiError, ErrorCode};
 use crate::confined::ConfinedError;
+use crate::disk::Stopped;
 use crate::problem;
 
 /// Why nothing was placed.
@@ -47,6 +48,12 @@ pub(crate) enum PlaceError {
     /// A test stopped here as if the process had been killed.
     #[error("stopped")]
     Stopped,
+}
+
+impl From<Stopped> for PlaceError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
 }
 
 impl From<DecodeError> for PlaceError {

@@ -5,8 +5,6 @@
 //! placement has happened, before that it has not. Everything that is replaced
 //! is kept in the backups first. Must not know what the files mean.
 
-use std::cell::Cell;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
@@ -20,12 +18,12 @@ use ccpeer_formats::claude::layout;
 use ccpeer_store::{Namespace, NoteWrite, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
+use super::backups;
 use super::stage::{self, Staging};
 use super::{PlaceError, Undone};
 use crate::capture;
-use crate::confined::{
-    ConfinedError, Root, Stamp, create_private, make_private_dirs, rename_new, sync_dir,
-};
+use crate::confined::{ConfinedError, Root, Stamp};
+use crate::disk::Disk;
 use crate::home::Home;
 use crate::live;
 use crate::local::{LocalState, Print};
@@ -33,7 +31,7 @@ use crate::local::{LocalState, Print};
 /// Version of the notes.
 const RECORD_VERSION: u8 = 1;
 /// Placements that can be taken back, one after the other.
-const UNDO_MAX: usize = 32;
+const UNDO_MAX: usize = limits::BACKUPS_KEPT_MIN;
 
 /// One placement.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -86,36 +84,13 @@ impl Content {
     }
 }
 
-/// Says where to stop as if the process had been killed there. Only tests do.
-pub(super) struct Stops<'s> {
-    at: Option<&'s dyn Fn(u32, &'static str) -> bool>,
-    passed: Cell<u32>,
-}
-
-impl<'s> Stops<'s> {
-    pub(super) fn none() -> Self {
-        Self {
-            at: None,
-            passed: Cell::new(0),
-        }
-    }
-
-    #[cfg(test)]
-    pub(super) fn new(at: &'s dyn Fn(u32, &'static str) -> bool) -> Self {
-        Self {
-            at: Some(at),
-            passed: Cell::new(0),
-        }
-    }
-
-    pub(super) fn pass(&self, point: &'static str) -> Result<(), PlaceError> {
-        let number = self.passed.get();
-        self.passed.set(number + 1);
-        match self.at {
-            Some(at) if at(number, point) => Err(PlaceError::Stopped),
-            _ => Ok(()),
-        }
-    }
+/// What became of the files of a placement that is taken back.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reversed {
+    restored: u64,
+    removed: u64,
+    /// Replaced files that somebody has changed since: they stay.
+    left: u64,
 }
 
 /// Where steps are taken.
@@ -123,7 +98,7 @@ pub(super) struct Site<'a> {
     pub(super) store: &'a Store,
     pub(super) home: &'a Home,
     pub(super) root: &'a Root,
-    pub(super) stops: &'a Stops<'a>,
+    pub(super) disk: Disk<'a>,
 }
 
 impl Record {
@@ -150,7 +125,7 @@ impl Record {
 
     /// Its id as text.
     pub(super) fn name(&self) -> String {
-        self.id.iter().map(|b| format!("{b:02x}")).collect()
+        backups::name(self.id)
     }
 
     fn names(&self, step: &Step) -> Result<Vec<String>, PlaceError> {
@@ -173,10 +148,11 @@ impl Site<'_> {
 
     /// Takes every step, or none.
     pub(super) fn carry_out(&self, record: &Record, state: LocalState) -> Result<(), PlaceError> {
-        self.store.put_notes(&[
+        let notes = [
             note(record.key(0), Some(encode(record)?)),
             note(record.key(1), state.note(&record.session).value),
-        ])?;
+        ];
+        self.disk.put_notes(self.store, &notes)?;
         match self.take_steps(record) {
             Ok(()) => self.finish(record, state),
             Err(e @ PlaceError::Stopped) => Err(e),
@@ -195,17 +171,17 @@ impl Site<'_> {
     }
 
     fn take_steps(&self, record: &Record) -> Result<(), PlaceError> {
-        self.stops.pass("journal is durable")?;
+        self.disk.pass("journal is durable")?;
         self.back_up(record)?;
-        self.stops.pass("backups are durable")?;
-        let staging = Staging::of(self.root, &record.name());
+        self.disk.pass("backups are durable")?;
+        let staging = Staging::of(self.disk, self.root, &record.name());
         for step in &record.steps {
             let names = record.names(step)?;
             let Some((_, dir)) = names.split_last() else {
                 continue;
             };
-            let dir = self.root.make_dir(dir)?;
-            self.stops.pass("directories are made")?;
+            let dir = self.root.make_dir(&self.disk, dir)?;
+            self.disk.pass("directories are made")?;
             // What lies there now is what was looked at, or somebody is at work.
             let now = self.root.stamp(&names)?;
             let same = |old: &Stamp, now: &Stamp| {
@@ -214,7 +190,7 @@ impl Site<'_> {
             };
             let target = self.root.join(&names);
             match (&step.old, now) {
-                (None, None) => match rename_new(&staging.file(step.number), &target) {
+                (None, None) => match self.disk.rename_new(&staging.file(step.number), &target) {
                     Err(ConfinedError::Io { source, .. })
                         if source.kind() == io::ErrorKind::AlreadyExists =>
                     {
@@ -223,15 +199,14 @@ impl Site<'_> {
                     other => other?,
                 },
                 (Some((_, old)), Some(now)) if same(old, &now) => {
-                    let from = staging.file(step.number);
-                    fs::rename(&from, &target).map_err(|e| ConfinedError::io(&target, e))?;
+                    self.disk.rename(&staging.file(step.number), &target)?;
                 }
                 _ => return Err(PlaceError::Changed),
             }
-            self.stops.pass("a file is in its place")?;
-            sync_dir(&dir)?;
+            self.disk.pass("a file is in its place")?;
+            self.disk.sync_dir(&dir)?;
         }
-        self.stops.pass("everything is in its place")
+        Ok(self.disk.pass("everything is in its place")?)
     }
 
     /// Keeps what will be replaced: by a second name for the same file where
@@ -242,18 +217,16 @@ impl Site<'_> {
             return Ok(());
         }
         let dir = self.backups(record);
-        make_private_dirs(&dir)?;
+        self.disk.make_dirs(&dir)?;
         for step in replaced {
             let from = self.root.join(&record.names(step)?);
             let to = dir.join(step.number.to_string());
-            if fs::hard_link(&from, &to).is_err() {
-                copy(&from, &to, step.old.as_ref().map(|(_, stamp)| *stamp))?;
+            if self.disk.link(&from, &to).is_err() {
+                self.copy(&from, &to, step.old.as_ref().map(|(_, stamp)| *stamp))?;
             }
-            self.stops.pass("a backup is made")?;
+            self.disk.pass("a backup is made")?;
         }
-        sync_dir(&dir)?;
-        sync_dir(&self.home.backups())?;
-        Ok(())
+        Ok(self.disk.sync_dir(&dir)?)
     }
 
     /// Remembers that it has happened, and forgets how.
@@ -276,14 +249,17 @@ impl Site<'_> {
             note(record.key(1), None),
         ];
         notes.extend(self.undo_notes(record)?);
+        if record.steps.iter().any(|s| s.old.is_some()) {
+            notes.push(backups::kept(self, record.id, record.at)?);
+        }
         if record.asked.0 != record.session {
             notes.push(fork_note(record.asked, record.session));
         }
         notes.extend(capture::forget_digest(self.store, &record.session)?);
-        self.stops.pass("before the journal is closed")?;
-        self.store.put_notes(&notes)?;
-        self.stops.pass("journal is closed")?;
-        Staging::of(self.root, &record.name()).remove();
+        self.disk.pass("before the journal is closed")?;
+        self.disk.put_notes(self.store, &notes)?;
+        self.disk.pass("journal is closed")?;
+        Staging::of(self.disk, self.root, &record.name()).remove();
         Ok(())
     }
 
@@ -328,18 +304,18 @@ impl Site<'_> {
 
     /// Takes back what was done of a placement that has not happened.
     fn take_back(&self, record: &Record) -> Result<(), PlaceError> {
-        self.reverse(record)?;
-        self.store
-            .put_notes(&[note(record.key(0), None), note(record.key(1), None)])?;
-        Staging::of(self.root, &record.name()).remove();
-        remove_dir(&self.backups(record));
+        let reversed = self.reverse(record)?;
+        let mut notes = vec![note(record.key(0), None), note(record.key(1), None)];
+        notes.push(self.settle_backups(record, reversed)?);
+        self.disk.put_notes(self.store, &notes)?;
+        Staging::of(self.disk, self.root, &record.name()).remove();
         Ok(())
     }
 
     /// Puts everything back that still lies as it was placed, last things first.
-    /// Can be repeated. Returns how many files were restored and removed.
-    fn reverse(&self, record: &Record) -> Result<(u64, u64), PlaceError> {
-        let (mut restored, mut removed) = (0, 0);
+    /// Can be repeated.
+    fn reverse(&self, record: &Record) -> Result<Reversed, PlaceError> {
+        let mut out = Reversed::default();
         for step in record.steps.iter().rev() {
             let names = record.names(step)?;
             let target = self.root.join(&names);
@@ -348,26 +324,31 @@ impl Site<'_> {
             if lying == Some(step.new) {
                 match &step.old {
                     None => {
-                        fs::remove_file(&target).map_err(|e| ConfinedError::io(&target, e))?;
-                        removed += 1;
+                        self.disk.remove_file(&target)?;
+                        out.removed += 1;
                     }
                     Some((old, stamp)) if *old != step.new => {
                         self.restore(record, step, &target, *stamp)?;
-                        restored += 1;
+                        out.restored += 1;
                     }
                     Some(_) => {}
                 }
                 if let Some(dir) = target.parent() {
-                    sync_dir(dir)?;
+                    self.disk.sync_dir(dir)?;
                 }
-                self.stops.pass("a file is put back")?;
+                self.disk.pass("a file is put back")?;
+            } else if let Some((old, _)) = &step.old
+                && lying != Some(*old)
+            {
+                // Somebody has gone on with it; what was before is in the backup.
+                out.left += 1;
             }
         }
         for dir in record.dirs.iter().rev() {
             // Those in which somebody has put something stay.
-            let _not_empty = fs::remove_dir(self.root.join(dir));
+            let _not_empty = self.disk.remove_dir(&self.root.join(dir));
         }
-        Ok((restored, removed))
+        Ok(out)
     }
 
     fn restore(
@@ -378,16 +359,46 @@ impl Site<'_> {
         stamp: Stamp,
     ) -> Result<(), PlaceError> {
         let backup = self.backups(record).join(step.number.to_string());
-        if fs::rename(&backup, target).is_ok() {
+        if self.disk.rename(&backup, target).is_ok() {
             return Ok(());
         }
         // On another disk: a copy, complete before it gets the name.
-        let staging = Staging::make(self.root, &record.name())?;
+        let staging = Staging::make(self.disk, self.root, &record.name())?;
         let copied = staging.file(step.number);
-        let _left_by_an_earlier_try = fs::remove_file(&copied);
-        copy(&backup, &copied, Some(stamp))?;
-        fs::rename(&copied, target).map_err(|e| ConfinedError::io(target, e))?;
-        Ok(())
+        if copied.exists() {
+            // Left by an earlier try.
+            self.disk.remove_file(&copied)?;
+        }
+        self.copy(&backup, &copied, Some(stamp))?;
+        staging.sync()?;
+        Ok(self.disk.rename(&copied, target)?)
+    }
+
+    /// A durable copy with the time of its source.
+    fn copy(&self, from: &Path, to: &Path, stamp: Option<Stamp>) -> Result<(), PlaceError> {
+        let Some((mut source, _)) = crate::confined::open_regular(from)? else {
+            return Err(PlaceError::Changed);
+        };
+        let mut file = self.disk.create(to)?;
+        let io = |e| ConfinedError::io(to, e);
+        io::copy(&mut source, &mut file).map_err(io)?;
+        if let Some(stamp) = stamp {
+            file.set_modified(UNIX_EPOCH + Duration::from_nanos(stamp.modified_ns))
+                .map_err(io)?;
+        }
+        Ok(file.sync().map_err(io)?)
+    }
+
+    /// Backups that were put back are not needed any more.
+    fn settle_backups(&self, record: &Record, reversed: Reversed) -> Result<NoteWrite, PlaceError> {
+        if reversed.left > 0 {
+            return Ok(backups::kept(self, record.id, record.at)?);
+        }
+        if let Err(e) = self.disk.remove_all(&self.backups(record)) {
+            tracing::warn!(error = %e, "a backup that is not needed any more is left for later");
+            return Ok(backups::kept(self, record.id, record.at)?);
+        }
+        Ok(backups::forgotten(record.id))
     }
 
     /// Takes back a placement that has happened.
@@ -401,20 +412,20 @@ impl Site<'_> {
             undoing: true,
             ..record.clone()
         };
-        self.store
-            .put_notes(&[note(record.key(0), Some(encode(&undoing)?))])?;
-        self.stops.pass("journal is durable")?;
-        let (restored, removed) = self.reverse(&undoing)?;
-        self.forget(number, record)?;
+        let notes = [note(record.key(0), Some(encode(&undoing)?))];
+        self.disk.put_notes(self.store, &notes)?;
+        self.disk.pass("journal is durable")?;
+        let reversed = self.reverse(&undoing)?;
+        self.forget(number, record, reversed)?;
         Ok(Undone {
             session: record.session,
-            restored,
-            removed,
+            restored: reversed.restored,
+            removed: reversed.removed,
         })
     }
 
     /// After a placement was taken back, nothing is remembered of it.
-    fn forget(&self, number: u64, record: &Record) -> Result<(), PlaceError> {
+    fn forget(&self, number: u64, record: &Record, reversed: Reversed) -> Result<(), PlaceError> {
         let mut notes = vec![
             NoteWrite {
                 ns: Namespace::Session,
@@ -423,6 +434,7 @@ impl Site<'_> {
             },
             note(record.key(0), None),
             undo_note(number, None),
+            self.settle_backups(record, reversed)?,
         ];
         if record.asked.0 != record.session {
             notes.push(NoteWrite {
@@ -431,9 +443,8 @@ impl Site<'_> {
             });
         }
         notes.extend(capture::forget_digest(self.store, &record.session)?);
-        self.store.put_notes(&notes)?;
-        Staging::of(self.root, &record.name()).remove();
-        remove_dir(&self.backups(record));
+        self.disk.put_notes(self.store, &notes)?;
+        Staging::of(self.disk, self.root, &record.name()).remove();
         Ok(())
     }
 }
@@ -451,12 +462,12 @@ pub(super) fn recover(site: &Site<'_>) -> Result<Vec<String>, PlaceError> {
         };
         let session = record.session;
         if record.undoing {
-            site.reverse(&record)?;
+            let reversed = site.reverse(&record)?;
             let number = undoable(site.store)?
                 .iter()
                 .find(|(_, r)| r.id == record.id)
                 .map(|(n, _)| *n);
-            site.forget(number.unwrap_or(u64::MAX), &record)?;
+            site.forget(number.unwrap_or(u64::MAX), &record, reversed)?;
             lines.push(format!(
                 "taking session {session} back was interrupted and is done now"
             ));
@@ -467,7 +478,7 @@ pub(super) fn recover(site: &Site<'_>) -> Result<Vec<String>, PlaceError> {
                 Some(state) => site.finish(&record, state)?,
                 None => {
                     let gone = [note(record.key(0), None), note(record.key(1), None)];
-                    site.store.put_notes(&gone)?;
+                    site.disk.put_notes(site.store, &gone)?;
                 }
             }
             lines.push(format!(
@@ -480,7 +491,7 @@ pub(super) fn recover(site: &Site<'_>) -> Result<Vec<String>, PlaceError> {
             ));
         }
     }
-    stage::remove_all(site.root);
+    stage::remove_all(site.disk, site.root);
     Ok(lines)
 }
 
@@ -514,6 +525,11 @@ fn fork_note(asked: (SessionId, EntryHash), session: SessionId) -> NoteWrite {
         key,
         value: Some(session.0.to_vec()),
     }
+}
+
+/// The names of the placements that can be taken back.
+pub(super) fn undoable_ids(store: &Store) -> Result<Vec<[u8; 16]>, StoreError> {
+    Ok(undoable(store)?.into_iter().map(|(_, r)| r.id).collect())
 }
 
 /// Placements that can be taken back, the last one last.
@@ -568,29 +584,5 @@ fn unless_in_the_way<T>(result: Result<T, PlaceError>) -> Result<Option<T>, Plac
             ConfinedError::Link(_) | ConfinedError::Kind(_) | ConfinedError::Owner(_),
         )) => Ok(None),
         other => other.map(Some),
-    }
-}
-
-/// A durable copy with the time of its source.
-fn copy(from: &Path, to: &Path, stamp: Option<Stamp>) -> Result<(), PlaceError> {
-    let Some((mut source, _)) = crate::confined::open_regular(from)? else {
-        return Err(PlaceError::Changed);
-    };
-    let mut file = create_private(to)?;
-    let io = |e| ConfinedError::io(to, e);
-    io::copy(&mut source, &mut file).map_err(io)?;
-    if let Some(stamp) = stamp {
-        file.set_modified(UNIX_EPOCH + Duration::from_nanos(stamp.modified_ns))
-            .map_err(io)?;
-    }
-    file.sync_all().map_err(io)?;
-    Ok(())
-}
-
-fn remove_dir(path: &Path) {
-    if let Err(e) = fs::remove_dir_all(path)
-        && e.kind() != io::ErrorKind::NotFound
-    {
-        tracing::warn!(error = %e, "a backup that is not needed any more is left behind");
     }
 }

@@ -28,7 +28,7 @@ use crate::projects;
 /// The steps of a placement, as they are found out.
 pub(super) struct Plan<'p> {
     record: Record,
-    staging: Staging,
+    staging: Staging<'p>,
     pub(super) findings: Findings,
     next: u32,
     done: u64,
@@ -44,7 +44,7 @@ pub(super) struct Concluded {
 
 impl<'p> Plan<'p> {
     pub(super) fn new(
-        job: &Placing<'_>,
+        job: &Placing<'p>,
         to: &Origin,
         session: SessionId,
         progress: &'p mut dyn FnMut(u64, u64),
@@ -53,7 +53,7 @@ impl<'p> Plan<'p> {
         let before = job.store.note(Namespace::Session, &session.0)?;
         let drawn = (job.request.new_id.0, job.request.now);
         let record = Record::new(drawn, asked, session, &to.slug, before);
-        let staging = Staging::make(job.root, &record.name())?;
+        let staging = Staging::make(job.disk, job.root, &record.name())?;
         let total = job.manifest.total_bytes();
         Ok(Self {
             record,
@@ -228,18 +228,19 @@ impl<'p> Plan<'p> {
         incoming: &Incoming<'_>,
         entry: &FileEntry,
         number: u32,
-        request: &PlaceRequest,
+        kept: Option<(&File, &Cut)>,
+        (request, fork): (&PlaceRequest, SessionId),
     ) -> Result<Staged, PlaceError> {
-        let closing = |digest: &Digest| title_records(digest, request);
+        let closing = |digest: &Digest| title_records(digest, request, fork);
         self.staging(Some(&closing), |staging, notes| {
-            staging.log(number, incoming, entry, None, notes)
+            staging.log(number, incoming, entry, kept, notes)
         })
     }
 
     fn staging<T>(
         &mut self,
         closing: Option<&Closing<'_>>,
-        work: impl FnOnce(&Staging, &mut Notes<'_>) -> Result<T, PlaceError>,
+        work: impl FnOnce(&Staging<'_>, &mut Notes<'_>) -> Result<T, PlaceError>,
     ) -> Result<T, PlaceError> {
         let Self {
             staging,
@@ -276,7 +277,7 @@ impl<'p> Plan<'p> {
         state: LocalState,
     ) -> Result<Concluded, PlaceError> {
         let ready = staged
-            .and_then(|()| job.stops.pass("files are staged"))
+            .and_then(|()| Ok(job.disk.pass("files are staged")?))
             .and_then(|()| self.staging.sync())
             .and_then(|()| self.missing_dirs(job.root));
         match ready {
@@ -291,18 +292,18 @@ impl<'p> Plan<'p> {
             store,
             home,
             root,
-            stops,
+            disk,
             ..
         } = *job;
         let site = Site {
             store,
             home,
             root,
-            stops,
+            disk,
         };
         let dir = PathBuf::from(&state.here.project);
         site.carry_out(&self.record, state)?;
-        if let Err(e) = store.put_notes(&[projects::mapping(&job.manifest.project, &dir)]) {
+        if let Err(e) = disk.put_notes(store, &[projects::mapping(&job.manifest.project, &dir)]) {
             tracing::warn!(error = %e, "where the project lies is not remembered");
         }
         let replaced = self.record.steps.iter().any(|s| s.old.is_some());
@@ -357,7 +358,7 @@ pub(super) fn remembered(slot: &Slot, staged: &Staged) -> LocalFile {
 }
 
 /// The records that give a fork its title, as Claude Code writes them.
-fn title_records(digest: &Digest, request: &PlaceRequest) -> Vec<u8> {
+fn title_records(digest: &Digest, request: &PlaceRequest, fork: SessionId) -> Vec<u8> {
     let summary = digest.summary();
     let device = text::one_line(&request.device_name, limits::DEVICE_NAME_CHARS_MAX);
     let title = summary.title();
@@ -365,7 +366,7 @@ fn title_records(digest: &Digest, request: &PlaceRequest) -> Vec<u8> {
         true => format!("(from {device})"),
         false => format!("{title} (from {device})"),
     };
-    let session = request.new_id.to_string();
+    let session = fork.to_string();
     let name = |kind: &str, key: &str| {
         serde_json::json!({ "type": kind, key: title, "sessionId": session }).to_string()
     };

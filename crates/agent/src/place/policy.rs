@@ -96,6 +96,8 @@ pub(super) enum Finding {
     Torn,
     /// State records at the end of the local transcript; backed up.
     Bookkeeping,
+    /// A transcript that has another beginning now, compacted say; backed up.
+    Rewritten,
 }
 
 impl Findings {
@@ -127,6 +129,9 @@ impl fmt::Display for Finding {
             }
             Self::Replaced => "sub-agent's record that differed here, replaced and backed up",
             Self::Bookkeeping => "end of the local transcript without a word of anybody, replaced",
+            Self::Rewritten => {
+                "transcript that was rewritten or compacted elsewhere, replaced and backed up"
+            }
             Self::Torn => {
                 "unfinished line at the end of the local transcript, replaced and backed up"
             }
@@ -373,6 +378,12 @@ pub(super) fn with_session(line: &[u8], from: &str, to: &str) -> Option<Vec<u8>>
         .map(|f| (f.range.clone(), quoted(to)))
         .collect();
     (!edits.is_empty()).then(|| splice(json, edits))
+}
+
+/// The directory that a record was written in.
+pub(super) fn directory(line: &[u8]) -> Option<String> {
+    let record = Record::parse(str::from_utf8(line).ok()?)?;
+    record.all("cwd").last().and_then(|f| text(f.raw))
 }
 
 /// Whether a line is one JSON value.

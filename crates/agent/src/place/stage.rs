@@ -4,8 +4,8 @@
 //!
 //! Must not know where anything goes from here.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
 use std::path::PathBuf;
 
 use ccpeer_core::manifest::FileEntry;
@@ -15,7 +15,8 @@ use super::PlaceError;
 use super::incoming::{Incoming, Position};
 use super::policy::Findings;
 use super::standing::{Cut, fresh_extents};
-use crate::confined::{ConfinedError, Root, create_private, sync_dir};
+use crate::confined::{ConfinedError, Root};
+use crate::disk::{Disk, Out};
 use crate::local::{Extent, Print, Printer, section};
 
 /// What the directory's name begins with.
@@ -24,7 +25,8 @@ const PREFIX: &str = ".ccpeer-staging-";
 const BUFFER: usize = 256 * 1024;
 
 /// The directory of one placement.
-pub(super) struct Staging {
+pub(super) struct Staging<'w> {
+    disk: Disk<'w>,
     path: PathBuf,
 }
 
@@ -37,16 +39,17 @@ pub(super) struct Staged {
     pub(super) extents: Vec<Extent>,
 }
 
-impl Staging {
+impl<'w> Staging<'w> {
     /// Makes the directory of a placement.
-    pub(super) fn make(root: &Root, id: &str) -> Result<Self, PlaceError> {
-        let path = root.make_dir(&[format!("{PREFIX}{id}")])?;
-        Ok(Self { path })
+    pub(super) fn make(disk: Disk<'w>, root: &Root, id: &str) -> Result<Self, PlaceError> {
+        let path = root.make_dir(&disk, &[format!("{PREFIX}{id}")])?;
+        Ok(Self { disk, path })
     }
 
     /// The directory of a placement that was under way.
-    pub(super) fn of(root: &Root, id: &str) -> Self {
+    pub(super) fn of(disk: Disk<'w>, root: &Root, id: &str) -> Self {
         Self {
+            disk,
             path: root.join(&[format!("{PREFIX}{id}")]),
         }
     }
@@ -58,16 +61,14 @@ impl Staging {
 
     /// Removes the directory with everything in it.
     pub(super) fn remove(&self) {
-        if let Err(e) = fs::remove_dir_all(&self.path)
-            && e.kind() != io::ErrorKind::NotFound
-        {
+        if let Err(e) = self.disk.remove_all(&self.path) {
             tracing::warn!(error = %e, "a staging directory is left behind until the next start");
         }
     }
 
     /// Makes the names in it durable.
     pub(super) fn sync(&self) -> Result<(), PlaceError> {
-        Ok(sync_dir(&self.path)?)
+        Ok(self.disk.sync_dir(&self.path)?)
     }
 
     /// Stages a log: what is kept of a local one, then the rest of the incoming.
@@ -82,16 +83,26 @@ impl Staging {
         let mut writer = self.writer(number)?;
         let mut extents = fresh_extents(entry);
         let mut from = Position::default();
+        let mut digest = out.closing.map(|closing| (Digest::default(), closing));
         if let Some((file, cut)) = kept {
             let mut head = section(file, 0, cut.keep).map_err(|e| writer.io(e))?;
             let copied = io::copy(&mut head, &mut writer).map_err(|e| writer.io(e))?;
             if copied != cut.keep {
                 return Err(PlaceError::Changed);
             }
+            if let Some((digest, _)) = &mut digest {
+                let mut head = section(file, 0, cut.keep).map_err(|e| writer.io(e))?;
+                let mut buffer = vec![0; BUFFER];
+                loop {
+                    match head.read(&mut buffer).map_err(|e| writer.io(e))? {
+                        0 => break,
+                        n => digest.feed(buffer.get(..n).unwrap_or_default()),
+                    }
+                }
+            }
             extents = cut.extents.clone();
             from = cut.at;
         }
-        let mut digest = out.closing.map(|closing| (Digest::default(), closing));
         let mut lines = incoming.lines(entry, from);
         while let Some(line) = lines.next()? {
             let origin = entry
@@ -157,11 +168,9 @@ impl Staging {
         })
     }
 
-    fn writer(&self, number: u32) -> Result<Writer, PlaceError> {
-        let path = self.file(number);
-        let file = create_private(&path)?;
+    fn writer(&self, number: u32) -> Result<Writer<'w>, PlaceError> {
+        let file = self.disk.create(&self.file(number))?;
         Ok(Writer {
-            path,
             out: BufWriter::with_capacity(BUFFER, file),
             printer: Printer::default(),
         })
@@ -180,10 +189,11 @@ pub(super) struct Notes<'n> {
 }
 
 /// Removes what is left of placements that are not under way.
-pub(super) fn remove_all(root: &Root) {
+pub(super) fn remove_all(disk: Disk<'_>, root: &Root) {
     for name in root.list(&[], usize::MAX).unwrap_or_default() {
         if name.starts_with(PREFIX) {
             Staging {
+                disk,
                 path: root.join(&[name]),
             }
             .remove();
@@ -191,28 +201,24 @@ pub(super) fn remove_all(root: &Root) {
     }
 }
 
-struct Writer {
-    path: PathBuf,
-    out: BufWriter<File>,
+struct Writer<'w> {
+    out: BufWriter<Out<'w>>,
     printer: Printer,
 }
 
-impl Writer {
+impl Writer<'_> {
     fn io(&self, e: io::Error) -> PlaceError {
-        ConfinedError::io(&self.path, e).into()
+        ConfinedError::io(self.out.get_ref().path(), e).into()
     }
 
     fn close(mut self) -> Result<Print, PlaceError> {
-        let synced = self
-            .out
-            .flush()
-            .and_then(|()| self.out.get_ref().sync_all());
+        let synced = self.out.flush().and_then(|()| self.out.get_ref().sync());
         synced.map_err(|e| self.io(e))?;
         Ok(self.printer.finish())
     }
 }
 
-impl Write for Writer {
+impl Write for Writer<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.out.write(bytes)?;
         self.printer

@@ -46,6 +46,19 @@ pub(super) struct Cut {
     pub(super) torn: bool,
     /// What is left of the local file is Claude Code's bookkeeping.
     pub(super) bookkeeping: bool,
+    /// Nothing of the local file stays: its line goes on with another beginning.
+    pub(super) rewritten: bool,
+}
+
+impl Cut {
+    /// Nothing is kept of the local log.
+    pub(super) fn nothing(entry: &FileEntry) -> Self {
+        Self {
+            extents: fresh_extents(entry),
+            rewritten: true,
+            ..Self::default()
+        }
+    }
 }
 
 /// A local log, opened, and what is remembered of it.
@@ -139,7 +152,7 @@ fn by_memory(
         at,
         extents,
         torn,
-        bookkeeping: false,
+        ..Cut::default()
     };
     Ok(Some(
         match (ours.peek()?.is_some(), theirs.peek()?.is_some()) {
@@ -179,7 +192,8 @@ fn by_content(
             return Ok(Standing::Behind(cut));
         };
         let same = |bytes: &[u8]| bytes == mine.bytes && line.newline == mine.newline;
-        if same(&form.plain) || form.placed.as_deref().is_some_and(same) {
+        // As it was written elsewhere is how it lies where it was written.
+        if same(&line.bytes) || same(&form.plain) || form.placed.as_deref().is_some_and(same) {
             let len = mine.bytes.len() as u64 + u64::from(mine.newline);
             cut.keep += len;
             if let Some(extent) = cut.extents.get_mut(line.start.segment) {
@@ -224,8 +238,50 @@ fn by_content(
             cut.torn = true;
             Standing::Same(cut)
         }
-        Some(_) => Standing::Ahead(cut),
+        Some(mine) => {
+            cut.bookkeeping = only_bookkeeping(&mine, &mut reader).map_err(io)?;
+            Standing::Ahead(cut)
+        }
     })
+}
+
+/// Whether a log is what is remembered of it, but for an end that says nothing.
+pub(super) fn is_as_remembered(
+    local: &LocalLog<'_>,
+    remembered: &LocalFile,
+) -> std::io::Result<bool> {
+    let print = &remembered.print;
+    if local.stamp.len < print.len {
+        return Ok(false);
+    }
+    let untouched = remembered.settled && remembered.stamp == local.stamp;
+    let same_file = local.stamp.id == remembered.stamp.id;
+    if !untouched && print.proven(local.file, same_file)? != print.len {
+        return Ok(false);
+    }
+    let mut rest = BufReader::new(section(local.file, print.len, local.stamp.len)?);
+    match next_line(&mut rest)? {
+        None => Ok(true),
+        Some(first) if !first.newline && !policy::is_json(&first.bytes) => Ok(true),
+        Some(first) => only_bookkeeping(&first, &mut rest),
+    }
+}
+
+/// Lines at the beginning that are looked at for a directory.
+const FIRST_LINES_MAX: usize = 64;
+
+/// The directory in which a log was begun, as its records say.
+pub(super) fn first_directory(file: &File) -> std::io::Result<Option<String>> {
+    let mut reader = BufReader::new(section(file, 0, u64::MAX)?);
+    for _ in 0..FIRST_LINES_MAX {
+        let Some(line) = next_line(&mut reader)? else {
+            break;
+        };
+        if let Some(dir) = policy::directory(&line.bytes) {
+            return Ok(Some(dir));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether this line and all that follow say nothing.

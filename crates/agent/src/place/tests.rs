@@ -2,14 +2,41 @@
 
 use super::*;
 use crate::capture::{CaptureRequest, Captured, capture};
+use crate::disk::Watch;
 use crate::testing::{World, fixture, noise};
 use ccpeer_core::id::ChunkId;
 use ccpeer_core::manifest::{ChunkRef, MANIFEST_VERSION, PathFlavour, Segment, SlotName};
 use ccpeer_core::presence::SessionState;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 
+mod crash;
+mod disk_model;
+mod lineage;
+
 const FULL: &str = "aa21a64c-b7a7-41b7-a51f-ceeccfa4623b";
+
+/// Says where to stop as if the process had been killed there.
+struct Stops<'s> {
+    at: &'s dyn Fn(u32, &'static str) -> bool,
+    passed: Cell<u32>,
+}
+
+impl<'s> Stops<'s> {
+    fn new(at: &'s dyn Fn(u32, &'static str) -> bool) -> Self {
+        let passed = Cell::new(0);
+        Self { at, passed }
+    }
+}
+
+impl Watch for Stops<'_> {
+    fn stops_at(&self, point: &'static str) -> bool {
+        let number = self.passed.get();
+        self.passed.set(number + 1);
+        (self.at)(number, point)
+    }
+}
 
 /// Two machines; what one captures is carried to the other.
 struct Pair {
@@ -58,6 +85,46 @@ impl Pair {
             let text = fs::read(&path).unwrap();
             let kind = ccpeer_formats::claude::rewrite::TextKind::JsonLines;
             fs::write(&path, rewriter.bytes(kind, &text).0).unwrap();
+        }
+        for world in [&a, &b] {
+            fs::create_dir(world.claude().join("sessions")).unwrap();
+        }
+        Self {
+            a,
+            b,
+            session,
+            versions: 0,
+        }
+    }
+
+    /// A session of a few lines with one file of each important kind.
+    fn small() -> Self {
+        let (a, b) = (World::in_memory("ann"), World::in_memory("bob"));
+        let session: SessionId = FULL.parse().unwrap();
+        let work = project(&a, "work/proj");
+        let dir = a
+            .claude()
+            .join("projects")
+            .join(project_slug(work.to_str().unwrap()));
+        let agents = dir.join(FULL).join("subagents");
+        fs::create_dir_all(&agents).unwrap();
+        let lines: String = (100..104).map(|n| turn(&work, n)).collect();
+        fs::write(dir.join(format!("{FULL}.jsonl")), lines).unwrap();
+        let agent = "agent-a0123456789abcdef.jsonl";
+        fs::write(agents.join(agent), turn(&work, 200)).unwrap();
+        for (name, content) in [
+            (
+                format!("tasks/{FULL}/1.json"),
+                "{\"id\":\"1\",\"status\":\"pending\"}",
+            ),
+            (
+                format!("file-history/{FULL}/0123456789abcdef@v1"),
+                "as it was\n",
+            ),
+        ] {
+            let path = a.claude().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
         }
         for world in [&a, &b] {
             fs::create_dir(world.claude().join("sessions")).unwrap();
@@ -141,6 +208,8 @@ fn asked(version: Version, dir: &Path) -> PlaceRequest {
         live: false,
         now: Timestamp(0),
         new_id: SessionId([version.id.0[0] ^ 0x80; 16]),
+        grew_from: Vec::new(),
+        grown_into: Vec::new(),
     }
 }
 
@@ -532,7 +601,16 @@ fn a_link_that_appears_in_between_stops_it_and_leaves_nothing() {
     };
     let asked = request(&pair, one, &code);
     let stops = Stops::new(&at);
-    assert!(place_with(&pair.b.store, &pair.b.home, &asked, &mut |_, _| {}, &stops).is_err());
+    assert!(
+        place_with(
+            &pair.b.store,
+            &pair.b.home,
+            &asked,
+            &mut |_, _| {},
+            Disk::watched(&stops)
+        )
+        .is_err()
+    );
     assert!(linked.get());
     assert_eq!(files(pair.b.claude()), before);
     assert_eq!(fs::read(&outside).unwrap(), b"mine");
@@ -671,7 +749,7 @@ fn k_a05_killed_at_any_step_it_is_all_there_or_not_at_all() {
             };
             let stops = Stops::new(&at);
             let (store, home) = (&pair.b.store, &pair.b.home);
-            match place_with(store, home, request, &mut |_, _| {}, &stops) {
+            match place_with(store, home, request, &mut |_, _| {}, Disk::watched(&stops)) {
                 Err(PlaceError::Stopped) => {}
                 Ok(_) => break,
                 Err(e) => panic!("{stop}: {e}"),
@@ -728,7 +806,7 @@ fn k_a05_killed_at_any_step_it_is_all_there_or_not_at_all() {
     for stop in 0.. {
         let at = |n: u32, _: &'static str| n == stop;
         let stops = Stops::new(&at);
-        match undo_with(&pair.b.store, &pair.b.home, &stops) {
+        match undo_with(&pair.b.store, &pair.b.home, Disk::watched(&stops)) {
             Err(PlaceError::Stopped) => {}
             Ok(_) => break,
             Err(e) => panic!("{stop}: {e}"),
@@ -756,11 +834,17 @@ fn killed_while_recovering_it_still_ends_well() {
     let asked = request(&pair, one, &code);
     for kill in [3, 9, 15, 24] {
         let at = |n: u32, _: &'static str| n == kill;
-        let stopped = place_with(store, home, &asked, &mut |_, _| {}, &Stops::new(&at));
+        let stopped = place_with(
+            store,
+            home,
+            &asked,
+            &mut |_, _| {},
+            Disk::watched(&Stops::new(&at)),
+        );
         assert!(matches!(stopped, Err(PlaceError::Stopped)));
         for stop in 0.. {
             let at = |n: u32, _: &'static str| n == stop;
-            match recover_with(store, home, &Stops::new(&at)) {
+            match recover_with(store, home, Disk::watched(&Stops::new(&at))) {
                 Ok(_) => break,
                 Err(PlaceError::Stopped) => {}
                 Err(e) => panic!("{e}"),
@@ -788,7 +872,13 @@ fn k_a07_a_writer_in_between_wins() {
     };
     let asked = request(&pair, two, &code);
     let stops = Stops::new(&at);
-    let placed = place_with(&pair.b.store, &pair.b.home, &asked, &mut |_, _| {}, &stops);
+    let placed = place_with(
+        &pair.b.store,
+        &pair.b.home,
+        &asked,
+        &mut |_, _| {},
+        Disk::watched(&stops),
+    );
     assert!(matches!(placed, Err(PlaceError::Changed)), "{placed:?}");
     assert!(fs::read_to_string(&main_b).unwrap().ends_with(&late));
     assert!(pair.b.store.notes(Namespace::Journal).unwrap().is_empty());
