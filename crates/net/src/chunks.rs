@@ -26,8 +26,8 @@ use tokio::io::AsyncRead;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-use crate::error::LinkFault;
-use crate::frame::{self, FrameEnd};
+use crate::error::{DownReason, LinkFault};
+use crate::frame::{self, FrameEnd, WriteEnd};
 use crate::timing::Timing;
 
 const VERSION: u8 = 1;
@@ -257,14 +257,17 @@ impl Server {
         }
     }
 
-    /// Answers one request. Only a fault of the peer is an error.
+    /// Answers one request. An error is a reason to end the link: a fault of the
+    /// peer, or that it asks and does not listen.
     pub(crate) async fn serve(
         &self,
         mut send: SendStream,
         mut recv: RecvStream,
-    ) -> Result<(), LinkFault> {
+    ) -> Result<(), DownReason> {
         let progress = self.timing.progress;
-        let request = read_request(&mut recv, progress).await?;
+        let request = read_request(&mut recv, progress)
+            .await
+            .map_err(DownReason::Fault)?;
         for id in request.into_iter().flatten() {
             let Ok(_slot) = self.slots.acquire().await else {
                 return Ok(());
@@ -276,8 +279,10 @@ impl Server {
             });
             // A source that panics has nothing for this peer.
             let bytes = answer.await.unwrap_or_else(|_| vec![NOT_HELD]);
-            if frame::write_all(&mut send, &bytes, progress).await.is_err() {
-                return Ok(());
+            match frame::write_all(&mut send, &bytes, progress).await {
+                Ok(()) => {}
+                Err(WriteEnd::Over) => return Ok(()),
+                Err(WriteEnd::Stuck) => return Err(DownReason::TooSlow),
             }
             self.served.fetch_add(1, Ordering::Relaxed);
         }

@@ -263,6 +263,22 @@ pub(crate) async fn listen<R: AsyncRead + Unpin>(
     }
 }
 
+/// The same, but everything that came is delivered before the end is told: for
+/// tests that give a link its bytes.
+#[cfg(test)]
+pub(crate) async fn listen_to_end<R: AsyncRead + Unpin>(
+    link: &Link,
+    recv: R,
+    context: &LinkContext,
+) -> Option<DownReason> {
+    let (inbox, arrived) = mpsc::channel(limits::LINK_INBOX_MAX);
+    let (read, delivered) = tokio::join!(
+        read(link, recv, inbox, context),
+        deliver(link, arrived, context)
+    );
+    read.or(delivered)
+}
+
 async fn read<R: AsyncRead + Unpin>(
     link: &Link,
     mut recv: R,
@@ -407,8 +423,8 @@ async fn serve(link: &Link, context: &LinkContext) -> Option<DownReason> {
             }
             Some(done) = streams.join_next() => {
                 link.heard();
-                if let Ok(Err(fault)) = done {
-                    return Some(DownReason::Fault(fault));
+                if let Ok(Err(reason)) = done {
+                    return Some(reason);
                 }
             }
         }

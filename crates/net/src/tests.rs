@@ -3,14 +3,20 @@
 //! every wait is for a condition and has a deadline.
 
 mod alone;
+mod bombs;
+mod clones;
+mod crowds;
 mod discovery;
 mod frames;
 mod hostile;
 mod links;
 mod node;
 mod pairing;
+mod quiet;
 mod replays;
+mod rumours;
 mod transfer;
+mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

@@ -131,7 +131,7 @@ fn messages() -> Vec<Vec<u8>> {
     ];
     let log = author.log;
     let other = super::node::author_log(2);
-    let mut frontier = vec![(log, Seq(3)), (other, Seq(1))];
+    let mut frontier = vec![held(log, 3), held(other, 1)];
     frontier.sort();
     [
         Message::Hello(hello(66)),
@@ -511,8 +511,8 @@ async fn k_n04_second_spellings_of_signed_entries_are_not_stored() {
     let (one, two) = (author.log, super::node::author_log(2));
     let (low, high) = (one.min(two), one.max(two));
     for pairs in [
-        vec![(low, Seq(1)), (low, Seq(1))],
-        vec![(high, Seq(1)), (low, Seq(1))],
+        vec![held(low, 1), held(low, 1)],
+        vec![held(high, 1), held(low, 1)],
     ] {
         let bytes = framed(&Message::Have(pairs).to_bytes());
         let reason = faulty_connection(&raw, 66, &victim, &bytes).await;

@@ -179,6 +179,18 @@ impl Node {
         self.state.lock().unwrap().machine.is_complete(manifest)
     }
 
+    /// Keeps a chunk that nobody has spoken of.
+    pub(super) fn keep(&self, content: Vec<u8>) -> ChunkId {
+        self.state.lock().unwrap().chunks.put(content)
+    }
+
+    /// Bytes of all chunks that it keeps.
+    pub(super) fn kept_bytes(&self) -> usize {
+        let state = self.state.lock().unwrap();
+        let held = state.chunks.0.lock().unwrap();
+        held.values().map(Vec::len).sum()
+    }
+
     pub(super) async fn linked_with(&self, other: u8) {
         until("a link", || {
             let peers = self.net.peers();
@@ -334,9 +346,14 @@ impl State {
                 let event = match content {
                     Ok((content, children)) => {
                         let mut held = chunks.0.lock().unwrap();
+                        let bytes = content.len() as u64;
                         held.insert(want.id, content);
                         let absent = |c: &Want| !held.contains_key(&c.id);
-                        Event::Fetched(want, children.into_iter().filter(absent).collect())
+                        Event::Fetched {
+                            want,
+                            missing: children.into_iter().filter(absent).collect(),
+                            bytes,
+                        }
                     }
                     Err(why) => failed(want.id, why),
                 };
