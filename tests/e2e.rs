@@ -8,4 +8,5 @@ mod netns;
 mod pairing;
 mod round_trip;
 mod third;
+mod upkeep;
 mod world;

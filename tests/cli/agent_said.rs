@@ -99,18 +99,24 @@ fn choices_and_hints_of_the_agent_are_shown() {
 }
 
 #[test]
-fn damage_is_four() {
-    let user = User::new();
-    let _requests = user.answer(|_| {
-        ok(
-            value!({"ok": false, "checked": {"entries": 1, "chunks": 2, "bytes": 3},
-            "problems": [{"kind": "chunk", "id": "ab", "repairable": true}]}),
-        )
-    });
-    let output = user.run(&["verify", "--read-data", "--json"]);
-    assert_code(&output, 4);
-    assert_eq!(json(&output.stdout)["problems"][0]["id"], "ab");
-    assert_code(&user.run(&["verify"]), 4);
+fn damage_is_four_unless_it_was_or_can_be_made_good() {
+    let check = |repairable: bool, repaired: bool, code: i32| {
+        let user = User::new();
+        let _requests = user.answer(move |_| {
+            ok(
+                value!({"ok": repaired, "checked": {"entries": 1, "chunks": 2, "bytes": 3},
+                "problems": [{"kind": "chunk", "id": "ab", "what": "x",
+                    "repairable": repairable, "repaired": repaired}]}),
+            )
+        });
+        let output = user.run(&["verify", "--read-data", "--json"]);
+        assert_code(&output, code);
+        assert_eq!(json(&output.stdout)["problems"][0]["id"], "ab");
+        assert_code(&user.run(&["verify"]), code);
+    };
+    check(false, false, 4);
+    check(true, false, 1);
+    check(true, true, 0);
 }
 
 #[test]

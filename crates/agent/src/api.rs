@@ -14,6 +14,9 @@
 
 use serde::{Deserialize, Serialize};
 
+mod upkeep;
+pub use upkeep::*;
+
 /// Version of this protocol; both sides state it and refuse another one.
 pub const API_VERSION: u8 = 1;
 /// Kind byte of a [`Request`].
@@ -150,10 +153,21 @@ pub enum Request {
     },
     /// Take back the last placement. → [`Undone`]
     Undo,
-    /// Check the store. Streams [`Progress`], then [`Verified`].
+    /// Check the store, and have what is damaged brought back from peers. Streams
+    /// [`Progress`], then [`Verified`].
     Verify {
         /// Also read and hash every chunk.
         read_data: bool,
+    },
+    /// Replace this device's key, or say that it may stay. → [`Rekeyed`]
+    Rekey {
+        /// In which way.
+        how: RekeyHow,
+    },
+    /// Read or change how much is kept. → [`Policy`]
+    Policy {
+        /// What to change, if anything.
+        change: Option<PolicyChange>,
     },
     /// Why a session is or is not here. → [`Why`]
     Why {
@@ -409,6 +423,12 @@ pub struct Status {
     /// Sessions that Claude Code is about to delete and no other device holds.
     #[serde(default)]
     pub expiring: Expiring,
+    /// What the user should know and do something about.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+    /// Whether devices are looked for by multicast; null where nobody is.
+    #[serde(default)]
+    pub mdns: Option<bool>,
 }
 
 /// A session that is open here and that another device went on with.
@@ -702,39 +722,6 @@ pub struct Undone {
     pub restored: u64,
     /// Files removed because there were none before.
     pub removed: u64,
-}
-
-/// `verify`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verified {
-    /// No problem found.
-    pub ok: bool,
-    /// What was looked at.
-    pub checked: Checked,
-    /// What was found.
-    pub problems: Vec<Problem>,
-}
-
-/// Amounts in `verify`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Checked {
-    /// Entries.
-    pub entries: u64,
-    /// Chunks.
-    pub chunks: u64,
-    /// Bytes of content read.
-    pub bytes: u64,
-}
-
-/// One finding of `verify`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Problem {
-    /// What kind.
-    pub kind: String,
-    /// Of what.
-    pub id: String,
-    /// Whether a peer can make it good.
-    pub repairable: bool,
 }
 
 /// `why`

@@ -9,6 +9,7 @@ mod captures;
 mod effects;
 mod hooks;
 mod questions;
+mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use ccpeer_core::entry::{Payload, SignedEntry};
 use ccpeer_core::id::{DeviceId, EntryHash, SessionId};
+use ccpeer_core::manifest::Want;
 use ccpeer_core::presence::SessionState;
 use ccpeer_core::sync::effect::Notice;
 use ccpeer_core::sync::event::Event;
@@ -28,9 +30,11 @@ use ed25519_dalek::SigningKey;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::api::{ApiError, DeviceName, ErrorCode};
+use crate::findings::{Findings, Kind};
 use crate::home::Home;
 use crate::inbox::{Inbox, Pending};
 use crate::peers::PeerBook;
+use crate::spare::SpareTrust;
 
 pub(crate) use captures::{CaptureDone, Cause};
 pub(crate) use questions::{Ask, Head, Target};
@@ -67,10 +71,24 @@ pub(crate) enum Input {
     Seen(BTreeMap<SessionId, bool>),
     /// Say again in the new epoch what we stand by.
     Restate,
+    /// Compare what we believe to hold whole with the store; answered with the
+    /// versions that are wanted again.
+    Recheck(oneshot::Sender<Vec<Want>>),
     /// A question for the read models.
     Ask(Ask),
     /// End.
     Shutdown,
+    /// End, and begin again under the key that is there by now.
+    Again,
+}
+
+/// How an agent ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It was told to.
+    ForGood,
+    /// Its key was replaced.
+    Again,
 }
 
 /// What is shared with jobs; nothing in here is the machine's.
@@ -80,6 +98,8 @@ pub(crate) struct Shared {
     pub(crate) net: Net,
     pub(crate) inbox: Inbox,
     pub(crate) me: DeviceId,
+    /// Devices are looked for by multicast.
+    pub(crate) mdns: bool,
     pub(crate) notices: broadcast::Sender<Notice>,
 }
 
@@ -150,6 +170,27 @@ pub(crate) struct Driver {
     /// The order of the last list shown, for `<task>` arguments.
     last_list: Vec<(SessionId, EntryHash)>,
     last_error: Option<String>,
+    findings: Findings,
+    /// Captures wait until then for what this device said before its store was
+    /// lost.
+    past_until: Option<std::time::Instant>,
+    /// The links at the last look for it.
+    links_before: BTreeSet<DeviceId>,
+    /// The spare copy of our trust as it was last written.
+    spare: Option<SpareTrust>,
+    spare_turn: Arc<std::sync::Mutex<()>>,
+    arrival: Arrival,
+}
+
+/// What the start has found.
+#[derive(Debug, Default)]
+pub(crate) struct Arrival {
+    /// This home was copied: nobody must go on in its log.
+    pub(crate) copied: bool,
+    /// What else is to be told.
+    pub(crate) found: Vec<Kind>,
+    /// Whom this device trusts, by the copy beside the store.
+    pub(crate) spare: SpareTrust,
 }
 
 /// What the driver is made of.
@@ -160,6 +201,8 @@ pub(crate) struct Parts {
     pub(crate) seed: u64,
     pub(crate) peers: PeerBook,
     pub(crate) last_list: Vec<(SessionId, EntryHash)>,
+    pub(crate) findings: Findings,
+    pub(crate) arrival: Arrival,
 }
 
 impl Shared {
@@ -186,6 +229,12 @@ impl Driver {
             states: BTreeMap::new(),
             last_list: parts.last_list,
             last_error: None,
+            findings: parts.findings,
+            past_until: None,
+            links_before: BTreeSet::new(),
+            spare: None,
+            spare_turn: Arc::default(),
+            arrival: parts.arrival,
         }
     }
 
@@ -196,15 +245,21 @@ impl Driver {
         mut rx: mpsc::Receiver<Input>,
         mut net: mpsc::Receiver<NetEvent>,
         hostname: &str,
-    ) {
+    ) -> End {
         let now = self.now();
         let effects = self.machine.start(now);
         self.carry_out(effects).await;
+        let arrival = std::mem::take(&mut self.arrival);
+        let paired = !arrival.spare.trusted().is_empty();
+        self.settle_in(arrival.copied, arrival.found, paired).await;
         self.restate().await;
         self.introduce(hostname).await;
+        self.trust_again(&arrival.spare).await;
+        self.keep_spare();
         self.adopt_states();
         self.resume_inbox().await;
         self.sweep();
+        let mut end = End::ForGood;
         let mut sweep = interval(SWEEP_EVERY);
         let mut liveness = interval(LIVENESS_EVERY);
         let mut spool = interval(SPOOL_EVERY);
@@ -218,16 +273,25 @@ impl Driver {
                     Input::Machine(Box::new(Event::Tick))
                 }
                 _ = sweep.tick() => { self.sweep(); continue }
-                _ = liveness.tick() => { self.check_liveness(); continue }
+                _ = liveness.tick() => {
+                    self.look_for_past();
+                    self.check_liveness();
+                    continue
+                }
                 _ = spool.tick() => { self.drain_spool(); continue }
                 else => break,
             };
-            if matches!(input, Input::Shutdown) {
-                break;
+            match input {
+                Input::Shutdown => break,
+                Input::Again => {
+                    end = End::Again;
+                    break;
+                }
+                input => self.handle(input).await,
             }
-            self.handle(input).await;
         }
         tracing::info!("driver ended");
+        end
     }
 
     async fn handle(&mut self, input: Input) {
@@ -246,8 +310,9 @@ impl Driver {
             Input::Swept(found) => self.on_swept(found),
             Input::Seen(alive) => self.on_seen(&alive).await,
             Input::Restate => self.restate().await,
+            Input::Recheck(to) => self.recheck(to).await,
             Input::Ask(ask) => self.answer(ask),
-            Input::Shutdown => {}
+            Input::Shutdown | Input::Again => {}
         }
     }
 
@@ -264,6 +329,7 @@ impl Driver {
                 let seen = self.wall();
                 self.peers.up(&device, &hello, addr, seen);
                 self.save_peer(device);
+                self.keep_spare();
                 Event::PeerUp(device)
             }
             NetEvent::Down { device, reason } => {
@@ -282,7 +348,7 @@ impl Driver {
                 return;
             }
             NetEvent::Cloned { device } => {
-                tracing::warn!(peer = %device.short(), "two machines use this device's key");
+                self.found(Kind::Twin, Some(device));
                 return;
             }
             NetEvent::OwnAddrs(_) => return,

@@ -91,6 +91,38 @@ impl Home {
         self.root.join("device.key")
     }
 
+    /// A key that is to take the place of [`Home::key`].
+    #[must_use]
+    pub fn next_key(&self) -> PathBuf {
+        self.root.join("device.key.next")
+    }
+
+    /// A key that was replaced, by the beginning of its device's id. It is kept:
+    /// a device that was away has to be told by it.
+    #[must_use]
+    pub fn old_key(&self, short: &str) -> PathBuf {
+        self.root.join(format!("device.key.old-{short}"))
+    }
+
+    /// On which machine and in which directory this home was made.
+    #[must_use]
+    pub fn binding(&self) -> PathBuf {
+        self.root.join("device.place")
+    }
+
+    /// Whom this device trusts, beside the store, for the day on which the store
+    /// is lost.
+    #[must_use]
+    pub fn spare_trust(&self) -> PathBuf {
+        self.root.join("devices.json")
+    }
+
+    /// Starts that failed a moment ago.
+    #[must_use]
+    pub fn failed_starts(&self) -> PathBuf {
+        self.root.join("starts.json")
+    }
+
     /// The store.
     #[must_use]
     pub fn store(&self) -> PathBuf {

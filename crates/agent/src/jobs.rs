@@ -5,6 +5,7 @@ mod bring;
 mod pair;
 mod send;
 mod upkeep;
+mod verify;
 mod why;
 
 use ccpeer_core::entry::{DeviceInfo, Mark, Payload, TrustChange};
@@ -61,7 +62,10 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
         }
         Request::Mark { task, done } => mark(handle, task, done).await,
         Request::Undo => to_value(&upkeep::undo(handle).await?),
-        Request::Verify { read_data } => to_value(&upkeep::verify(handle, &out, read_data).await?),
+        Request::Verify { read_data } => to_value(&verify::verify(handle, &out, read_data).await?),
+        Request::Rekey { .. } | Request::Policy { .. } => {
+            Err(ApiError::new(ErrorCode::Usage, "not yet"))
+        }
         Request::Why { session } => to_value(&why::why(handle, session).await?),
         Request::Projects => to_value(&upkeep::projects(handle).await?),
     }

@@ -41,14 +41,32 @@ pub(crate) struct DeviceKey {
 impl DeviceKey {
     /// The key in this file; a new one if there is none.
     pub(crate) fn load_or_create(path: &Path) -> Result<Self, KeyError> {
+        match Self::load(path)? {
+            Some(key) => Ok(key),
+            None => Self::create(path),
+        }
+    }
+
+    /// The key in this file, if there is one.
+    pub(crate) fn load(path: &Path) -> Result<Option<Self>, KeyError> {
         match fs::read_to_string(path).map(Zeroizing::new) {
             Ok(text) => {
                 refuse_exposed(path)?;
-                Self::parse(&text)
+                Self::parse(&text).map(Some)
             }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Self::create(path),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e.into()),
         }
+    }
+
+    /// A replacement of the key that a crash interrupted: finished if the store
+    /// says that it was announced, forgotten if not. Gives the key that holds now,
+    /// if it is another one.
+    pub(crate) fn roll_to_finish(
+        _home: &crate::home::Home,
+        _stored: &ccpeer_core::store::Recovered,
+    ) -> Result<Option<Self>, KeyError> {
+        Ok(None)
     }
 
     /// The secret, for the endpoint that proves to be this device.
@@ -78,11 +96,19 @@ impl DeviceKey {
         let mut secret = Zeroizing::new([0u8; 32]);
         getrandom::fill(secret.as_mut_slice()).map_err(|_| KeyError::Random)?;
         let text = Zeroizing::new(format!("{MAGIC}{}\n", DeviceId(*secret)));
-        let beside = path.with_extension("new");
-        let _left_by_a_crash = fs::remove_file(&beside);
-        disk::write_private(path, &beside, text.as_bytes())?;
+        write_private(path, text.as_bytes())?;
         Ok(Self::from_secret(&secret))
     }
+}
+
+/// Writes a file in home that only its owner can read, so that it is there whole
+/// or not at all. One writer at a time: the agent.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = std::path::PathBuf::from(beside);
+    let _left_by_a_crash = fs::remove_file(&beside);
+    disk::write_private(path, &beside, bytes)
 }
 
 #[cfg(unix)]

@@ -9,16 +9,20 @@
 
 pub mod api;
 pub mod client;
+pub mod doctor;
 pub mod home;
 pub mod hooks;
 pub mod ipc;
 pub mod spool;
 pub mod start;
+pub mod starts;
 
+mod binding;
 mod capture;
 mod confined;
 mod disk;
 mod driver;
+mod findings;
 mod frames;
 mod git;
 mod inbox;
@@ -37,6 +41,7 @@ mod projects;
 mod random;
 mod scan;
 mod server;
+mod spare;
 #[cfg(test)]
 mod testing;
 mod view;

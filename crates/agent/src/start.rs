@@ -9,23 +9,27 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ccpeer_core::id::{ChunkId, DeviceId, Epoch};
+use ccpeer_core::id::{ChunkId, DeviceId};
 use ccpeer_core::limits;
-use ccpeer_core::store::Recovered;
 use ccpeer_core::sync::machine::Machine;
 use ccpeer_core::wire::Hello;
-use ccpeer_net::{ChunkAnswer, ChunkSource, Config, Listen, NetError};
-use ccpeer_store::{Namespace, NoteWrite, Options as StoreOptions, Store, StoreError};
+use ccpeer_net::{ChunkAnswer, ChunkSource, Config, NetError};
+use ccpeer_store::Store;
 use tokio::sync::{mpsc, watch};
 
 use crate::api::{ApiError, DeviceName, ErrorCode};
-use crate::driver::{Driver, Handle, Input, Parts, Shared};
+use crate::binding::{self, Standing};
+use crate::driver::{Arrival, Driver, End, Handle, Input, Parts, Shared};
+use crate::findings::{Findings, Kind};
 use crate::home::Home;
 use crate::inbox::Inbox;
 use crate::keys::{DeviceKey, KeyError};
 use crate::listen::Listener;
 use crate::peers::PeerBook;
-use crate::{ipc, lists, logging, place, problem, random, server, spool};
+use crate::spare::SpareTrust;
+use crate::{ipc, lists, logging, place, problem, random, server, spool, starts};
+
+mod store;
 
 /// What an agent is started with.
 #[derive(Debug, Clone)]
@@ -55,9 +59,6 @@ pub struct Ready {
     pub pid: u32,
 }
 
-/// Key of the UDP port in [`Namespace::Setting`]: the same after a restart, so
-/// that peers find us where they last did.
-const PORT: &[u8] = b"port";
 /// An agent that holds the lock and does not answer gets this long to end.
 const ENDING_MAX: Duration = Duration::from_secs(5);
 /// How often it is looked at meanwhile.
@@ -81,25 +82,59 @@ pub fn run(options: Options, ready: &mut dyn FnMut(&Ready)) -> Result<(), ApiErr
     }
     prepare_home(&options.home).map_err(|e| unwritable(&options.home, &e))?;
     let _lock = lock(&options.home)?;
+    starts::may_start(&options.home)?;
     logging::start(&options.home).map_err(|e| unwritable(&options.home, &e))?;
+    // Anew when the key was replaced: everything that knew the old one ends.
+    while one_life(&options, ready)? == End::Again {}
+    Ok(())
+}
+
+/// From one start to the end that belongs to it.
+fn one_life(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, ApiError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
         .build()
         .map_err(|e| ApiError::new(ErrorCode::Bug, format!("cannot start threads: {e}")))?;
-    let result = runtime.block_on(agent(&options, ready));
+    let mut attempt = starts::Attempt::new(&options.home);
+    let result = runtime.block_on(agent(options, &mut |is| {
+        attempt.succeeded();
+        ready(is);
+    }));
     runtime.shutdown_timeout(SHUTDOWN_MAX);
     if let Err(e) = &result {
         tracing::error!(error = %e.message, "agent ended");
+        attempt.failed(e);
     }
     result
 }
 
-async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<(), ApiError> {
+async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, ApiError> {
     let home = options.home.clone();
-    let key = DeviceKey::load_or_create(&home.key()).map_err(|e| bad_key(&home, &e))?;
+    let had_key = home.key().exists();
+    let mut key = DeviceKey::load_or_create(&home.key()).map_err(|e| bad_key(&home, &e))?;
+    let (store, stored, how) = store::open(options, key.device)?;
+    if let Some(next) = DeviceKey::roll_to_finish(&home, &stored).map_err(|e| bad_key(&home, &e))? {
+        key = next;
+    }
     let me = key.device;
-    let (store, stored) = open_store(options, me)?;
+    let mut arrival = Arrival {
+        spare: SpareTrust::load(&home),
+        ..Arrival::default()
+    };
+    match binding::standing(&home) {
+        Standing::Same => {}
+        Standing::Copied => arrival.copied = true,
+        Standing::Unbound | Standing::Moved => {
+            binding::bind(&home).map_err(|e| unwritable(&home, &e))?;
+        }
+    }
+    match how {
+        store::Opened::AsItWas => {}
+        store::Opened::New if !had_key => {}
+        store::Opened::New => arrival.found.push(Kind::StoreAnew),
+        store::Opened::Salvaged => arrival.found.push(Kind::Salvaged),
+    }
     let store = Arc::new(store);
     spool::clean(&home);
     for line in place::recover(&store, &home).map_err(ApiError::from)? {
@@ -111,13 +146,16 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<(), A
     let seed = u64::from_le_bytes(random::bytes().map_err(|e| no_randomness(&e))?);
     let machine = Machine::recover(me, stored, seed);
     let peers = PeerBook::load(&store).map_err(|e| problem::store(&e))?;
-    let hostname = hostname();
+    let findings = Findings::load(&store).map_err(|e| problem::store(&e))?;
+    let hostname = Some(arrival.spare.name.clone())
+        .filter(|n| !n.is_empty())
+        .unwrap_or_else(hostname);
     let named = machine
         .device_info(&me)
         .map_or_else(|| hostname.clone(), |i| i.name.clone());
     let config = Config {
         secret: key.secret(),
-        listen: listen(options, &store)?,
+        listen: store::listen(options, &store)?,
         mdns: options.mdns,
         hello: Hello {
             incarnation: random::bytes().map_err(|e| no_randomness(&e))?,
@@ -134,7 +172,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<(), A
         .await
         .map_err(|e| no_network(&e))?;
     if options.listen.is_none() {
-        keep_port(&store, &net.listen_addrs())?;
+        store::keep_port(&store, &net.listen_addrs())?;
     }
     let inbox = Inbox::open(Arc::clone(&store)).map_err(|e| problem::store(&e))?;
     let last_list = lists::load(&store).map_err(|e| problem::store(&e))?;
@@ -145,6 +183,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<(), A
         net: net.clone(),
         inbox,
         me,
+        mdns: options.mdns,
         notices,
     });
     let (tx, rx) = mpsc::channel(limits::DRIVER_QUEUE_MAX);
@@ -159,6 +198,8 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<(), A
         seed,
         peers,
         last_list,
+        findings,
+        arrival,
     };
     let driver = Driver::new(parts, tx.clone());
     let driving = tokio::spawn(async move { driver.run(rx, events, &hostname).await });
@@ -183,7 +224,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<(), A
             let _full_or_ended = tx.try_send(Input::Shutdown);
             match tokio::time::timeout(SHUTDOWN_MAX, &mut driving).await {
                 Ok(ended) => ended,
-                Err(_) => { driving.abort(); Ok(()) }
+                Err(_) => { driving.abort(); Ok(End::ForGood) }
             }
         }
     };
@@ -272,76 +313,6 @@ pub fn is_running(home: &Home) -> bool {
         return false;
     };
     matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock))
-}
-
-/// The store and what is in it. A damaged one is left alone, unless the user
-/// asked to save what can be read.
-fn open_store(options: &Options, me: DeviceId) -> Result<(Store, Recovered), ApiError> {
-    let path = options.home.store();
-    let opened = fresh_store(&path)?.and_then(|store| {
-        let stored = store.recovered()?;
-        Ok((store, stored))
-    });
-    match opened {
-        Ok(opened) => Ok(opened),
-        Err(StoreError::Corrupt { .. }) if options.salvage => salvage(&path, me),
-        Err(e @ StoreError::Corrupt { .. }) => Err(ApiError::new(
-            ErrorCode::Damaged,
-            format!("the store {} is damaged: {e}", path.display()),
-        )
-        .hint(
-            "run `ccpeer up --salvage`: the file is set aside, what can be read is kept, \
-             and what peers hold comes back by itself",
-        )),
-        Err(e) => Err(problem::store(&e)),
-    }
-}
-
-fn fresh_store(path: &std::path::Path) -> Result<Result<Store, StoreError>, ApiError> {
-    let fresh_epoch = Epoch(random::bytes().map_err(|e| no_randomness(&e))?);
-    Ok(Store::open(path, &StoreOptions { fresh_epoch }))
-}
-
-fn salvage(path: &std::path::Path, me: DeviceId) -> Result<(Store, Recovered), ApiError> {
-    let aside = ccpeer_store::set_aside(path).map_err(|e| problem::store(&e))?;
-    let store = fresh_store(path)?.map_err(|e| problem::store(&e))?;
-    let report = ccpeer_store::salvage(&aside, &store, me).map_err(|e| problem::store(&e))?;
-    tracing::warn!(
-        aside = %aside.display(),
-        entries = report.entries,
-        entries_lost = report.entries_lost,
-        chunks = report.chunks,
-        chunks_lost = report.chunks_lost,
-        "the store was damaged; what could be read of it was saved"
-    );
-    let stored = store.recovered().map_err(|e| problem::store(&e))?;
-    Ok((store, stored))
-}
-
-fn listen(options: &Options, store: &Store) -> Result<Listen, ApiError> {
-    if let Some(addr) = options.listen {
-        return Ok(Listen::Addr(addr));
-    }
-    let note = store
-        .note(Namespace::Setting, PORT)
-        .map_err(|e| problem::store(&e))?;
-    let port = note
-        .and_then(|b| b.try_into().ok())
-        .map_or(0, u16::from_be_bytes);
-    Ok(Listen::Any { port })
-}
-
-fn keep_port(store: &Store, addrs: &[SocketAddr]) -> Result<(), ApiError> {
-    let Some(addr) = addrs.first() else {
-        return Ok(());
-    };
-    let value = Some(addr.port().to_be_bytes().to_vec());
-    let note = NoteWrite {
-        ns: Namespace::Setting,
-        key: PORT.to_vec(),
-        value,
-    };
-    store.put_notes(&[note]).map_err(|e| problem::store(&e))
 }
 
 #[cfg(unix)]

@@ -8,9 +8,9 @@ use clap::{Parser, Subcommand};
 
 use crate::bug;
 use crate::commands::{
-    agent, completions, continue_task, demo, devices, dial, done, down, hook, hooks, join, man,
-    pair, projects, pull, push, rename, reopen, revoke, sessions, show, snapshot, status, tasks,
-    undo, up, verify, why,
+    agent, completions, continue_task, demo, devices, dial, doctor, done, down, hook, hooks, join,
+    man, pair, projects, pull, push, rename, reopen, revoke, sessions, show, snapshot, status,
+    tasks, undo, up, verify, why,
 };
 use crate::context::Context;
 use crate::environment;
@@ -62,6 +62,7 @@ enum Command {
     Projects(projects::ProjectsArgs),
     Undo(undo::UndoArgs),
     Verify(verify::VerifyArgs),
+    Doctor(doctor::DoctorArgs),
     Why(why::WhyArgs),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
@@ -110,6 +111,7 @@ fn dispatch(cli: Cli, context: &Context) -> Result<(), CommandError> {
         Some(Command::Projects(args)) => projects::run(&args, context),
         Some(Command::Undo(args)) => undo::run(&args, context),
         Some(Command::Verify(args)) => verify::run(&args, context),
+        Some(Command::Doctor(args)) => doctor::run(&args, context),
         Some(Command::Why(args)) => why::run(&args, context),
         Some(Command::Demo(args)) => demo::run(&args, context),
         Some(Command::Completions(args)) => completions::run(&args, context),

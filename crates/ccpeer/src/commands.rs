@@ -8,6 +8,7 @@ pub(crate) mod continue_task;
 pub(crate) mod demo;
 pub(crate) mod devices;
 pub(crate) mod dial;
+pub(crate) mod doctor;
 pub(crate) mod done;
 pub(crate) mod down;
 pub(crate) mod hook;

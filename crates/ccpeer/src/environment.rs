@@ -11,7 +11,7 @@ pub(crate) struct Variable {
 }
 
 /// All of them, ours first.
-pub(crate) const VARIABLES: [Variable; 7] = [
+pub(crate) const VARIABLES: [Variable; 8] = [
     Variable {
         name: "CCPEER_HOME",
         meaning: "Everything ccpeer owns: key, store, spool, log and backups.",
@@ -31,6 +31,11 @@ pub(crate) const VARIABLES: [Variable; 7] = [
         name: "CLAUDE_CONFIG_DIR",
         meaning: "Claude Code's directory; its own variable, honoured as Claude Code does.",
         default: "`~/.claude`",
+    },
+    Variable {
+        name: "CCPEER_MACHINE_ID",
+        meaning: "Stands for the id of this machine, where the system's own means nothing (containers that share one): a home that finds another one takes itself for a copy.",
+        default: "the system's machine id",
     },
     Variable {
         name: "HOME",

@@ -136,7 +136,10 @@ impl Driver {
         self.start_captures();
     }
 
-    fn start_captures(&mut self) {
+    pub(super) fn start_captures(&mut self) {
+        if self.awaits_past() {
+            return;
+        }
         while self.captures.running.len() < RUNNING_MAX {
             let next = self.captures.urgent.pop_front();
             let Some(session) = next.or_else(|| self.captures.patient.pop_front()) else {

@@ -14,6 +14,7 @@ use ccpeer_store::{Store, StoreError};
 use tokio::sync::mpsc;
 
 use super::{Driver, Input};
+use crate::findings::Kind;
 use crate::pool::blocking;
 
 impl Driver {
@@ -110,20 +111,25 @@ impl Driver {
         tracing::debug!(?notice, "notice");
         let mut epoch = None;
         match notice {
-            Notice::Trust => self
-                .shared
-                .net
-                .set_trusted(self.machine.trusted().copied().collect()),
+            Notice::Trust => {
+                let trusted = self.machine.trusted().copied().collect();
+                self.shared.net.set_trusted(trusted);
+                self.keep_spare();
+            }
             Notice::OwnLogBehind => {
                 self.failed(
                     "this device's store is older than what a peer holds of it",
                     &"restored from a backup, or its key is used twice; a new log was begun",
                 );
+                self.found(Kind::OwnLog, None);
                 epoch = crate::random::bytes().map(Epoch).ok();
             }
             Notice::Equivocation(log) => {
                 let name = self.name_of(&log.device).name;
                 self.failed("a device said two things under one number", &name);
+                if log.device != self.shared.me {
+                    self.found(Kind::Twin, Some(log.device));
+                }
             }
             Notice::Rolled(device) => {
                 if device == self.machine.me() {

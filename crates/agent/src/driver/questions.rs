@@ -162,7 +162,7 @@ impl Driver {
         }
     }
 
-    fn save(&self, note: NoteWrite) {
+    pub(super) fn save(&self, note: NoteWrite) {
         let store = std::sync::Arc::clone(&self.shared.store);
         tokio::task::spawn_blocking(move || {
             if let Err(e) = store.put_notes(&[note]) {
@@ -453,6 +453,8 @@ impl Driver {
             claude_dir: self.shared.home.claude().display().to_string(),
             home: self.shared.home.root().display().to_string(),
             last_error: self.last_error.clone(),
+            findings: self.told_findings(),
+            mdns: Some(self.shared.mdns),
             taken_over: Vec::new(),
             expiring: api::Expiring::default(),
         }

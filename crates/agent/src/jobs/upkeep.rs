@@ -1,5 +1,5 @@
 //! Looking at and after what is there: `status`, `show`, `sessions`, `undo`,
-//! `verify`, `projects`.
+//! `projects`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,12 +8,9 @@ use ccpeer_core::id::SessionId;
 use ccpeer_formats::snapshot::Snapshot;
 
 use super::{one_head, resolve};
-use crate::api::{
-    self, ApiError, BasedOn, Checked, ErrorCode, Problem, Scope, Sections, Undone, Verified,
-};
+use crate::api::{self, ApiError, BasedOn, ErrorCode, Scope, Sections, Undone};
 use crate::driver::{Ask, Handle, Head};
 use crate::pool::blocking;
-use crate::server::Out;
 use crate::{hooks, place, problem, scan, spool, view};
 
 pub(super) async fn status(handle: &Handle) -> Result<api::Status, ApiError> {
@@ -144,34 +141,6 @@ pub(super) async fn undo(handle: &Handle) -> Result<Undone, ApiError> {
         session_id: undone.session.to_string(),
         restored: undone.restored,
         removed: undone.removed,
-    })
-}
-
-pub(super) async fn verify(
-    handle: &Handle,
-    out: &Out,
-    read_data: bool,
-) -> Result<Verified, ApiError> {
-    let store = Arc::clone(&handle.shared.store);
-    let mut meter = out.meter("checking");
-    let report = blocking(move || store.verify(read_data, &mut meter)).await;
-    let report = report.map_err(|e| problem::store(&e))?;
-    Ok(Verified {
-        ok: report.problems.is_empty(),
-        checked: Checked {
-            entries: report.entries,
-            chunks: report.chunks,
-            bytes: report.bytes,
-        },
-        problems: report
-            .problems
-            .iter()
-            .map(|p| Problem {
-                kind: p.kind.as_str().to_owned(),
-                id: p.id.clone(),
-                repairable: p.repairable,
-            })
-            .collect(),
     })
 }
 

@@ -59,6 +59,8 @@ fn stopped(context: &Context) -> Status {
         last_error: None,
         taken_over: Vec::new(),
         expiring: Expiring::default(),
+        findings: Vec::new(),
+        mdns: None,
     }
 }
 
@@ -90,6 +92,11 @@ fn print(status: &Status) -> Result<(), CommandError> {
     say(format!("home    {}", status.home))?;
     if let Some(e) = &status.last_error {
         say(format!("error   {}", ccpeer_core::text::one_line(e, 200)))?;
+    }
+    for finding in &status.findings {
+        let word = |s: &str| ccpeer_core::text::one_line(s, 400);
+        say(format!("notice  {}", word(&finding.message)))?;
+        talk(format!("hint: {}", word(&finding.hint)));
     }
     if !status.peers.is_empty() {
         say("")?;

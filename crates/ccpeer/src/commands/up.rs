@@ -3,6 +3,7 @@
 use ccpeer_agent::api::{Request, Status};
 use ccpeer_agent::home::Home;
 use ccpeer_agent::hooks::{self, Installed};
+use ccpeer_agent::starts;
 
 use crate::commands::agent;
 use crate::commands::hooks::{this_program, told_change};
@@ -39,6 +40,8 @@ pub(crate) fn run(args: &UpArgs, context: &Context) -> Result<(), CommandError> 
     // Whoever answers is asked, not a file: a left-over lock means nothing.
     let running = context.agent().is_ok();
     if !running {
+        // The user asks for it: earlier failures do not count.
+        starts::forget(&context.home);
         starting::start_in_background(&context.home, &args.network)?;
     }
     set_up_hooks(args, context)?;
@@ -65,6 +68,11 @@ fn describe(status: &Status, running: bool) -> Result<(), CommandError> {
     }
     say(format!("hooks   {}", status.hooks))?;
     say(format!("claude  {}", status.claude_dir))?;
+    for finding in &status.findings {
+        let word = |s: &str| ccpeer_core::text::one_line(s, 400);
+        talk(format!("\nnotice: {}", word(&finding.message)));
+        talk(format!("hint: {}", word(&finding.hint)));
+    }
     match status.peers.len() {
         0 => talk("\nTo pair another machine: run `ccpeer pair` here and `ccpeer join` there."),
         n => talk(format!(

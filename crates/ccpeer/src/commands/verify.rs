@@ -1,16 +1,17 @@
 //! `ccpeer verify`
 
-use ccpeer_agent::api::{ErrorCode, Request, Verified};
+use ccpeer_agent::api::{ErrorCode, Problem, Request, Verified};
 use ccpeer_core::text;
 
-use crate::context::{Context, say, say_json};
+use crate::context::{Context, say, say_json, talk};
 use crate::error::CommandError;
 use crate::table;
 
-/// Check the store
+/// Check the store, and repair it from the other devices
 ///
-/// Ends with exit code 4 if anything is damaged, also where another device can
-/// make it good.
+/// What is damaged is never used; it is fetched again from the devices that hold
+/// it, for as long as that makes headway. Ends with exit code 0 if all is well by
+/// then, 1 if another device can still make it good, 4 if something is lost.
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyArgs {
     /// Also read and hash all content
@@ -29,30 +30,55 @@ pub(crate) fn run(args: &VerifyArgs, context: &Context) -> Result<(), CommandErr
     if args.json {
         say_json(&verified)?;
     } else {
-        for problem in &verified.problems {
-            let remedy = if problem.repairable {
-                ", another device can make it good"
-            } else {
-                ""
-            };
-            let word = |s: &str| text::one_line(s, 80);
-            say(format!(
-                "{} {}{remedy}",
-                word(&problem.kind),
-                word(&problem.id)
-            ))?;
-        }
-        say(format!(
-            "{}: {} entries, {} chunks, {} read",
-            if verified.ok { "ok" } else { "damaged" },
-            verified.checked.entries,
-            verified.checked.chunks,
-            table::size(verified.checked.bytes)
-        ))?;
+        print(&verified)?;
     }
     if verified.ok {
-        Ok(())
+        return Ok(());
+    }
+    let left = || verified.problems.iter().filter(|p| !p.repaired);
+    if left().any(|p| p.kind == "entry" || p.kind == "index") {
+        talk(
+            "hint: run `ccpeer down` and then `ccpeer up --salvage`: the file is set aside and\n\
+             what can be read of it is kept",
+        );
+    } else if left().any(|p| p.repairable) {
+        talk("hint: start the other devices; what they hold is fetched by itself");
+    }
+    let code = if left().any(|p| !p.repairable) {
+        ErrorCode::Damaged
     } else {
-        Err(CommandError::Exit(ErrorCode::Damaged.exit()))
+        ErrorCode::Incomplete
+    };
+    Err(CommandError::Exit(code.exit()))
+}
+
+fn print(verified: &Verified) -> Result<(), CommandError> {
+    for problem in &verified.problems {
+        let word = |s: &str| text::one_line(s, 80);
+        say(format!(
+            "{} {}: {}",
+            word(&problem.kind),
+            word(&problem.id),
+            remedy(problem)
+        ))?;
+    }
+    let verdict = match (verified.ok, verified.repaired) {
+        (true, 0) => "ok".to_owned(),
+        (true, n) => format!("ok, {n} repaired"),
+        (false, _) => "damaged".to_owned(),
+    };
+    say(format!(
+        "{verdict}: {} entries, {} chunks, {} read",
+        verified.checked.entries,
+        verified.checked.chunks,
+        table::size(verified.checked.bytes)
+    ))
+}
+
+fn remedy(problem: &Problem) -> &'static str {
+    match (problem.repaired, problem.repairable) {
+        (true, _) => "repaired",
+        (false, true) => "another device can make it good",
+        (false, false) => "lost",
     }
 }

@@ -1,0 +1,136 @@
+//! The local protocol's words for looking after the store, the key and what is
+//! kept: part of [`super`], told apart because it is long.
+
+use serde::{Deserialize, Serialize};
+
+use super::DeviceName;
+
+/// One thing that was found and holds until it is dealt with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// `home_copied`, `own_log_behind`, `key_used_twice`, `store_anew` or
+    /// `store_salvaged`.
+    pub kind: String,
+    /// About which device; null for this one.
+    pub device: Option<DeviceName>,
+    /// A sentence.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+    /// When it was first seen, RFC 3339.
+    pub since: String,
+}
+
+/// `verify`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// All is well by now.
+    pub ok: bool,
+    /// What was looked at.
+    pub checked: Checked,
+    /// What was found.
+    pub problems: Vec<Problem>,
+    /// Problems that were made good from other devices.
+    #[serde(default)]
+    pub repaired: u64,
+    /// Problems that nobody can make good.
+    #[serde(default)]
+    pub lost: u64,
+}
+
+/// Amounts in `verify`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Checked {
+    /// Entries.
+    pub entries: u64,
+    /// Chunks.
+    pub chunks: u64,
+    /// Bytes of content read.
+    pub bytes: u64,
+}
+
+/// One finding of `verify`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What kind.
+    pub kind: String,
+    /// Of what.
+    pub id: String,
+    /// What is wrong with it.
+    #[serde(default)]
+    pub what: String,
+    /// Whether a peer can make it good.
+    pub repairable: bool,
+    /// Whether it is good again.
+    #[serde(default)]
+    pub repaired: bool,
+}
+
+/// What becomes of this device's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RekeyHow {
+    /// A new one takes its place, and those who trusted it trust the new one.
+    Roll,
+    /// This home is a copy: it becomes a device of its own, which must be paired
+    /// anew; the original keeps its key.
+    Separate,
+    /// It stays; whatever pointed to a copy has been dealt with.
+    Keep,
+}
+
+/// `rekey`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rekeyed {
+    /// This device from now on.
+    pub device: DeviceName,
+    /// The id that it had before, if it has another one now.
+    pub replaced: Option<String>,
+    /// Devices that know of it already.
+    pub told: Vec<DeviceName>,
+    /// Devices that trusted the old key and will hear of it later.
+    pub untold: Vec<DeviceName>,
+}
+
+/// `policy`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Bytes of content kept because of one other device.
+    pub quota_default: u64,
+    /// Bounds of single devices, and what is used of them.
+    pub devices: Vec<DevicePolicy>,
+    /// Days for which a version is kept after it was superseded by one that
+    /// contains it; null: for ever.
+    pub keep_days: Option<u64>,
+}
+
+/// One device in `policy`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DevicePolicy {
+    /// Which.
+    pub device: DeviceName,
+    /// Bytes of content kept because of it.
+    pub used: u64,
+    /// Its bound; null for this device, which has none.
+    pub quota: Option<u64>,
+    /// Something of it was not fetched because of the bound.
+    pub over: bool,
+}
+
+/// What to change in `policy`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "set", rename_all = "snake_case")]
+pub enum PolicyChange {
+    /// A bound.
+    Quota {
+        /// Of this device, as in `Revoke`; of all others if absent.
+        device: Option<String>,
+        /// Bytes.
+        bytes: u64,
+    },
+    /// How long superseded versions are kept.
+    Keep {
+        /// Days; null: for ever.
+        days: Option<u64>,
+    },
+}

@@ -1,0 +1,316 @@
+//! Stores that are damaged or lost, homes that are copied: found, told, and made
+//! good from the other devices.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::world::{Device, World, arrives, connected, pair, until};
+
+const ID: &str = "6a1e5f00-0000-4000-8000-0000000000a1";
+
+/// Bytes between two flipped bits: more than the longest chunk, so that no two
+/// of them hit the same one.
+const APART: usize = 300 * 1024;
+
+/// How many bits are flipped: `CCPEER_FLIPS`, else a few. The full form is 200 in
+/// a store of 1,000 chunks.
+fn flips() -> usize {
+    std::env::var("CCPEER_FLIPS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(12)
+}
+
+/// Noise cannot be compressed, so the store keeps it as it is.
+fn noise(len: usize) -> Vec<u8> {
+    let mut out = vec![0; len];
+    blake3::Hasher::new()
+        .update(b"noise")
+        .finalize_xof()
+        .fill(&mut out);
+    out
+}
+
+fn findings(device: &Device) -> Vec<String> {
+    let status = device.json(&["status", "--json"]);
+    let found = status["findings"].as_array().unwrap();
+    found
+        .iter()
+        .map(|f| f["kind"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            copy_dir(&entry.path(), &to.join(entry.file_name()));
+        } else if kind.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
+    let first = needle[0];
+    let mut from = 0;
+    while let Some(at) = hay[from..].iter().position(|b| *b == first) {
+        let at = from + at;
+        if hay[at..].starts_with(needle) {
+            return Some(at);
+        }
+        from = at + 1;
+    }
+    None
+}
+
+#[test]
+fn k_s07_flipped_bits_are_named_never_served_and_made_good_by_a_peer() {
+    let world = World::new();
+    let (mut a, b) = (world.running("amber"), world.running("birch"));
+    pair(&a, &b);
+    // A file of the session's history, as raw bytes.
+    let content = noise((flips() + 1) * APART);
+    let history = a.claude().join("file-history").join(ID);
+    fs::create_dir_all(&history).unwrap();
+    fs::write(history.join("0123456789abcdef@v1"), &content).unwrap();
+    let mut session = a.session(ID, &a.project("p"));
+    a.turn(&mut session, "keep this");
+    arrives(&b, ID, &session);
+
+    a.stop();
+    let store = a.ccpeer_home().join("store.redb");
+    let mut file = fs::read(&store).unwrap();
+    for n in 0..flips() {
+        // A place where the bytes lie together in the file, not cut by a page.
+        let at = (0..64)
+            .find_map(|k| find(&file, &content[n * APART + k * 97..][..48]))
+            .expect("the store keeps noise as it is");
+        file[at + 20] ^= 1 << (n % 8);
+    }
+    fs::write(&store, &file).unwrap();
+    drop(file);
+
+    a.start();
+    connected(&a, &b);
+    let ran = a.run(&["verify", "--read-data", "--json"]);
+    let verified: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let problems = verified["problems"].as_array().unwrap();
+    let chunks: Vec<&Value> = problems.iter().filter(|p| p["kind"] == "chunk").collect();
+    assert_eq!(chunks.len(), flips(), "named: {}{}", ran.stdout, ran.stderr);
+    assert!(
+        problems.iter().all(|p| p["repaired"] == true),
+        "{}",
+        ran.stdout
+    );
+    assert_eq!((ran.code, &verified["ok"]), (0, &Value::Bool(true)));
+
+    let again = a.json(&["verify", "--read-data", "--json"]);
+    assert_eq!(again["problems"].as_array().unwrap().len(), 0, "{again}");
+    assert!(a.rows(ID).iter().all(|t| t["complete"] == true));
+}
+
+#[test]
+fn k_s07_what_nobody_can_give_back_is_told_as_lost() {
+    let world = World::new();
+    let mut a = world.running("amber");
+    let content = noise(4 * APART);
+    let history = a.claude().join("file-history").join(ID);
+    fs::create_dir_all(&history).unwrap();
+    fs::write(history.join("0123456789abcdef@v1"), &content).unwrap();
+    let mut session = a.session(ID, &a.project("p"));
+    a.turn(&mut session, "alone");
+    arrives(&a, ID, &session);
+    a.stop();
+    let store = a.ccpeer_home().join("store.redb");
+    let mut file = fs::read(&store).unwrap();
+    let at = (0..64).find_map(|k| find(&file, &content[APART + k * 97..][..48]));
+    file[at.unwrap() + 20] ^= 4;
+    fs::write(&store, &file).unwrap();
+    a.start();
+    let ran = a.run(&["verify", "--read-data", "--json"]);
+    let verified: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((ran.code, &verified["ok"]), (4, &Value::Bool(false)));
+    let lost = verified["lost"].as_u64().unwrap();
+    assert!(lost >= 1, "{verified}");
+    // It is not forgotten by being told once.
+    assert_eq!(a.run(&["verify", "--json"]).code, 4);
+}
+
+/// A device whose store is gone in some way gets all of it back.
+fn comes_back(spoil: impl Fn(&Path), start_with: &[&str], told: &str) {
+    let world = World::new();
+    let (mut a, b) = (world.running("amber"), world.running("birch"));
+    pair(&a, &b);
+    let mut session = a.session(ID, &a.project("p"));
+    for n in 0..3 {
+        a.turn(&mut session, &format!("turn {n}"));
+    }
+    arrives(&b, ID, &session);
+    let id = a.json(&["status", "--json"])["device"]["id"].clone();
+    a.stop();
+    spoil(&a.ccpeer_home().join("store.redb"));
+    // Events wait meanwhile.
+    session.append("while the store was away");
+    a.stop_hook(&session);
+    // What lies in Claude Code's directory is no help: another session is lost
+    // there as well.
+    a.start_with(start_with);
+    assert_eq!(a.json(&["status", "--json"])["device"]["id"], id);
+    assert!(
+        findings(&a).contains(&told.to_owned()),
+        "{:?}",
+        findings(&a)
+    );
+    connected(&a, &b);
+    arrives(&a, ID, &session);
+    arrives(&b, ID, &session);
+    until("the session is one line everywhere", || {
+        a.rows(ID).len() == 1 && b.rows(ID).len() == 1
+    });
+    assert_eq!(a.run(&["verify", "--read-data"]).code, 0);
+    let names = a.json(&["devices", "--json"]);
+    assert_eq!(names.as_array().unwrap().len(), 1, "{names}");
+    assert_eq!(a.json(&["status", "--json"])["device"]["name"], "amber");
+}
+
+#[test]
+fn k_s08_a_deleted_store_comes_back_from_a_peer() {
+    comes_back(|store| fs::remove_file(store).unwrap(), &[], "store_anew");
+}
+
+#[test]
+fn k_s08_an_emptied_store_comes_back_from_a_peer() {
+    comes_back(|store| fs::write(store, b"").unwrap(), &[], "store_anew");
+}
+
+#[test]
+fn k_s08_a_store_of_garbage_comes_back_from_a_peer() {
+    comes_back(
+        |store| fs::write(store, noise(300_000)).unwrap(),
+        &["--salvage"],
+        "store_salvaged",
+    );
+}
+
+#[test]
+fn k_s08_a_store_without_its_end_comes_back_from_a_peer() {
+    for part in [2, 1] {
+        let cut = move |store: &Path| {
+            let len = fs::metadata(store).unwrap().len();
+            let left = if part == 2 { len / 2 } else { len - 4096 };
+            let file = fs::OpenOptions::new().write(true).open(store).unwrap();
+            file.set_len(left).unwrap();
+        };
+        comes_back(cut, &["--salvage"], "store_salvaged");
+    }
+}
+
+#[test]
+fn k_s08_sessions_that_only_a_peer_holds_come_back_too() {
+    let world = World::new();
+    let (mut a, b) = (world.running("amber"), world.running("birch"));
+    pair(&a, &b);
+    let mut session = a.session(ID, &a.project("p"));
+    a.turn(&mut session, "only copy");
+    arrives(&b, ID, &session);
+    a.stop();
+    fs::remove_file(a.ccpeer_home().join("store.redb")).unwrap();
+    fs::remove_dir_all(a.claude().join("projects")).unwrap();
+    fs::create_dir_all(a.claude().join("projects")).unwrap();
+    a.start();
+    until("it is back", || {
+        let rows = a.rows(ID);
+        !rows.is_empty() && rows.iter().all(|t| t["complete"] == true)
+    });
+    assert_eq!(a.rows(ID).len(), 1);
+}
+
+#[test]
+fn an_agent_that_keeps_failing_stays_down_until_it_is_asked() {
+    let world = World::new();
+    let a = world.device("amber");
+    fs::create_dir_all(a.ccpeer_home()).unwrap();
+    fs::write(a.ccpeer_home().join("store.redb"), "not a store").unwrap();
+    let start = || a.run(&["agent", "--listen", "127.0.0.1:0", "--no-mdns"]);
+    for _ in 0..4 {
+        let ran = start();
+        assert_eq!(ran.code, 4, "{}", ran.stderr);
+        assert!(ran.stderr.contains("--salvage"), "{}", ran.stderr);
+    }
+    let ran = start();
+    assert_eq!(ran.code, 4);
+    assert!(ran.stderr.contains("stays down"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("is damaged"), "{}", ran.stderr);
+    // Who asks for it gets another try, and the reason itself.
+    let ran = a.run(&["up", "--no-hooks", "--listen", "127.0.0.1:0", "--no-mdns"]);
+    assert!(!ran.stderr.contains("stays down"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("--salvage"), "{}", ran.stderr);
+}
+
+/// Two agents under one key against one peer. With `noticed` the copy can tell
+/// by itself that it is one.
+fn twins(noticed: bool) {
+    let world = World::new();
+    let (mut a, b) = (world.running("amber"), world.running("birch"));
+    pair(&a, &b);
+    let mut session = a.session(ID, &a.project("p"));
+    a.turn(&mut session, "before the copy");
+    arrives(&b, ID, &session);
+    a.stop();
+
+    let mut twin = world.device("copy");
+    copy_dir(&a.root, &twin.root);
+    if !noticed {
+        // As on a machine that cannot be told from the first one.
+        fs::remove_file(twin.ccpeer_home().join("device.place")).unwrap();
+    }
+    let (one, two) = (
+        "6a1e5f00-0000-4000-8000-0000000000b1",
+        "6a1e5f00-0000-4000-8000-0000000000b2",
+    );
+    a.start();
+    connected(&a, &b);
+    let mut first = a.session(one, &a.project("p"));
+    a.turn(&mut first, "on the original");
+    arrives(&b, one, &first);
+    twin.start();
+    let mut second = twin.session(two, &twin.project("p"));
+    twin.turn(&mut second, "on the copy");
+    // Nothing is lost: whoever it was, the others have it.
+    arrives(&b, two, &second);
+    if noticed {
+        arrives(&twin, one, &first);
+    }
+    until("the peer is told", || {
+        findings(&b).contains(&"key_used_twice".to_owned())
+    });
+    let own = |d: &Device| {
+        let found = findings(d);
+        found
+            .iter()
+            .any(|k| k == "home_copied" || k == "own_log_behind")
+    };
+    if noticed {
+        assert!(own(&twin), "{:?}", findings(&twin));
+    } else {
+        until("one of the two is told", || own(&a) || own(&twin));
+    }
+    twin.stop();
+    arrives(&a, two, &second);
+    assert_eq!(a.rows(one).len() + a.rows(two).len(), 2);
+}
+
+#[test]
+fn k_d05_a_copied_home_is_told_and_loses_nothing() {
+    twins(true);
+}
+
+#[test]
+fn k_d05_a_copy_that_does_not_know_is_found_out_and_loses_nothing() {
+    twins(false);
+}
