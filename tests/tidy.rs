@@ -52,6 +52,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("postcard", &["ccpeer-core", "ccpeer-net"]),
     ("qrcode", &["ccpeer"]),
     ("redb", &["ccpeer-store"]),
+    ("rustix", &["ccpeer-agent"]),
     ("serde", ANY),
     ("serde_json", &["ccpeer-formats", "ccpeer-agent", "ccpeer"]),
     ("sha2", &["ccpeer-formats"]),

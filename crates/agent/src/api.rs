@@ -101,6 +101,8 @@ pub enum Request {
         /// Also ended, done and archived ones.
         all: bool,
     },
+    /// → [`Expiring`]
+    Expiring,
     /// → [`Show`]
     Show {
         /// Number in the last list or unique prefix of a session id.

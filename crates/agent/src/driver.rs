@@ -7,7 +7,10 @@
 
 mod captures;
 mod effects;
+mod elsewhere;
+mod expiry;
 mod hooks;
+mod presence;
 mod questions;
 mod upkeep;
 
@@ -35,15 +38,18 @@ use crate::home::Home;
 use crate::inbox::{Inbox, Pending};
 use crate::peers::PeerBook;
 use crate::spare::SpareTrust;
+use crate::view;
 
 pub(crate) use captures::{CaptureDone, Cause};
+pub(crate) use elsewhere::Standing;
+pub(crate) use expiry::Expiry;
 pub(crate) use questions::{Ask, Head, Target};
 
 /// How often the whole of Claude's directory is looked through for sessions
 /// whose hooks never fired.
 const SWEEP_EVERY: Duration = Duration::from_secs(300);
-/// How often open sessions are checked for a process that went away. Only
-/// while there are any.
+/// How often the registry of live sessions is looked at. The end of a process
+/// that we know is told by the system.
 const LIVENESS_EVERY: Duration = Duration::from_secs(5);
 /// How often the spool is looked at: a hook that found us busy leaves its event
 /// there.
@@ -65,10 +71,17 @@ pub(crate) enum Input {
     Capture(SessionId, Cause, Option<oneshot::Sender<CaptureDone>>),
     /// A capture ended.
     Captured(SessionId, captures::Outcome),
-    /// A look through Claude's directory ended.
-    Swept(Vec<captures::Swept>),
-    /// These open sessions have a process, busy or not.
-    Seen(BTreeMap<SessionId, bool>),
+    /// A look through Claude's directory ended; the days after which Claude Code
+    /// deletes what lies there.
+    Swept(Vec<captures::Swept>, u64),
+    /// What a look at processes has found.
+    Seen(presence::Seen),
+    /// A process that has, or had, a session open has ended.
+    Gone(u32),
+    /// The files of these sessions are not in Claude's directory any more.
+    Vanished(Vec<SessionId>),
+    /// A session's files were placed here.
+    Returned(SessionId),
     /// Say again in the new epoch what we stand by.
     Restate,
     /// Compare what we believe to hold whole with the store; answered with the
@@ -164,7 +177,13 @@ pub(crate) struct Driver {
     peers: PeerBook,
     captures: captures::Captures,
     /// Sessions that a process here holds open.
-    open: BTreeMap<SessionId, hooks::Open>,
+    open: BTreeMap<SessionId, presence::Open>,
+    /// Processes that said good-bye to a session and have not ended yet.
+    farewell: BTreeMap<SessionId, u32>,
+    /// Processes whose end we will be told.
+    watched: BTreeSet<u32>,
+    /// What the registry said at the last look.
+    registry: BTreeMap<SessionId, crate::live::LiveInfo>,
     /// What our state of a session is to be; stated in the log when it differs.
     states: BTreeMap<SessionId, SessionState>,
     /// The order of the last list shown, for `<task>` arguments.
@@ -180,6 +199,7 @@ pub(crate) struct Driver {
     spare: Option<SpareTrust>,
     spare_turn: Arc<std::sync::Mutex<()>>,
     arrival: Arrival,
+    expiry: Expiry,
 }
 
 /// What the start has found.
@@ -203,6 +223,7 @@ pub(crate) struct Parts {
     pub(crate) last_list: Vec<(SessionId, EntryHash)>,
     pub(crate) findings: Findings,
     pub(crate) arrival: Arrival,
+    pub(crate) expiry: Expiry,
 }
 
 impl Shared {
@@ -226,6 +247,9 @@ impl Driver {
             peers: parts.peers,
             captures: captures::Captures::default(),
             open: BTreeMap::new(),
+            farewell: BTreeMap::new(),
+            watched: BTreeSet::new(),
+            registry: BTreeMap::new(),
             states: BTreeMap::new(),
             last_list: parts.last_list,
             last_error: None,
@@ -235,6 +259,7 @@ impl Driver {
             spare: None,
             spare_turn: Arc::default(),
             arrival: parts.arrival,
+            expiry: parts.expiry,
         }
     }
 
@@ -258,6 +283,7 @@ impl Driver {
         self.keep_spare();
         self.adopt_states();
         self.resume_inbox().await;
+        self.check_liveness();
         self.sweep();
         let mut end = End::ForGood;
         let mut sweep = interval(SWEEP_EVERY);
@@ -307,8 +333,11 @@ impl Driver {
             }
             Input::Capture(session, cause, done) => self.want_capture(session, cause, done),
             Input::Captured(session, outcome) => self.on_captured(session, outcome).await,
-            Input::Swept(found) => self.on_swept(found),
-            Input::Seen(alive) => self.on_seen(&alive).await,
+            Input::Swept(found, days) => self.on_swept(found, days).await,
+            Input::Seen(seen) => self.on_seen(seen).await,
+            Input::Gone(pid) => self.on_gone(pid),
+            Input::Vanished(gone) => self.on_vanished(gone).await,
+            Input::Returned(session) => self.on_returned(session).await,
             Input::Restate => self.restate().await,
             Input::Recheck(to) => self.recheck(to).await,
             Input::Ask(ask) => self.answer(ask),
@@ -398,29 +427,38 @@ impl Driver {
         }
     }
 
-    /// The name under which a device is shown here.
+    /// The name under which a device is shown here: the one it gave itself, and
+    /// the beginning of its id where another device is called so, too.
     fn name_of(&self, device: &DeviceId) -> DeviceName {
-        let own = self.machine.device_info(device).map(|i| i.name.clone());
-        let name = own.or_else(|| self.peers.name(device)).unwrap_or_default();
-        let name = text::one_line(&name, limits::DEVICE_NAME_CHARS_MAX);
-        let name = if name.is_empty() {
-            device.short()
-        } else {
-            name
-        };
-        let twin = self
+        let own = self.bare_name(device);
+        let revoked = self.machine.revoked().any(|d| d == device);
+        let lower = own.to_lowercase();
+        let alike: Vec<String> = self
             .machine
             .trusted()
             .chain(std::iter::once(&self.shared.me))
-            .any(|d| d != device && self.machine.device_info(d).is_some_and(|i| i.name == name));
-        let name = if twin {
-            format!("{name} ({})", device.short().get(..4).unwrap_or_default())
+            .filter(|d| *d != device && self.bare_name(d).to_lowercase() == lower)
+            .map(ToString::to_string)
+            .collect();
+        let id = device.to_string();
+        // A device that is out for good takes nobody's name away.
+        let name = if revoked || !alike.is_empty() || view::is_marked(&own) {
+            view::marked(&own, &id, &alike)
+        } else {
+            own
+        };
+        DeviceName { id, name }
+    }
+
+    /// The name that a device gave itself; not always one device's alone.
+    fn bare_name(&self, device: &DeviceId) -> String {
+        let own = self.machine.device_info(device).map(|i| i.name.clone());
+        let name = own.or_else(|| self.peers.name(device)).unwrap_or_default();
+        let name = text::one_line(&name, limits::DEVICE_NAME_CHARS_MAX);
+        if name.is_empty() {
+            device.short()
         } else {
             name
-        };
-        DeviceName {
-            id: device.to_string(),
-            name,
         }
     }
 

@@ -2,21 +2,25 @@
 //! client and speaks to the driver through its handle.
 
 mod bring;
+mod elsewhere;
 mod pair;
 mod send;
 mod upkeep;
 mod verify;
 mod why;
 
+use std::sync::Arc;
+
 use ccpeer_core::entry::{DeviceInfo, Mark, Payload, TrustChange};
 use ccpeer_core::limits;
 use ccpeer_core::text;
 use serde_json::Value;
 
-use crate::api::{ApiError, Done, ErrorCode, Request};
-use crate::driver::{Ask, Handle, Head, Target};
+use crate::api::{ApiError, Done, ErrorCode, Request, Task};
+use crate::driver::{Ask, Handle, Head, Input, Target};
+use crate::pool::blocking;
 use crate::server::{Out, to_value};
-use crate::view;
+use crate::{scan, view};
 
 /// Runs one request to its end.
 pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<Value, ApiError> {
@@ -34,7 +38,8 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
         )),
         Request::Join { secret } => pair::join(handle, out, secret).await,
         Request::Address { device, addr } => pair::address(handle, device, &addr).await,
-        Request::Tasks { all } => to_value(&handle.ask(|to| Ask::Tasks { all, to }).await?),
+        Request::Tasks { all } => to_value(&tasks(handle, all).await?),
+        Request::Expiring => to_value(&handle.ask(Ask::Expiring).await?),
         Request::Show { task } => to_value(&upkeep::show(handle, task).await?),
         Request::Sessions { scope, project } => {
             to_value(&upkeep::sessions(handle, scope, project.as_deref()).await?)
@@ -45,13 +50,14 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
             from_dir,
             fork,
             handoff,
-            meanwhile: _,
+            meanwhile,
         } => {
             let wish = bring::Wish {
                 into,
                 from_dir,
                 fork,
                 handoff,
+                meanwhile,
             };
             to_value(&bring::continue_task(handle, &out, task, &wish).await?)
         }
@@ -75,6 +81,30 @@ fn done(message: impl Into<String>) -> Result<Value, ApiError> {
     to_value(&Done {
         message: message.into(),
     })
+}
+
+/// The list. All of it includes what is not in Claude's directory any more, so
+/// that is looked at first.
+async fn tasks(handle: &Handle, all: bool) -> Result<Vec<Task>, ApiError> {
+    if all {
+        look_for_vanished(handle).await?;
+    }
+    handle.ask(|to| Ask::Tasks { all, to }).await
+}
+
+/// Finds out now, and not at the next sweep, whose files are gone.
+async fn look_for_vanished(handle: &Handle) -> Result<(), ApiError> {
+    let expected = handle.ask(Ask::MayVanish).await?;
+    let shared = Arc::clone(&handle.shared);
+    let gone = blocking(move || {
+        let found = scan::all_sessions(&shared.home);
+        scan::vanished(&shared.home, &expected, &found)
+    })
+    .await;
+    if gone.is_empty() {
+        return Ok(());
+    }
+    handle.send(Input::Vanished(gone)).await
 }
 
 async fn rename(handle: &Handle, name: &str) -> Result<Value, ApiError> {

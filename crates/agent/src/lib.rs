@@ -37,6 +37,7 @@ mod peers;
 mod place;
 mod pool;
 mod problem;
+mod process;
 mod projects;
 mod random;
 mod scan;

@@ -12,7 +12,7 @@ use ccpeer_formats::claude::registry::{self, LiveStatus};
 
 use crate::confined::Root;
 use crate::home::Home;
-use crate::scan;
+use crate::{process, scan};
 
 /// Files of the registry that are looked at.
 const REGISTRY_FILES_MAX: usize = 4096;
@@ -24,8 +24,8 @@ const REGISTRY_FILE_BYTES_MAX: u64 = 64 * 1024;
 pub(crate) struct LiveInfo {
     /// The process.
     pub(crate) pid: u32,
-    /// In a turn right now.
-    pub(crate) busy: bool,
+    /// In a turn right now, as it says.
+    pub(crate) status: LiveStatus,
     /// Its working directory, as it says.
     pub(crate) cwd: Option<String>,
 }
@@ -58,17 +58,20 @@ pub(crate) fn live_sessions(home: &Home) -> BTreeMap<SessionId, LiveInfo> {
         let Some(claim) = registry::parse(&bytes).filter(|c| c.pid == pid) else {
             continue;
         };
-        if !process_is(pid, claim.proc_start.as_deref()) {
+        if !process::is(pid, claim.proc_start.as_deref()) {
             continue;
         }
         let info = LiveInfo {
             pid,
-            busy: claim.status == LiveStatus::Busy,
+            status: claim.status,
             cwd: claim.cwd,
         };
         // Two processes may have one session open; one that works says more.
         match live.get(&claim.session) {
-            Some(LiveInfo { busy: true, .. }) => {}
+            Some(LiveInfo {
+                status: LiveStatus::Busy,
+                ..
+            }) => {}
             _ => {
                 live.insert(claim.session, info);
             }
@@ -90,7 +93,7 @@ pub(crate) fn has_registry(home: &Home) -> bool {
 /// [`limits::LIVE_GROWTH_MS`] counts.
 #[must_use]
 pub(crate) fn is_live(home: &Home, session: &SessionId, hooks: HookWord, now: Timestamp) -> bool {
-    if live_sessions(home).contains_key(session) || hooks.open_by.is_some_and(process_exists) {
+    if live_sessions(home).contains_key(session) || hooks.open_by.is_some_and(process::exists) {
         return true;
     }
     if hooks.ended || hooks.open_by.is_some() || has_registry(home) {
@@ -99,27 +102,6 @@ pub(crate) fn is_live(home: &Home, session: &SessionId, hooks: HookWord, now: Ti
     scan::find_session(home, session)
         .iter()
         .any(|found| now.0.saturating_sub(found.modified.0) < limits::LIVE_GROWTH_MS)
-}
-
-/// Whether there is a process of this number.
-#[must_use]
-pub(crate) fn process_exists(pid: u32) -> bool {
-    #[cfg(unix)]
-    {
-        use nix::errno::Errno;
-        use nix::sys::signal::kill;
-        use nix::unistd::Pid;
-        let Ok(pid) = i32::try_from(pid) else {
-            return false;
-        };
-        // Zero and negative numbers mean groups.
-        pid > 0 && !matches!(kill(Pid::from_raw(pid), None), Err(Errno::ESRCH))
-    }
-    #[cfg(not(unix))]
-    {
-        // Nothing to ask without a system call of our own: trust the claim.
-        pid > 0
-    }
 }
 
 fn registry_dir() -> [String; 1] {
@@ -138,30 +120,6 @@ fn read_small(root: &Root, name: &str) -> Option<Vec<u8>> {
         .read_to_end(&mut bytes)
         .ok()?;
     Some(bytes)
-}
-
-/// Whether the process lives and is still the one that started at that time:
-/// numbers are used again.
-fn process_is(pid: u32, started: Option<&str>) -> bool {
-    if !process_exists(pid) {
-        return false;
-    }
-    match (started, start_of(pid)) {
-        (Some(claimed), Some(seen)) => claimed == seen,
-        _ => true,
-    }
-}
-
-/// When a process started, in the words that Claude Code uses on Linux: field 22
-/// of its `stat`, in ticks since the machine started.
-fn start_of(pid: u32) -> Option<String> {
-    if !cfg!(target_os = "linux") {
-        return None;
-    }
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name of the program stands in brackets and may hold anything.
-    let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(19).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -186,12 +144,17 @@ mod tests {
         let session: SessionId = SESSION.parse().unwrap();
         let me = std::process::id();
         assert!(!has_registry(&world.home));
-        claim(&world, me, &start_of(me).unwrap_or_default(), "busy");
+        claim(
+            &world,
+            me,
+            &process::start_of(me).unwrap_or_default(),
+            "busy",
+        );
         assert!(has_registry(&world.home));
         let live = live_sessions(&world.home);
         assert_eq!(
-            live.get(&session).map(|l| (l.pid, l.busy)),
-            Some((me, true))
+            live.get(&session).map(|l| (l.pid, l.status)),
+            Some((me, LiveStatus::Busy))
         );
         assert!(is_live(
             &world.home,
@@ -216,7 +179,6 @@ mod tests {
         child.wait().unwrap();
         claim(&world, pid, "1", "idle");
         assert!(live_sessions(&world.home).is_empty());
-        assert!(!process_exists(0));
     }
 
     #[test]

@@ -34,7 +34,7 @@ use crate::confined::Root;
 use crate::disk::Disk;
 use crate::home::Home;
 use crate::local::LocalState;
-use crate::{git, live, problem, scan};
+use crate::{git, live, problem};
 
 pub(crate) use error::PlaceError;
 pub(crate) use growth::adds_only_bookkeeping;
@@ -171,24 +171,6 @@ pub(crate) fn identity_of(
             Err(e) => Err(PlaceError::from(e).into()),
         },
     }
-}
-
-/// The project's directory of a session that lies here.
-///
-/// # Errors
-/// When the store cannot be read.
-pub(crate) fn placed_dir(
-    store: &Store,
-    home: &Home,
-    session: &SessionId,
-) -> Result<Option<PathBuf>, ApiError> {
-    if scan::find_session(home, session).is_empty() {
-        return Ok(None);
-    }
-    let state = LocalState::load(store, session).map_err(|e| problem::store(&e))?;
-    Ok(state
-        .map(|s| PathBuf::from(s.here.project))
-        .filter(|dir| dir.is_dir()))
 }
 
 fn place_with(

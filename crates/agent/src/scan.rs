@@ -80,6 +80,18 @@ pub(crate) fn all_sessions(home: &Home) -> Vec<Found> {
     found.into_iter().map(|(_, f)| f).collect()
 }
 
+/// Which of the sessions that were expected here are not, looked for one by one
+/// after they were missed in `found`: a file may be moved meanwhile.
+#[must_use]
+pub(crate) fn vanished(home: &Home, expected: &[SessionId], found: &[Found]) -> Vec<SessionId> {
+    expected
+        .iter()
+        .filter(|s| found.binary_search_by(|f| f.session.cmp(s)).is_err())
+        .filter(|s| find_session(home, s).is_empty())
+        .copied()
+        .collect()
+}
+
 fn slugs(root: &Root) -> Vec<String> {
     root.list(&["projects".to_owned()], PROJECTS_MAX)
         .unwrap_or_default()

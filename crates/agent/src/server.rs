@@ -14,6 +14,7 @@ use crate::api::{ApiError, ErrorCode, FRAME_HOOK, FRAME_REQUEST, Progress, Reply
 use crate::driver::{Ask, Handle, Input};
 use crate::inbox::{Accepted, InboxError};
 use crate::listen::{Listener, Stream};
+use crate::local::LocalState;
 use crate::pool::blocking;
 use crate::{frames, jobs};
 
@@ -144,11 +145,18 @@ async fn hook(body: Vec<u8>, handle: &Handle) -> Reply {
             let starts = pending
                 .event
                 .as_ref()
-                .is_some_and(|e| matches!(e.kind, HookKind::SessionStart { .. }));
+                .filter(|e| matches!(e.kind, HookKind::SessionStart { .. }))
+                .map(|e| e.session);
             // The event is safe in the inbox whatever becomes of the driver.
             let _ending = handle.send(Input::Hook(pending)).await;
-            if starts {
-                let asked = tokio::time::timeout(LINE_DEADLINE, handle.ask(Ask::Line)).await;
+            if let Some(session) = starts {
+                let question = async {
+                    let shared = Arc::clone(&handle.shared);
+                    let local = blocking(move || LocalState::load(&shared.store, &session));
+                    let base = local.await.ok().flatten().and_then(|s| s.base);
+                    handle.ask(|to| Ask::Line { session, base, to }).await
+                };
+                let asked = tokio::time::timeout(LINE_DEADLINE, question).await;
                 line = asked.ok().and_then(Result::ok).flatten();
             }
         }

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::api::{ApiError, DeviceName, ErrorCode};
 use crate::binding::{self, Standing};
-use crate::driver::{Arrival, Driver, End, Handle, Input, Parts, Shared};
+use crate::driver::{Arrival, Driver, End, Expiry, Handle, Input, Parts, Shared};
 use crate::findings::{Findings, Kind};
 use crate::home::Home;
 use crate::inbox::Inbox;
@@ -175,6 +175,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
         store::keep_port(&store, &net.listen_addrs())?;
     }
     let inbox = Inbox::open(Arc::clone(&store)).map_err(|e| problem::store(&e))?;
+    let expiry = Expiry::load(&store).map_err(|e| problem::store(&e))?;
     let last_list = lists::load(&store).map_err(|e| problem::store(&e))?;
     let notices = Shared::notices();
     let shared = Arc::new(Shared {
@@ -200,6 +201,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
         last_list,
         findings,
         arrival,
+        expiry,
     };
     let driver = Driver::new(parts, tx.clone());
     let driving = tokio::spawn(async move { driver.run(rx, events, &hostname).await });

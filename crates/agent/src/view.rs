@@ -8,8 +8,11 @@ use ccpeer_core::text;
 use ccpeer_core::time::Timestamp;
 use ccpeer_formats::rfc3339;
 
-use crate::api::{DeviceName, ErrorCode, Session, Task};
+use crate::api::{DeviceName, Session, Task};
 use crate::driver::Head;
+
+/// Characters of an id that tell devices of one name apart, mostly.
+const MARK_CHARS: usize = 4;
 
 /// The word for a state in every list.
 pub(crate) fn state_word(state: SessionState) -> &'static str {
@@ -49,7 +52,7 @@ pub(crate) fn line(value: &str) -> String {
 }
 
 /// A row of `tasks`.
-pub(crate) fn task(n: u64, head: &Head, heads: usize) -> Task {
+pub(crate) fn task(n: u64, head: &Head, heads: usize, taken_over_by: Option<DeviceName>) -> Task {
     let meta = &head.version.meta;
     Task {
         n,
@@ -65,8 +68,8 @@ pub(crate) fn task(n: u64, head: &Head, heads: usize) -> Task {
         heads: heads as u64,
         version: head.id.to_string(),
         complete: head.complete,
-        last_heard: None,
-        taken_over_by: None,
+        last_heard: head.last_heard.map(time),
+        taken_over_by,
     }
 }
 
@@ -98,6 +101,25 @@ pub(crate) fn title(meta: &SessionMeta) -> String {
     }
 }
 
+/// A device's name with the beginning of its id, as much of it as none of these
+/// others shares.
+pub(crate) fn marked(name: &str, id: &str, others: &[String]) -> String {
+    let shared = |n: usize| others.iter().any(|o| o.get(..n) == id.get(..n));
+    let mut chars = MARK_CHARS;
+    while chars < id.len() && shared(chars) {
+        chars += 1;
+    }
+    format!("{name} ({})", id.get(..chars).unwrap_or(id))
+}
+
+/// Whether a name looks as if it had been given such a mark already.
+pub(crate) fn is_marked(name: &str) -> bool {
+    let inner = name.strip_suffix(')').and_then(|n| n.rsplit_once('('));
+    inner.is_some_and(|(_, mark)| {
+        mark.len() >= MARK_CHARS && mark.bytes().all(|c| c.is_ascii_hexdigit())
+    })
+}
+
 /// How a choice among heads is offered.
 pub(crate) fn choice(head: &Head) -> String {
     format!(
@@ -116,10 +138,24 @@ pub(crate) fn short(version: &EntryHash) -> String {
     text
 }
 
-/// The code for a refusal to place.
-pub(crate) fn placed_nowhere(device: &DeviceName) -> (ErrorCode, String) {
-    (
-        ErrorCode::Live,
-        format!("the session is being worked on at {}", device.name),
-    )
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k_d06_a_mark_tells_apart_and_cannot_be_forged() {
+        let others = |ids: &[&str]| ids.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+        assert_eq!(marked("desk", "ab12cd34", &others(&[])), "desk (ab12)");
+        assert_eq!(
+            marked("desk", "ab12cd34", &others(&["ff00aa11", "ab12cdff"])),
+            "desk (ab12cd3)"
+        );
+        assert_eq!(
+            marked("desk", "ab12", &others(&["ab12"])),
+            "desk (ab12)",
+            "there is no more of it"
+        );
+        assert!(is_marked("desk (ab12)") && is_marked("(ab12c)"));
+        assert!(!is_marked("desk (2)") && !is_marked("desk (work)") && !is_marked("desk"));
+    }
 }

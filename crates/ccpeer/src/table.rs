@@ -114,6 +114,33 @@ fn char_width(c: char) -> usize {
     }
 }
 
+/// A sentence in lines of at most [`COLUMNS`], the first one after `mark`, the
+/// others below it. A word that is longer stands alone.
+pub(crate) fn wrap(sentence: &str, mark: &str) -> Vec<String> {
+    let indent = " ".repeat(width(mark));
+    let mut lines = vec![mark.to_owned()];
+    let mut used = width(mark);
+    let mut first = true;
+    for word in sentence.split(' ') {
+        let room = usize::from(!first);
+        if !first && used + room + width(word) > COLUMNS {
+            lines.push(indent.clone());
+            used = width(&indent);
+            first = true;
+        }
+        if let Some(line) = lines.last_mut() {
+            if !first {
+                line.push(' ');
+                used += 1;
+            }
+            line.push_str(word);
+            used += width(word);
+        }
+        first = false;
+    }
+    lines
+}
+
 /// How long ago an RFC 3339 time was, in one short word.
 pub(crate) fn age(rfc3339: &str) -> String {
     let now = SystemTime::now()
@@ -122,6 +149,15 @@ pub(crate) fn age(rfc3339: &str) -> String {
     match seconds_of(rfc3339) {
         Some(at) => ago(i128::from(now) - i128::from(at)),
         None => "?".to_owned(),
+    }
+}
+
+/// The same in a sentence: "just now", "3 h ago".
+pub(crate) fn since(rfc3339: &str) -> String {
+    match age(rfc3339).as_str() {
+        "now" => "just now".to_owned(),
+        "?" => "some time ago".to_owned(),
+        age => format!("{age} ago"),
     }
 }
 
@@ -202,6 +238,23 @@ mod tests {
             assert!(!line.contains('\u{1b}'));
         }
         assert!(lines.iter().any(|l| l.ends_with("ab c")), "{lines:?}");
+    }
+
+    #[test]
+    fn a_sentence_is_wrapped_at_words() {
+        assert_eq!(wrap("a bc", "- "), ["- a bc"]);
+        let lines = wrap(
+            &format!("{} tail {}", "word ".repeat(20).trim(), "x".repeat(100)),
+            "- ",
+        );
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(lines.iter().take(2).all(|l| width(l) <= COLUMNS));
+        assert!(
+            lines
+                .iter()
+                .skip(1)
+                .all(|l| l.starts_with("  ") && !l.starts_with("   "))
+        );
     }
 
     #[test]

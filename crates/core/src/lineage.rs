@@ -156,6 +156,13 @@ impl SessionRecord {
         self.states.get(device).map(|(_, state, at)| (*state, *at))
     }
 
+    /// Where a device's last word about the session's state stands among all
+    /// statements.
+    #[must_use]
+    pub fn stated_on(&self, device: &DeviceId) -> Option<Order> {
+        self.states.get(device).map(|(order, _, _)| *order)
+    }
+
     /// The devices that ever said something about the session's state, each
     /// with its last word.
     pub fn states(&self) -> impl Iterator<Item = (&DeviceId, SessionState, Timestamp)> {

@@ -9,6 +9,7 @@ pub mod join;
 mod json;
 pub mod layout;
 pub mod registry;
+pub mod retention;
 pub mod rewrite;
 pub mod settings;
 pub mod slug;

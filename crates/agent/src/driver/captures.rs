@@ -200,6 +200,7 @@ impl Driver {
                 return CaptureDone::Unchanged(tip);
             }
             Captured::Vanished => {
+                self.vanished(session).await;
                 self.state_presence(session).await;
                 return CaptureDone::Absent;
             }
@@ -354,14 +355,17 @@ impl Driver {
             return;
         }
         let (shared, tx) = (Arc::clone(&self.shared), self.tx.clone());
+        let expected = self.may_vanish();
         tokio::spawn(async move {
             let look = move || {
                 if let Err(e) = place::sweep_backups(&shared.store, &shared.home, wall()) {
                     tracing::warn!(error = %e, "old backups are left for later");
                 }
-                scan::all_sessions(&shared.home)
+                let found = scan::all_sessions(&shared.home);
+                let gone = scan::vanished(&shared.home, &expected, &found);
+                (found, gone, super::expiry::cleanup_days(&shared.home))
             };
-            let found = blocking(look).await;
+            let (found, gone, days) = blocking(look).await;
             let swept = found
                 .into_iter()
                 .map(|s| Swept {
@@ -369,13 +373,16 @@ impl Driver {
                     modified: s.modified,
                 })
                 .collect();
-            let _ending = tx.send(Input::Swept(swept)).await;
+            let _ending = tx.send(Input::Swept(swept, days)).await;
+            let _ending = tx.send(Input::Vanished(gone)).await;
         });
     }
 
-    pub(super) fn on_swept(&mut self, found: Vec<Swept>) {
+    pub(super) async fn on_swept(&mut self, found: Vec<Swept>, cleanup_days: u64) {
         self.captures.sweeping = false;
+        self.expiry.look(&found, cleanup_days);
         for s in found {
+            self.on_returned(s.session).await;
             self.want_capture(s.session, Cause::Sweep(s.modified), None);
         }
     }

@@ -147,10 +147,8 @@ impl Driver {
                 let name = self.name_of(&device).name;
                 self.failed("the log of a device has grown beyond its bound", &name);
             }
-            Notice::Session(_)
-            | Notice::Complete(..)
-            | Notice::Replicated(..)
-            | Notice::Device(_) => {}
+            Notice::Replicated(_, version) => self.note_held(&version),
+            Notice::Session(_) | Notice::Complete(..) | Notice::Device(_) => {}
         }
         // Nobody listening is fine.
         let _listeners = self.shared.notices.send(notice);

@@ -1,6 +1,5 @@
-//! What hooks and processes tell about where a session stands.
+//! What hooks tell, and how it reaches us.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,23 +10,10 @@ use ccpeer_formats::claude::hook::{HookEvent, HookKind};
 use super::{Cause, Driver, Input};
 use crate::inbox::{Accepted, InboxError, Pending};
 use crate::pool::blocking;
-use crate::{live, spool};
+use crate::{process, spool};
 
-/// A session that a process here holds open.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Open {
-    /// The process, if a hook named it.
-    pub(super) pid: Option<u32>,
-    /// Looks in a row that did not find it. One may fall between two files.
-    missed: u8,
-}
-
-/// Looks without a process after which a session counts as interrupted.
-const MISSED_MAX: u8 = 2;
-
-/// How long, and how often, a process that said good-bye is watched for its end.
+/// How long a process that said good-bye is waited for.
 const GONE_MAX: Duration = Duration::from_secs(15);
-const GONE_LOOK: Duration = Duration::from_millis(50);
 
 impl Driver {
     /// Deals with an event that is durable in the inbox.
@@ -62,13 +48,11 @@ impl Driver {
         };
         match state {
             Some(SessionState::Ended(_)) => {
-                let open = self.open.remove(&session);
-                self.capture_when_gone(session, event.pid.or(open.and_then(|o| o.pid)));
+                let pid = self.closed(session, event.pid);
+                self.capture_when_gone(session, pid);
             }
             _ => {
-                let open = self.open.entry(session).or_default();
-                open.pid = event.pid.or(open.pid);
-                open.missed = 0;
+                self.opened(session, event.pid);
             }
         }
         if let Some(state) = state {
@@ -86,27 +70,9 @@ impl Driver {
         let Some(pid) = pid else { return };
         let tx = self.tx.clone();
         tokio::spawn(async move {
-            let begin = tokio::time::Instant::now();
-            while begin.elapsed() < GONE_MAX && live::process_exists(pid) {
-                tokio::time::sleep(GONE_LOOK).await;
-            }
+            let _stays = tokio::time::timeout(GONE_MAX, process::ended(pid)).await;
             let _ending = tx.send(Input::Capture(session, Cause::Settled, None)).await;
         });
-    }
-
-    /// After a start: what we last said is open may not be any more.
-    pub(super) fn adopt_states(&mut self) {
-        let me = self.shared.me;
-        let open: Vec<(SessionId, SessionState)> = self
-            .machine
-            .sessions()
-            .filter_map(|(id, r)| r.state_on(&me).map(|(s, _)| (*id, s)))
-            .filter(|(_, s)| s.is_open())
-            .collect();
-        for (session, state) in open {
-            self.open.insert(session, Open::default());
-            self.states.insert(session, state);
-        }
     }
 
     /// Takes up events that were taken and not dealt with before a crash.
@@ -155,50 +121,5 @@ impl Driver {
                 }
             }
         });
-    }
-
-    /// Looks which open sessions have a process, off this task.
-    pub(super) fn check_liveness(&self) {
-        if self.open.is_empty() {
-            return;
-        }
-        let pids: BTreeMap<SessionId, Option<u32>> =
-            self.open.iter().map(|(s, o)| (*s, o.pid)).collect();
-        let (shared, tx) = (Arc::clone(&self.shared), self.tx.clone());
-        tokio::spawn(async move {
-            let seen = blocking(move || {
-                let registry = live::live_sessions(&shared.home);
-                let mut seen: BTreeMap<SessionId, bool> = registry
-                    .into_iter()
-                    .map(|(s, info)| (s, info.busy))
-                    .collect();
-                for (session, pid) in pids {
-                    if pid.is_some_and(live::process_exists) {
-                        seen.entry(session).or_insert(false);
-                    }
-                }
-                seen
-            });
-            let _ending = tx.send(Input::Seen(seen.await)).await;
-        });
-    }
-
-    pub(super) async fn on_seen(&mut self, alive: &BTreeMap<SessionId, bool>) {
-        let mut gone = Vec::new();
-        for (session, open) in &mut self.open {
-            if alive.contains_key(session) {
-                open.missed = 0;
-            } else {
-                open.missed += 1;
-                if open.missed >= MISSED_MAX {
-                    gone.push(*session);
-                }
-            }
-        }
-        for session in gone {
-            self.open.remove(&session);
-            self.states.insert(session, SessionState::Interrupted);
-            self.want_capture(session, Cause::Hook, None);
-        }
     }
 }

@@ -9,11 +9,12 @@ use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, SessionId};
 use ccpeer_core::limits;
 use ccpeer_core::lineage::{SessionRecord, VersionNode};
 use ccpeer_core::presence::{EndReason, SessionState};
+use ccpeer_core::time::Timestamp;
 use ccpeer_net::PathKind;
 use ccpeer_store::NoteWrite;
 use tokio::sync::oneshot;
 
-use super::Driver;
+use super::{Driver, Standing};
 use crate::api::{self, ApiError, DeviceName, ErrorCode};
 use crate::live::HookWord;
 use crate::view;
@@ -55,10 +56,25 @@ pub(crate) enum Ask {
         /// Where it can be reached.
         addrs: Vec<SocketAddr>,
     },
-    /// The fixed line for SessionStart, if there is something to say.
-    Line(oneshot::Sender<Option<String>>),
+    /// The fixed line for the start of a session, if there is something to say.
+    Line {
+        /// Which one starts.
+        session: SessionId,
+        /// The version that its files here stand for.
+        base: Option<EntryHash>,
+        /// Where to.
+        to: oneshot::Sender<Option<String>>,
+    },
     /// This device, under its name.
     Me(oneshot::Sender<DeviceName>),
+    /// Where a line of a session is open on another device.
+    Elsewhere(SessionId, EntryHash, oneshot::Sender<Option<api::Presence>>),
+    /// What is known of a session beside its versions.
+    Standing(SessionId, oneshot::Sender<Option<Standing>>),
+    /// Sessions whose files may have gone from Claude's directory.
+    MayVanish(oneshot::Sender<Vec<SessionId>>),
+    /// What Claude Code is about to delete although another device could hold it.
+    Expiring(oneshot::Sender<api::Expiring>),
     /// What hooks told about a session here.
     HookWord(SessionId, oneshot::Sender<HookWord>),
     /// The other versions on the line of one.
@@ -77,6 +93,9 @@ pub(crate) struct Head {
     pub(crate) complete: bool,
     /// The author has a link to us now.
     pub(crate) author_up: bool,
+    /// When the device whose word the state is was last heard of, if it is not
+    /// connected.
+    pub(crate) last_heard: Option<Timestamp>,
     lamport: u64,
 }
 
@@ -146,7 +165,20 @@ impl Driver {
                 }
                 self.save_peer(device);
             }
-            Ask::Line(to) => drop(to.send(self.line())),
+            Ask::Line { session, base, to } => drop(to.send(self.line(&session, base))),
+            Ask::Elsewhere(session, head, to) => {
+                drop(to.send(self.open_elsewhere(&session, &head)));
+            }
+            Ask::Standing(session, to) => drop(to.send(self.standing(&session))),
+            Ask::MayVanish(to) => drop(to.send(self.may_vanish())),
+            Ask::Expiring(to) => {
+                let mut expiring = self.expiring();
+                if self.machine.trusted().next().is_none() {
+                    // Nobody could hold it: that is no news to anybody.
+                    expiring.sessions.clear();
+                }
+                drop(to.send(expiring));
+            }
             Ask::Me(to) => drop(to.send(self.name_of(&self.shared.me))),
             Ask::HookWord(session, to) => drop(to.send(self.hook_word(&session))),
             Ask::Relatives(session, version, to) => {
@@ -174,14 +206,16 @@ impl Driver {
     fn head(&self, record: &SessionRecord, node: &VersionNode, only: bool) -> Head {
         let author = node.log.device;
         let stated = if only {
-            record.state().map(|(_, state, _)| state)
+            record.state()
         } else {
-            record.state_on(&author).map(|(state, _)| state)
+            let word = record.state_on(&author);
+            word.map(|(state, at)| (author, state, at))
         };
+        let last_heard = stated.and_then(|(device, _, at)| self.last_heard(&device, at));
         let state = if record.done() {
             SessionState::Done
         } else {
-            stated.unwrap_or(node.version.state)
+            stated.map_or(node.version.state, |(_, state, _)| state)
         };
         let complete = node
             .version
@@ -201,6 +235,7 @@ impl Driver {
             state,
             complete,
             author_up: self.links.contains(&author),
+            last_heard,
             lamport: node.lamport,
         }
     }
@@ -227,7 +262,11 @@ impl Driver {
         let tasks: Vec<api::Task> = rows
             .iter()
             .zip(1..)
-            .map(|((head, heads), n)| view::task(n, head, *heads))
+            .map(|((head, heads), n)| {
+                let session = &head.version.session;
+                let by = (*heads == 1).then(|| self.taken_over(session)).flatten();
+                view::task(n, head, *heads, by.map(|d| self.name_of(&d)))
+            })
             .collect();
         let list: Vec<(SessionId, EntryHash)> = rows
             .iter()
@@ -344,21 +383,20 @@ impl Driver {
             .chain(self.machine.revoked())
             .map(|d| self.name_of(d))
             .collect();
-        let lower = wanted.trim().to_ascii_lowercase();
-        let exact: Vec<&DeviceName> = known
+        let lower = wanted.trim().to_lowercase();
+        let is_called = |d: &DeviceName| {
+            let id: Option<DeviceId> = d.id.parse().ok();
+            id.is_some_and(|id| self.bare_name(&id).to_lowercase() == lower)
+        };
+        let named = |d: &DeviceName| d.name.to_lowercase() == lower || d.id == lower;
+        let begins = |d: &DeviceName| lower.len() >= PREFIX_CHARS_MIN && d.id.starts_with(&lower);
+        // As it is shown, else as it calls itself, else by its id.
+        let ways: [&dyn Fn(&DeviceName) -> bool; 3] = [&named, &is_called, &begins];
+        let found: Vec<&DeviceName> = ways
             .iter()
-            .filter(|d| d.name.to_ascii_lowercase() == lower || d.id == lower)
-            .collect();
-        let by_prefix = || {
-            known
-                .iter()
-                .filter(|d| lower.len() >= PREFIX_CHARS_MIN && d.id.starts_with(&lower))
-        };
-        let found: Vec<&DeviceName> = if exact.is_empty() {
-            by_prefix().collect()
-        } else {
-            exact
-        };
+            .map(|way| known.iter().filter(|d| way(d)).collect::<Vec<_>>())
+            .find(|found| !found.is_empty())
+            .unwrap_or_default();
         match found.as_slice() {
             [one] => Ok((*one).clone()),
             [] => Err(ApiError::new(ErrorCode::NotFound, "no such device")
@@ -455,14 +493,31 @@ impl Driver {
             last_error: self.last_error.clone(),
             findings: self.told_findings(),
             mdns: Some(self.shared.mdns),
-            taken_over: Vec::new(),
-            expiring: api::Expiring::default(),
+            taken_over: self.all_taken_over(),
+            expiring: self.expiring(),
         }
     }
 
     /// Counts and our own names only: nothing that a peer wrote may enter a
     /// model's context by itself.
-    fn line(&self) -> Option<String> {
+    fn line(&self, session: &SessionId, base: Option<EntryHash>) -> Option<String> {
+        let stale = base.is_some_and(|base| {
+            let record = self.machine.session(session);
+            record.is_some_and(|r| {
+                let mut others = r
+                    .heads()
+                    .into_iter()
+                    .filter(|h| h.log.device != self.shared.me);
+                others.any(|h| r.is_ancestor(&base, &h.id))
+            })
+        });
+        if stale || self.taken_over(session).is_some() {
+            let id = session.short();
+            return Some(format!(
+                "ccpeer: another machine went on with this session; what is written here \
+                 becomes a line of its own. `ccpeer why {id}` says more."
+            ));
+        }
         let mut count = 0u64;
         for (_, record) in self.machine.sessions() {
             count += self

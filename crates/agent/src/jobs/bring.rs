@@ -1,25 +1,29 @@
 //! Bringing sessions here: `continue` and `pull`.
 //!
-//! Order: capture what lies here (so that nothing of it can get lost) → have all
-//! of the version → know the project's directory → place.
+//! Order: capture what lies here (so that nothing of it can get lost) → is it
+//! open here? → have all of the version → know the project's directory → is
+//! somebody else at work? → place → say that it goes on here.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ccpeer_core::entry::{Payload, Version};
+use ccpeer_core::entry::{ContentRef, Payload, Version};
 use ccpeer_core::id::SessionId;
-use ccpeer_core::presence::SessionState;
 use ccpeer_core::sync::effect::Notice;
 
+use super::elsewhere::{self, Found};
 use super::{one_head, resolve, upkeep};
-use crate::api::{ApiError, ErrorCode, Placed, PlacedHow, Selection, Summary};
-use crate::driver::{Ask, CaptureDone, Handle, Head, wall};
-use crate::place::{self, Mode, PlaceRequest};
+use crate::api::{
+    ApiError, Continued, ErrorCode, Meanwhile, Placed, PlacedHow, Selection, Summary,
+};
+use crate::driver::{Ask, CaptureDone, Handle, Head, Input, wall};
+use crate::local::LocalState;
+use crate::place::{self, Mode, PlaceError, PlaceRequest};
 use crate::pool::blocking;
 use crate::projects::{self, Located};
 use crate::server::Out;
-use crate::{live, random, view};
+use crate::{live, problem, random, view};
 
 /// A fetch that makes no progress for this long is given up; what arrived stays.
 const STALL_MAX: Duration = Duration::from_secs(30);
@@ -31,6 +35,7 @@ pub(super) struct Wish {
     pub(super) from_dir: Option<String>,
     pub(super) fork: bool,
     pub(super) handoff: bool,
+    pub(super) meanwhile: Meanwhile,
 }
 
 /// Brings one task here and says how to go on with it.
@@ -39,13 +44,28 @@ pub(super) async fn continue_task(
     out: &Out,
     task: String,
     wish: &Wish,
-) -> Result<Placed, ApiError> {
+) -> Result<Continued, ApiError> {
     let target = resolve(handle, task).await?;
     let head = one_head(&target)?;
     if wish.handoff {
-        return hand_off(handle, &head, wish).await;
+        let placed = hand_off(handle, &head, wish).await?;
+        return Ok(Continued {
+            placed,
+            elsewhere: None,
+            taken_from: None,
+        });
     }
-    bring(handle, out, &head, wish).await
+    let (placed, found) = bring(handle, out, head, wish).await?;
+    let taken_from = if wish.fork || placed.placed == PlacedHow::Refused {
+        None
+    } else {
+        elsewhere::claim(handle, &found.head).await?
+    };
+    Ok(Continued {
+        placed,
+        elsewhere: found.elsewhere,
+        taken_from,
+    })
 }
 
 /// Brings everything here that a selection means, one failure stopping nothing.
@@ -58,8 +78,8 @@ pub(super) async fn pull(
     let total = heads.len() as u64;
     let mut summary = Summary::default();
     for (head, n) in heads.into_iter().zip(1u64..) {
-        let placed = match bring(handle, out, &head, &Wish::default()).await {
-            Ok(placed) => placed,
+        let placed = match bring(handle, out, head.clone(), &Wish::default()).await {
+            Ok((placed, _)) => placed,
             Err(e) => refused(&head, e),
         };
         match placed.placed {
@@ -97,28 +117,36 @@ async fn selected(handle: &Handle, selection: &Selection) -> Result<Vec<Head>, A
     }
 }
 
-async fn bring(handle: &Handle, out: &Out, head: &Head, wish: &Wish) -> Result<Placed, ApiError> {
+async fn bring(
+    handle: &Handle,
+    out: &Out,
+    head: Head,
+    wish: &Wish,
+) -> Result<(Placed, Found), ApiError> {
     let session = head.version.session;
-    let Some(manifest) = head.version.manifest else {
-        return Err(ApiError::new(
-            ErrorCode::Refused,
-            "only the snapshot of this task is shared",
-        )
-        .hint("use `--handoff` to start a new session from it"));
-    };
-    if !head.from_me && head.state == SessionState::Live && head.author_up && !wish.fork {
-        let (code, message) = view::placed_nowhere(&head.device);
-        return Err(ApiError::new(code, message)
-            .hint("wait for its turn to end, or use `--fork` to go on beside it"));
-    }
     out.progress("capturing", 0, 0);
     let here = handle.capture(session).await?;
     if let CaptureDone::Failed(e) = here {
         return Err(e);
     }
+    if !wish.fork && is_open_here(handle, session, &here).await? {
+        return Err(PlaceError::Live(session).into());
+    }
+    manifest_of(&head)?;
+    fetch(handle, out, &head).await?;
+    let dir = locate(handle, &head, wish).await?;
+    let found = if wish.fork {
+        Found {
+            head,
+            elsewhere: None,
+        }
+    } else {
+        elsewhere::settle(handle, out, head, wish.meanwhile).await?
+    };
+    let head = &found.head;
+    // After a wait there is more of it; else this is said and done.
+    let manifest = manifest_of(head)?;
     fetch(handle, out, head).await?;
-    let open_here = is_open_here(handle, session, &here).await?;
-    let dir = locate(handle, head, wish).await?;
     let relatives = handle
         .ask(|to| Ask::Relatives(session, head.id, to))
         .await?;
@@ -134,7 +162,7 @@ async fn bring(handle: &Handle, out: &Out, head: &Head, wish: &Wish) -> Result<P
         },
         device_name: head.device.name.clone(),
         from_me: head.from_me,
-        live: open_here,
+        live: is_open_here(handle, session, &here).await?,
         now: wall(),
         new_id: new_session_id()?,
         grew_from: relatives.grew_from,
@@ -147,7 +175,20 @@ async fn bring(handle: &Handle, out: &Out, head: &Head, wish: &Wish) -> Result<P
     if placed.placed == PlacedHow::FastForward && placed.new_session_id.is_none() {
         join_own_head(handle, head, &here).await?;
     }
-    Ok(placed)
+    if placed.new_session_id.is_none() {
+        handle.send(Input::Returned(session)).await?;
+    }
+    Ok((placed, found))
+}
+
+fn manifest_of(head: &Head) -> Result<ContentRef, ApiError> {
+    head.version.manifest.ok_or_else(|| {
+        ApiError::new(
+            ErrorCode::Refused,
+            "only the snapshot of this task is shared",
+        )
+        .hint("use `--handoff` to start a new session from it")
+    })
 }
 
 /// What lay here turned out to be contained in what was placed although a version
@@ -237,7 +278,7 @@ fn incomplete(head: &Head, why: &str) -> ApiError {
 }
 
 /// The directory of the head's project here. Asked for rather than guessed.
-async fn locate(handle: &Handle, head: &Head, wish: &Wish) -> Result<PathBuf, ApiError> {
+pub(super) async fn locate(handle: &Handle, head: &Head, wish: &Wish) -> Result<PathBuf, ApiError> {
     let shared = Arc::clone(&handle.shared);
     let (session, manifest) = (head.version.session, head.version.manifest);
     let (into, from_dir) = (wish.into.clone(), wish.from_dir.clone());
@@ -247,7 +288,10 @@ async fn locate(handle: &Handle, head: &Head, wish: &Wish) -> Result<PathBuf, Ap
             return projects::use_dir(&PathBuf::from(dir)).map(Located::Dir);
         }
         let identity = place::identity_of(store, manifest)?;
-        if let Some(dir) = place::placed_dir(store, home, &session)? {
+        // Where it lies, or lay before its files went.
+        let state = LocalState::load(store, &session).map_err(|e| problem::store(&e))?;
+        let dir = state.map(|s| PathBuf::from(s.here.project));
+        if let Some(dir) = dir.filter(|d| d.is_dir()) {
             return Ok(Located::Dir(dir));
         }
         projects::locate(

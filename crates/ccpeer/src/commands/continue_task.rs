@@ -3,11 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ccpeer_agent::api::{ErrorCode, Meanwhile, Placed, PlacedHow, Request};
+use ccpeer_agent::api::{
+    ApiError, Continued, ErrorCode, Meanwhile, Placed, PlacedHow, Presence, Request,
+};
 use ccpeer_core::text;
+use serde::Deserialize;
 
-use crate::context::{Context, say, say_json, talk};
+use crate::context::{Context, can_ask, say, say_json, talk};
 use crate::error::CommandError;
+use crate::{prompt, table};
 
 /// Bring a session here and go on with it
 ///
@@ -15,6 +19,10 @@ use crate::error::CommandError;
 /// its paths changed to those of this machine, and runs `claude --resume` in the
 /// project's directory. A local session is never overwritten: where both sides
 /// have gone on, the other one is placed beside it.
+///
+/// If another device is in a turn of the session, it is a question: to wait for
+/// the end of the turn, to take the session over, or to fork it. A session that
+/// merely waits for its user there is brought at once.
 #[derive(Debug, clap::Args)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -32,6 +40,12 @@ pub(crate) struct ContinueArgs {
     /// As a new session, even if the local one could simply go on
     #[arg(long)]
     fork: bool,
+    /// If it is being worked on elsewhere: wait until the turn there has ended
+    #[arg(long, conflicts_with_all = ["fork", "handoff", "take_over"])]
+    wait: bool,
+    /// If it is being worked on elsewhere: go on here all the same, and tell them
+    #[arg(long, conflicts_with_all = ["fork", "handoff"])]
+    take_over: bool,
     /// Place it and print what to run, but do not run it
     #[arg(long)]
     no_exec: bool,
@@ -42,20 +56,45 @@ pub(crate) struct ContinueArgs {
 
 pub(crate) fn run(args: &ContinueArgs, context: &Context) -> Result<(), CommandError> {
     let into = args.into.as_deref().map(absolute).transpose()?;
-    let placed: Placed = context.stream(
-        &Request::Continue {
+    let way = match (args.wait, args.take_over, args.fork) {
+        (true, _, _) => Way::Wait,
+        (_, true, _) => Way::TakeOver,
+        (_, _, true) => Way::Fork,
+        _ => Way::Ask,
+    };
+    let bring = |way: Way| {
+        let meanwhile = match way {
+            Way::Wait => Meanwhile::Wait,
+            Way::TakeOver => Meanwhile::TakeOver,
+            Way::Ask | Way::Fork => Meanwhile::Ask,
+        };
+        let request = Request::Continue {
             task: args.task.clone(),
-            into,
+            into: into.clone(),
             from_dir: std::env::current_dir().ok().as_deref().and_then(utf8),
-            fork: args.fork,
+            fork: way == Way::Fork,
             handoff: args.handoff,
-            meanwhile: Meanwhile::Ask,
-        },
-        &mut |_| Ok(()),
-    )?;
+            meanwhile,
+        };
+        context.stream::<Continued>(&request, &mut |step| {
+            told(&step);
+            Ok(())
+        })
+    };
+    let continued = match bring(way) {
+        Err(CommandError::Told(e)) if way == Way::Ask && !args.json && can_ask() => {
+            match choose(&e) {
+                Some(way) => bring(way)?,
+                None => return Err(CommandError::Told(e)),
+            }
+        }
+        other => other?,
+    };
     if args.json {
-        say_json(&placed)?;
+        say_json(&continued)?;
     }
+    tell_about_others(&continued);
+    let placed = continued.placed;
     if placed.placed == PlacedHow::Refused {
         let why = placed.reason.as_deref().unwrap_or("it breaks a rule");
         let why = format!("session {} was not placed: {why}", placed.session_id);
@@ -74,6 +113,70 @@ pub(crate) fn run(args: &ContinueArgs, context: &Context) -> Result<(), CommandE
         return say(by_hand(&placed));
     }
     execute(&placed)
+}
+
+/// What becomes of a session that another device is at work on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Ask,
+    Wait,
+    TakeOver,
+    Fork,
+}
+
+/// The three ways, as a question; nothing if there is nothing to choose, or if
+/// nothing was chosen.
+fn choose(e: &ApiError) -> Option<Way> {
+    let there = e.elsewhere.as_deref()?;
+    talk(format!("{}:", text::one_line(&e.message, 200)));
+    talk(format!("  {}", standing(there)));
+    talk("");
+    talk("  w  wait until the turn there has ended, then go on here");
+    talk("  t  take over: go on here from what is here now; they are told");
+    talk("  f  fork: go on here beside it, as a session of its own");
+    talk("");
+    let answer = prompt::line("What now? [w/t/f, else nothing] ")?;
+    match answer.to_ascii_lowercase().as_str() {
+        "w" | "wait" => Some(Way::Wait),
+        "t" | "take" | "take over" | "take-over" => Some(Way::TakeOver),
+        "f" | "fork" => Some(Way::Fork),
+        _ => None,
+    }
+}
+
+/// Where a session stands on another device, in a few words.
+fn standing(there: &Presence) -> String {
+    let name = text::one_line(&there.device.name, 48);
+    let doing = match there.state.as_str() {
+        "live" => "in a turn",
+        "idle" => "open, waiting for input",
+        other => other,
+    };
+    if there.connected {
+        format!("{name}: {doing}, {}", table::since(&there.since))
+    } else {
+        let heard = there.last_heard.as_ref().unwrap_or(&there.since);
+        format!("{name}: was {doing}, last heard {}", table::since(heard))
+    }
+}
+
+/// A step on the way: whom we wait for.
+fn told(step: &serde_json::Value) {
+    if let Ok(there) = Presence::deserialize(step) {
+        talk(format!("waiting; {}", standing(&there)));
+    }
+}
+
+/// What the user may want to know about other devices.
+fn tell_about_others(continued: &Continued) {
+    if let Some(there) = &continued.elsewhere {
+        talk(standing(there));
+        talk("  What is written there from now on is kept as a line of its own.");
+    }
+    if let Some(from) = &continued.taken_from {
+        let name = text::one_line(&from.name, 48);
+        talk(format!("taken over from {name}"));
+    }
 }
 
 /// What was done, in a sentence or two.

@@ -90,6 +90,20 @@ fn print(status: &Status) -> Result<(), CommandError> {
     ))?;
     say(format!("claude  {}", status.claude_dir))?;
     say(format!("home    {}", status.home))?;
+    for taken in &status.taken_over {
+        let session = table::short(&taken.session_id);
+        say(format!(
+            "taken   session {session}, open here, by {}",
+            taken.by.name
+        ))?;
+    }
+    if !status.expiring.sessions.is_empty() {
+        say(format!(
+            "expiry  {} sessions that no other machine holds, within {} days",
+            status.expiring.sessions.len(),
+            status.expiring.warn_days
+        ))?;
+    }
     if let Some(e) = &status.last_error {
         say(format!("error   {}", ccpeer_core::text::one_line(e, 200)))?;
     }

@@ -1,6 +1,7 @@
 //! `ccpeer tasks`, and `ccpeer` alone
 
-use ccpeer_agent::api::{ErrorCode, Request, Status, Task};
+use ccpeer_agent::api::{ErrorCode, Expiring, Request, Status, Task};
+use ccpeer_core::text;
 
 use crate::context::{Context, say, say_json, talk};
 use crate::error::CommandError;
@@ -58,7 +59,54 @@ pub(crate) fn run(args: &TasksArgs, context: &Context) -> Result<(), CommandErro
     if tasks.iter().any(|task| !task.complete) {
         talk("~ is still being fetched.");
     }
+    if tasks.iter().any(was_open) {
+        talk("? is the last word of a machine that is not connected.");
+    }
+    for task in &tasks {
+        if let Some(by) = &task.taken_over_by {
+            let name = text::one_line(&by.name, 48);
+            talk(format!(
+                "{} was taken over by {name}; what is written here is a line of its own.",
+                task.n
+            ));
+        }
+    }
+    drop(agent);
+    warn_of_expiry(context);
     Ok(())
+}
+
+/// One line when Claude Code is about to delete what only this machine holds.
+/// Not where there is no other machine that could.
+fn warn_of_expiry(context: &Context) {
+    let Ok(expiring) = context.get::<Expiring>(&Request::Expiring) else {
+        return;
+    };
+    if let Some(line) = expiry_line(&expiring) {
+        talk(line);
+    }
+}
+
+fn expiry_line(expiring: &Expiring) -> Option<String> {
+    let (count, days) = (expiring.sessions.len(), expiring.warn_days);
+    let what = match count {
+        0 => return None,
+        1 => "a session".to_owned(),
+        n => format!("{n} sessions"),
+    };
+    let kept = if expiring.sessions.iter().all(|s| s.captured) {
+        "ccpeer keeps its copy here"
+    } else {
+        "`ccpeer push --all` keeps a copy here"
+    };
+    Some(format!(
+        "Claude Code deletes {what} within {days} days that no other machine holds;\n{kept}."
+    ))
+}
+
+/// Open by the last word of a machine that cannot be asked now.
+fn was_open(task: &Task) -> bool {
+    task.last_heard.is_some() && matches!(task.state.as_str(), "live" | "idle")
 }
 
 fn row(task: &Task) -> Vec<String> {
@@ -68,6 +116,9 @@ fn row(task: &Task) -> Vec<String> {
     }
     if !task.complete {
         state.push('~');
+    }
+    if was_open(task) {
+        state.push('?');
     }
     vec![
         task.n.to_string(),
