@@ -103,9 +103,9 @@ fn bookkeeping_after_the_last_hook_is_no_fork() {
     let mut on_b = on_a.at(placed["path"].as_str().unwrap().as_ref(), &there);
 
     // Found after the other side went on: no version is made of it.
-    trailing(&on_a);
     b.turn(&mut on_b, "went on");
     arrives(&a, ID, &on_b);
+    trailing(&on_a);
     a.ok(&["push", ID]);
     assert_eq!(a.rows(ID).len(), 1, "a fork of bookkeeping");
     let back = a.json(&["continue", ID, "--no-exec", "--json"]);
