@@ -34,6 +34,15 @@ e2e *ARGS:
 kills N="100":
     CCPEER_KILLS={{ N }} cargo test -p ccpeer --test house kill -- --nocapture
 
+# The store when the power goes: every point of a recorded life, N rounds of
+# dice; then a crash in each recovery
+crash N="2":
+    CCPEER_CRASH_ROUNDS={{ N }} cargo test -p ccpeer-store --test store crash -- --nocapture
+
+# The store when the disk fails: every operation, in every way; full at any size
+faults:
+    CCPEER_FAULTS=all cargo test -p ccpeer-store --test store every_fault -- --nocapture
+
 # The whole story in a scratch directory
 demo:
     cargo run -q -- demo

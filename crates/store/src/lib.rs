@@ -45,7 +45,7 @@ pub use error::{Place, StoreError};
 pub use gc::{Charge, CollectPlan, Collected};
 pub use notes::{Namespace, NoteRow, NoteWrite};
 pub use redb::StorageBackend;
-pub use salvage::{SalvageReport, salvage, set_aside};
+pub use salvage::{SalvageReport, rebuild, salvage, set_aside};
 pub use verify::{PROBLEMS_MAX, Problem, ProblemKind, VerifyPosition, VerifyReport};
 pub use walk::SegmentReader;
 
@@ -251,31 +251,45 @@ impl Store {
     /// # Errors
     /// When the store cannot be read or written.
     pub fn quarantine(&self, ids: &[ChunkId]) -> Result<Vec<ChunkId>, StoreError> {
-        // First off the list: what follows reads manifests, which may be damaged
-        // themselves, and must not come back here.
-        let forget = chunks::Amendment {
+        let set: BTreeSet<ChunkId> = ids.iter().copied().collect();
+        // In one transaction: a crash must not leave a manifest that is held for
+        // complete and is not.
+        let before = self.complete()?;
+        let mut incomplete = self.needing_any(&set, &before)?;
+        let amendment = chunks::Amendment {
             forget: ids.to_vec(),
+            incomplete: incomplete.clone(),
             ..Default::default()
         };
-        self.queue.run(&self.disk, Job::Amend(forget))?;
-        let set: BTreeSet<ChunkId> = ids.iter().copied().collect();
-        let mut incomplete = Vec::new();
-        for manifest in self.complete()? {
-            match walk::refers_to(self, manifest, &set) {
-                Ok(true) => incomplete.push(manifest),
-                // A snapshot's document is whole by itself.
-                Ok(false) | Err(StoreError::Wrong { .. }) => {}
-                Err(e) => return Err(e),
-            }
-        }
-        if !incomplete.is_empty() {
-            let amend = chunks::Amendment {
-                incomplete: incomplete.clone(),
+        self.queue.run(&self.disk, Job::Amend(amendment))?;
+        // And those that somebody has completed in between.
+        let fresh = &self.complete()? - &before;
+        let late = self.needing_any(&set, &fresh)?;
+        if !late.is_empty() {
+            let amendment = chunks::Amendment {
+                incomplete: late.clone(),
                 ..Default::default()
             };
-            self.queue.run(&self.disk, Job::Amend(amend))?;
+            self.queue.run(&self.disk, Job::Amend(amendment))?;
+            incomplete.extend(late);
         }
         Ok(incomplete)
+    }
+
+    /// Those of these manifests and documents that are not whole without these
+    /// chunks.
+    fn needing_any(
+        &self,
+        ids: &BTreeSet<ChunkId>,
+        manifests: &BTreeSet<ChunkId>,
+    ) -> Result<Vec<ChunkId>, StoreError> {
+        let mut needing = Vec::new();
+        for manifest in manifests {
+            if walk::needs_any(self, *manifest, ids)? {
+                needing.push(*manifest);
+            }
+        }
+        Ok(needing)
     }
 
     /// Which of these we hold, in the order asked. Does not read content.

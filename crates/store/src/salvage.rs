@@ -17,7 +17,7 @@ use crate::error::{Place, StoreError};
 use crate::log::Chain;
 use crate::notes::{Namespace, NoteWrite};
 use crate::tables::{self, COMPLETE, ENTRIES, HAVE, NOTES};
-use crate::{Store, backend, chunks, scan};
+use crate::{Options, Store, backend, chunks, scan};
 
 mod carve;
 mod pages;
@@ -45,6 +45,42 @@ pub struct SalvageReport {
     pub gaps: bool,
 }
 
+/// Puts a new store in the place of a damaged one, with everything in it that
+/// [`salvage`] can save. The damaged file is kept as `<name>.damaged-<n>`, which
+/// is returned. The damaged store keeps its place until the new one is complete,
+/// so this can be cut off anywhere and begun again. Neither may be open.
+///
+/// # Errors
+/// As [`salvage`]; nothing has changed then, but that the damaged file may have
+/// got its second name.
+pub fn rebuild(
+    path: &Path,
+    options: &Options,
+    me: DeviceId,
+) -> Result<(PathBuf, SalvageReport), StoreError> {
+    let failed = |e: &io::Error| StoreError::io("rebuild", e);
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".salvaged");
+    let fresh = PathBuf::from(fresh);
+    match std::fs::remove_file(&fresh) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(&e)),
+        _ => {}
+    }
+    let new = Store::open(&fresh, options)?;
+    let report = salvage(path, &new, me)?;
+    drop(new);
+    let aside = free_name(path)?;
+    // A second name first, so that there is no moment without a store. Where
+    // that cannot be had, the moment is short.
+    if std::fs::hard_link(path, &aside).is_err() {
+        std::fs::rename(path, &aside).map_err(|e| failed(&e))?;
+    }
+    backend::sync_directory_of(path).map_err(|e| failed(&e))?;
+    std::fs::rename(&fresh, path).map_err(|e| failed(&e))?;
+    backend::sync_directory_of(path).map_err(|e| failed(&e))?;
+    Ok((aside, report))
+}
+
 /// Renames a damaged store to `<name>.damaged-<n>` and returns the new name. The
 /// store must not be open.
 ///
@@ -52,18 +88,22 @@ pub struct SalvageReport {
 /// When the file cannot be renamed.
 pub fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
     let failed = |e: &io::Error| StoreError::io("set aside", e);
+    let aside = free_name(path)?;
+    std::fs::rename(path, &aside).map_err(|e| failed(&e))?;
+    backend::sync_directory_of(path).map_err(|e| failed(&e))?;
+    Ok(aside)
+}
+
+fn free_name(path: &Path) -> Result<PathBuf, StoreError> {
     for n in 1..=DAMAGED_MAX {
         let mut name = path.as_os_str().to_owned();
         name.push(format!(".damaged-{n}"));
         let aside = PathBuf::from(name);
         match std::fs::symlink_metadata(&aside) {
-            Ok(_) => continue,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(failed(&e)),
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(aside),
+            Err(e) => return Err(StoreError::io("set aside", &e)),
         }
-        std::fs::rename(path, &aside).map_err(|e| failed(&e))?;
-        backend::sync_directory_of(path).map_err(|e| failed(&e))?;
-        return Ok(aside);
     }
     Err(StoreError::Io {
         doing: "set aside",

@@ -11,7 +11,7 @@ use redb::ReadableTableMetadata;
 
 use crate::error::StoreError;
 use crate::queue::Job;
-use crate::tables::{COMPLETE, ENTRIES, HAVE, NOTES};
+use crate::tables::{self, COMPLETE, ENTRIES, HAVE, NOTES};
 use crate::{Store, chunks, scan};
 use pass::Pass;
 
@@ -155,7 +155,15 @@ impl Store {
         pass.structure(read_data)?;
         pass.entries()?;
         let damaged = pass.chunks(read_data)?;
-        self.strike_off(damaged, read_data, &mut pass)?;
+        let adopt = if read_data {
+            pass.unlisted()?
+        } else {
+            Vec::new()
+        };
+        pass.report.recovered = adopt.len() as u64;
+        let sound = pass.raw_bytes == self.stats()?.raw_bytes;
+        let changed = !damaged.is_empty() || !adopt.is_empty();
+        self.strike_off(damaged, adopt, changed || !sound, &mut pass)?;
         pass.manifests()?;
         pass.notes()?;
         pass.orphans()?;
@@ -198,13 +206,8 @@ impl Store {
                 Stage::Entries => pass.entries()?,
                 Stage::Notes => pass.notes()?,
                 Stage::Chunks => {
-                    let forget = pass.chunks(true)?;
-                    if !forget.is_empty() {
-                        self.amend(chunks::Amendment {
-                            forget,
-                            ..Default::default()
-                        });
-                    }
+                    let damaged = pass.chunks(true)?;
+                    self.strike_off(damaged, Vec::new(), false, &mut pass)?;
                 }
                 Stage::Complete => pass.manifests()?,
             }
@@ -216,29 +219,32 @@ impl Store {
         Ok((pass.report, None))
     }
 
+    /// Notes what was found, in one transaction: a crash must not leave a manifest
+    /// that is held for complete and is not.
     fn strike_off(
         &self,
         forget: Vec<ChunkId>,
-        read_data: bool,
+        adopt: Vec<(ChunkId, tables::Have)>,
+        recount: bool,
         pass: &mut Pass<'_>,
     ) -> Result<(), StoreError> {
-        let adopt = if read_data {
-            pass.unlisted()?
-        } else {
-            Vec::new()
-        };
-        pass.report.recovered = adopt.len() as u64;
-        let sound = pass.raw_bytes == self.stats()?.raw_bytes;
-        if sound && forget.is_empty() && adopt.is_empty() {
+        if forget.is_empty() && adopt.is_empty() && !recount {
             return Ok(());
         }
-        let amendment = chunks::Amendment {
+        let incomplete = if forget.is_empty() {
+            Vec::new()
+        } else {
+            self.needing_any(&forget.iter().copied().collect(), &self.complete()?)?
+        };
+        for id in &incomplete {
+            pass.not_whole(id);
+        }
+        self.amend(chunks::Amendment {
             forget,
             adopt,
-            recount: true,
-            ..Default::default()
-        };
-        self.amend(amendment);
+            incomplete,
+            recount,
+        });
         Ok(())
     }
 

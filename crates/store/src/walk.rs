@@ -25,26 +25,27 @@ pub(crate) fn missing(store: &Store, want: Want) -> Result<Vec<Want>, StoreError
     Ok(missing)
 }
 
-/// Whether a manifest refers to any of these, as far as it can be read.
-pub(crate) fn refers_to(
+/// Whether a manifest, or a snapshot's document, needs any of these, or has lost
+/// something already.
+pub(crate) fn needs_any(
     store: &Store,
     manifest: ChunkId,
     ids: &BTreeSet<ChunkId>,
 ) -> Result<bool, StoreError> {
     let mut found = false;
-    visit(
-        store,
-        Want {
-            id: manifest,
-            kind: WantKind::Manifest,
-        },
-        Look::Aside,
-        &mut |want, _| {
-            found |= ids.contains(&want.id);
-            !found
-        },
-    )?;
-    Ok(found)
+    let want = Want {
+        id: manifest,
+        kind: WantKind::Manifest,
+    };
+    let visited = visit(store, want, Look::Aside, &mut |want, here| {
+        found |= !here || ids.contains(&want.id);
+        !found
+    });
+    match visited {
+        // A snapshot's document is whole by itself.
+        Ok(()) | Err(StoreError::Wrong { .. }) => Ok(found),
+        Err(e) => Err(e),
+    }
 }
 
 /// On whose behalf the store is looked at.
@@ -52,7 +53,7 @@ pub(crate) fn refers_to(
 enum Look {
     /// Somebody will rely on what was here.
     Asked,
-    /// Nobody will.
+    /// Nobody will, and what is damaged is somebody else's business.
     Aside,
 }
 
@@ -84,9 +85,16 @@ fn visit(
         let Some(want) = unread.pop_front() else {
             return Ok(());
         };
-        let content = match store.get_chunk(&want.id) {
+        let content = match look {
+            Look::Asked => store.get_chunk(&want.id),
+            Look::Aside => store
+                .disk
+                .read(|txn| chunks::get(txn, &want.id))
+                .map(|c| c?.ok()),
+        };
+        let content = match content {
             Ok(Some(content)) => content,
-            // Damaged, and by now forgotten.
+            // Damaged, and by now forgotten if it was asked for.
             Ok(None) | Err(StoreError::Corrupt { .. }) => {
                 if !see(want, false) {
                     return Ok(());

@@ -5,8 +5,12 @@
     reason = "helpers of tests; clippy takes only test functions for tests"
 )]
 
+#[path = "store/ages.rs"]
+mod ages;
 #[path = "store/basics.rs"]
 mod basics;
+#[path = "store/bench.rs"]
+mod bench;
 #[path = "store/collect.rs"]
 mod collect;
 #[path = "store/compact.rs"]
@@ -15,7 +19,11 @@ mod compact;
 mod crash;
 #[path = "store/damage.rs"]
 mod damage;
+#[path = "store/every_fault.rs"]
+mod every_fault;
 #[path = "store/faults.rs"]
 mod faults;
 #[path = "store/fixture.rs"]
 mod fixture;
+#[path = "store/workload.rs"]
+mod workload;

@@ -72,6 +72,11 @@ impl Pass<'_> {
         }
     }
 
+    pub(super) fn not_whole(&mut self, manifest: &ChunkId) {
+        let what = "not all of it is here";
+        self.problem(ProblemKind::Manifest, manifest.to_string(), what);
+    }
+
     fn index(&mut self, table: &str, what: impl Into<String>) {
         self.problem(ProblemKind::Index, table.to_owned(), what);
     }
@@ -167,7 +172,14 @@ impl Pass<'_> {
                 return true;
             };
             if read_data {
-                match store.disk.read(|txn| chunks::get(txn, &id)) {
+                let read = || store.disk.read(|txn| chunks::get(txn, &id));
+                // What cannot be read twice is as good as damaged; once may have
+                // been bad luck.
+                let content = match read() {
+                    Err(e) if e.is_transient() => read(),
+                    content => content,
+                };
+                match content {
                     Ok(Some(Ok(content))) => {
                         self.report.bytes += content.len() as u64;
                         self.pay(content.len() as u64);
@@ -239,11 +251,7 @@ impl Pass<'_> {
                 self.step();
                 if !whole {
                     incomplete.push(id);
-                    self.problem(
-                        ProblemKind::Manifest,
-                        id.to_string(),
-                        "not all of it is here",
-                    );
+                    self.not_whole(&id);
                 }
             }
         }

@@ -345,3 +345,58 @@ fn k_s11_each_chunk_is_charged_to_the_first_who_reaches_it() {
         stats.packed_bytes
     );
 }
+
+#[test]
+fn k_s11_whoever_floods_us_is_charged_for_it_and_evicts_nobody() {
+    let (_dir, path) = temp_store();
+    let store = open(&path);
+    let others: Vec<Session> = (1..=5).map(|seed| session(seed, 140, 1000)).collect();
+    for session in &others {
+        store.put_chunks(&session.chunks).unwrap();
+        complete(&store, session);
+    }
+    // Ten thousand small snapshots, and one that lays hands on what others have.
+    let mut flood: Vec<(ChunkId, Vec<u8>)> =
+        (0..10_000u64).map(|n| chunk(noise(n << 20, 64))).collect();
+    let mut roots: Vec<Want> = flood
+        .iter()
+        .map(|(id, _)| Want {
+            id: *id,
+            kind: WantKind::Data,
+        })
+        .collect();
+    let mut grasping = others[0].manifest.clone();
+    grasping.session = ccpeer_core::id::SessionId([0xee; 16]);
+    flood.push(chunk(grasping.to_bytes()));
+    roots.push(Want {
+        id: flood[10_000].0,
+        kind: WantKind::Manifest,
+    });
+    store.put_chunks(&flood).unwrap();
+    store
+        .commit(&Batch {
+            complete: roots.iter().map(|r| r.id).collect(),
+            ..Batch::default()
+        })
+        .unwrap();
+    let wants: Vec<Want> = others.iter().map(|s| s.want).collect();
+    let (me, flooder) = (
+        ccpeer_core::id::DeviceId([1; 32]),
+        ccpeer_core::id::DeviceId([2; 32]),
+    );
+    let charges = store
+        .charges(&[(me, wants.clone()), (flooder, roots)])
+        .unwrap();
+    let mine: usize = others.iter().map(|s| s.chunks.len()).sum();
+    assert_eq!(charges[&me].chunks, mine as u64);
+    assert_eq!(charges[&flooder].chunks, 10_001);
+    // Its quota is hit: none of its content is kept any longer.
+    let done = Agent::new().collect_for_long(&store, &wants);
+    assert_eq!((done.freed, done.withdrawn.len()), (10_001, 10_001));
+    assert!(others.iter().all(|session| all_here(&store, session)));
+    assert_eq!(
+        store.complete().unwrap(),
+        wants.iter().map(|w| w.id).collect()
+    );
+    is_sound(&store);
+}

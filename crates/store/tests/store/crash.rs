@@ -1,190 +1,44 @@
-//! Power cuts. A recorded run is cut off at every sync; what had been written
-//! since the one before may have reached the disk wholly, not at all, in part, in
-//! any order, or torn. Whatever is left must open, hold everything that was
-//! acknowledged, and be sound.
+//! Power cuts and kills. A recorded run is cut off after every write, growth,
+//! sync and renaming; what had been done since the last sync may have reached the
+//! disk wholly, not at all, in part, in any order, or torn. Whatever is left must
+//! open, hold everything that was acknowledged and nothing half, and be sound.
+//! Then the power goes again while it is being opened.
 //!
-//! `CCPEER_CRASH_IMAGES` sets how many images are tried at each sync (8 if unset).
+//! `CCPEER_CRASH_ROUNDS=n` tries every point, n times with other dice; without it
+//! a few points of each step are tried.
 
-use std::collections::BTreeMap;
-use std::io;
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet};
 
-use ccpeer_core::id::ChunkId;
-use ccpeer_core::store::Batch;
-use ccpeer_store::{Namespace, NoteWrite, StorageBackend, Store};
+use ccpeer_core::entry::device_of;
+use ccpeer_store::{Store, salvage};
 
+use crate::bench::{Bench, Event, Image, Names};
 use crate::fixture::*;
+use crate::workload::{Holding, LIFE, Step, Workload, copy_of};
 
-#[derive(Debug, Clone)]
-enum Event {
-    Write(u64, Vec<u8>),
-    SetLen(u64),
-    Sync,
-    /// So many steps of the workload have been acknowledged.
-    Acknowledged(usize),
+/// What arrives of that which was not synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Nothing,
+    Everything,
+    Prefix,
+    Subset,
+    Reordered,
+    Torn,
+    HeaderOnly,
+    LengthOnly,
 }
 
-/// A disk that remembers everything that was done to it.
-#[derive(Debug, Clone, Default)]
-struct Recorder(Arc<Mutex<(Vec<u8>, Vec<Event>)>>);
-
-impl Recorder {
-    fn holding(image: Vec<u8>) -> Self {
-        Self(Arc::new(Mutex::new((image, Vec::new()))))
-    }
-
-    fn acknowledge(&self, step: usize) {
-        self.0.lock().unwrap().1.push(Event::Acknowledged(step));
-    }
-
-    fn take(&self) -> (Vec<u8>, Vec<Event>) {
-        std::mem::take(&mut *self.0.lock().unwrap())
-    }
-
-    fn store(&self) -> Result<Store, ccpeer_store::StoreError> {
-        let disk = self.clone();
-        Store::with_backend(move || Ok(disk.clone()), &OPTIONS)
-    }
-}
-
-fn apply(image: &mut Vec<u8>, event: &Event) {
-    match event {
-        Event::Write(at, data) => {
-            let at = *at as usize;
-            let end = at + data.len();
-            image.resize(image.len().max(end), 0);
-            image[at..end].copy_from_slice(data);
-        }
-        Event::SetLen(len) => image.resize(*len as usize, 0),
-        Event::Sync | Event::Acknowledged(_) => {}
-    }
-}
-
-impl StorageBackend for Recorder {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.lock().unwrap().0.len() as u64)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let disk = self.0.lock().unwrap();
-        let from = disk.0.get(offset as usize..offset as usize + out.len());
-        out.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.record(Event::SetLen(len))
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.record(Event::Sync)
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.record(Event::Write(offset, data.to_vec()))
-    }
-}
-
-impl Recorder {
-    fn record(&self, event: Event) -> io::Result<()> {
-        let mut disk = self.0.lock().unwrap();
-        apply(&mut disk.0, &event);
-        disk.1.push(event);
-        Ok(())
-    }
-}
-
-/// What the workload does, step by step; step `n` leaves `n + 1` acknowledged.
-struct Workload {
-    log: Vec<ccpeer_core::entry::VerifiedEntry>,
-    session: Session,
-}
-
-const STEPS: usize = 14;
-
-impl Workload {
-    fn new() -> Self {
-        Self {
-            log: chain(1, 64),
-            session: session(5, 10, 9000),
-        }
-    }
-
-    fn step(&self, store: &Store, step: usize) {
-        match step % 4 {
-            0 => store.put_chunks(self.chunks(step)).unwrap(),
-            1 => store.put_notes(&self.notes(step)).unwrap(),
-            _ => store.commit(&batch(self.entries(step))).unwrap(),
-        }
-    }
-
-    fn chunks(&self, step: usize) -> &[(ChunkId, Vec<u8>)] {
-        let from = step / 4 * 3;
-        &self.session.chunks
-            [from.min(self.session.chunks.len())..(from + 3).min(self.session.chunks.len())]
-    }
-
-    fn notes(&self, step: usize) -> Vec<NoteWrite> {
-        let write = |key: &[u8], value: Option<Vec<u8>>| NoteWrite {
-            ns: Namespace::Capture,
-            key: key.to_vec(),
-            value,
-        };
-        // One that changes at every step, one that stays, one that goes away.
-        let mut writes = vec![
-            write(b"changes", Some(vec![step as u8; 300])),
-            write(&[step as u8], Some(vec![1; 5000])),
-        ];
-        if step > 4 {
-            writes.push(write(&[step as u8 - 4], None));
-        }
-        writes
-    }
-
-    fn entries(&self, step: usize) -> &[ccpeer_core::entry::VerifiedEntry] {
-        &self.log[(step / 4 * 2 + step % 4 - 2) * 6..][..6]
-    }
-
-    /// What a store holds in which the first `done` steps are certain and the next
-    /// one may have happened.
-    fn check(&self, store: &Store, done: usize) {
-        let mut happened = BTreeMap::new();
-        for step in 0..STEPS {
-            let here = match step % 4 {
-                0 => {
-                    let ids: Vec<_> = self.chunks(step).iter().map(|c| c.0).collect();
-                    let has = store.has(&ids).unwrap();
-                    assert!(has.iter().all(|h| *h == has[0]), "all of a step or nothing");
-                    for (id, content) in self.chunks(step).iter().filter(|_| has[0]) {
-                        assert_eq!(store.get_chunk(id).unwrap().as_ref(), Some(content));
-                    }
-                    has[0]
-                }
-                1 => store
-                    .note(Namespace::Capture, b"changes")
-                    .unwrap()
-                    .is_some_and(|v| v[0] >= step as u8),
-                _ => {
-                    let entries = store.recovered().unwrap().entries;
-                    let here = self
-                        .entries(step)
-                        .iter()
-                        .filter(|e| entries.contains(e))
-                        .count();
-                    assert!(here == 0 || here == 6, "all of a step or nothing");
-                    here == 6
-                }
-            };
-            happened.insert(step, here);
-        }
-        for (step, here) in happened {
-            assert!(here || step >= done, "step {step} was acknowledged");
-            assert!(!here || step <= done, "step {step} had not begun");
-        }
-        let report = store.verify(true, &mut |_, _| {}).unwrap();
-        assert_eq!(report.problems, [], "a crash is no damage");
-    }
-}
+const KINDS: [Kind; 8] = [
+    Kind::Nothing,
+    Kind::Everything,
+    Kind::Prefix,
+    Kind::Subset,
+    Kind::Reordered,
+    Kind::Torn,
+    Kind::HeaderOnly,
+    Kind::LengthOnly,
+];
 
 /// A small generator: the tests must not change from run to run.
 struct Dice(u64);
@@ -199,141 +53,311 @@ impl Dice {
     }
 }
 
-/// Calls `see` with every image that a power cut could leave, and how much had
-/// been acknowledged by then.
-fn images(start: &[u8], events: &[Event], each: usize, see: &mut dyn FnMut(Vec<u8>, usize)) {
-    let mut durable = start.to_vec();
-    let mut pending: Vec<&Event> = Vec::new();
-    let mut acknowledged = 0;
-    let mut dice = Dice(events.len() as u64);
-    for event in events {
-        match event {
-            Event::Write(..) | Event::SetLen(_) => pending.push(event),
-            Event::Acknowledged(steps) => acknowledged = *steps,
-            Event::Sync => {
-                for kind in 0..each {
-                    see(cut_off(&durable, &pending, kind, &mut dice), acknowledged);
-                }
-                for event in pending.drain(..) {
-                    apply(&mut durable, event);
-                }
-            }
-        }
-    }
-    see(durable, acknowledged);
-}
-
-fn cut_off(durable: &[u8], pending: &[&Event], kind: usize, dice: &mut Dice) -> Vec<u8> {
-    let mut image = durable.to_vec();
-    let is_head = |e: &Event| matches!(e, Event::Write(0, _));
+/// What the power going just now could leave.
+fn cut_off(durable: &Image, pending: &[&Event], kind: Kind, dice: &mut Dice) -> Image {
+    let mut image = durable.clone();
+    let mut events = pending.to_vec();
     let prefix = dice.roll(pending.len() + 1);
-    for (n, event) in pending.iter().enumerate() {
+    match kind {
+        Kind::Prefix => events.truncate(prefix),
+        Kind::Reordered => {
+            for n in (1..events.len()).rev() {
+                events.swap(n, dice.roll(n + 1));
+            }
+            events.truncate(prefix.max(1));
+        }
+        _ => {}
+    }
+    for event in events {
         let arrives = match kind {
-            0 => false,
-            1 => true,
-            2 => n < prefix,
-            3 => is_head(event),
-            4 => matches!(event, Event::SetLen(_)),
-            5 => !is_head(event),
-            _ => dice.roll(2) == 0,
+            Kind::Nothing => false,
+            Kind::Everything | Kind::Prefix | Kind::Reordered => true,
+            Kind::Subset => dice.roll(2) == 0,
+            Kind::Torn => dice.roll(4) > 0,
+            Kind::HeaderOnly => matches!(event, Event::Write(_, 0, _)),
+            Kind::LengthOnly => matches!(event, Event::SetLen(..)),
         };
         match event {
-            // Torn: some of its sectors, not the others.
-            Event::Write(at, data) if arrives && kind % 2 == 1 && kind > 5 => {
-                for (i, sector) in data.chunks(512).enumerate() {
+            _ if !arrives => {}
+            // Some of its sectors, not the others.
+            Event::Write(file, at, data) if kind == Kind::Torn => {
+                for (n, sector) in (0..).zip(data.chunks(512)) {
                     if dice.roll(2) == 0 {
-                        apply(
-                            &mut image,
-                            &Event::Write(at + i as u64 * 512, sector.to_vec()),
-                        );
+                        image.apply(&Event::Write(*file, at + n * 512, sector.to_vec()));
                     }
                 }
             }
-            _ if arrives => apply(&mut image, event),
-            _ => {}
+            event => image.apply(event),
         }
     }
     image
 }
 
-fn record() -> (Workload, Vec<Event>) {
-    let workload = Workload::new();
-    let disk = Recorder::default();
-    let store = disk.store().unwrap();
-    for step in 0..STEPS {
-        workload.step(&store, step);
-        disk.acknowledge(step + 1);
+/// Shows `see` every image that the power going in the course of `events` could
+/// leave, of every kind at every `stride`th point, and how many steps had been
+/// acknowledged by then.
+fn images(
+    start: &Image,
+    events: &[Event],
+    stride: usize,
+    seed: u64,
+    see: &mut dyn FnMut(Kind, Image, usize),
+) {
+    let mut durable = start.clone();
+    let mut pending: Vec<&Event> = Vec::new();
+    let mut acknowledged = 0;
+    let mut dice = Dice(seed);
+    for (point, event) in events.iter().enumerate() {
+        match event {
+            Event::Acknowledged(steps) => {
+                acknowledged = *steps;
+                continue;
+            }
+            Event::Sync(file) => settle(
+                &mut durable,
+                &mut pending,
+                |e| matches!(e, Event::Write(f, ..) | Event::SetLen(f, _) if f == file),
+            ),
+            Event::SyncNames => settle(&mut durable, &mut pending, |e| matches!(e, Event::Name(_))),
+            Event::Write(..) | Event::SetLen(..) | Event::Name(_) => pending.push(event),
+        }
+        if (point + seed as usize).is_multiple_of(stride) {
+            for kind in KINDS {
+                let image = cut_off(&durable, &pending, kind, &mut dice);
+                see(kind, image, acknowledged);
+            }
+        }
+    }
+}
+
+/// Those of the pending events are durable from now on.
+fn settle(durable: &mut Image, pending: &mut Vec<&Event>, which: impl Fn(&Event) -> bool) {
+    pending.retain(|event| {
+        let settled = which(event);
+        if settled {
+            durable.apply(event);
+        }
+        !settled
+    });
+}
+
+/// How many images there were, and how many of them were different ones.
+#[derive(Default)]
+struct Tally {
+    built: BTreeMap<(usize, Kind), u64>,
+    tried: BTreeMap<usize, u64>,
+    seen: BTreeSet<[u8; 32]>,
+}
+
+impl Tally {
+    /// Whether this one is new.
+    fn count(&mut self, depth: usize, kind: Kind, image: &Image, acknowledged: usize) -> bool {
+        *self.built.entry((depth, kind)).or_default() += 1;
+        let mut hash = image.hash();
+        hash[0] ^= acknowledged as u8;
+        hash[1] ^= depth as u8;
+        let fresh = self.seen.insert(hash);
+        *self.tried.entry(depth).or_default() += u64::from(fresh);
+        fresh
+    }
+
+    fn total(&self) -> u64 {
+        self.built.values().sum()
+    }
+
+    fn print(&self, name: &str) {
+        for ((depth, kind), count) in &self.built {
+            println!("{name}: depth {depth}, {kind:?}: {count}");
+        }
+        for (depth, count) in &self.tried {
+            println!("{name}: depth {depth}: {count} different ones opened");
+        }
+        println!("{name}: {} images", self.total());
+    }
+}
+
+/// Rounds over every point, or `None` for the quick form.
+fn rounds() -> Option<u64> {
+    std::env::var("CCPEER_CRASH_ROUNDS").ok()?.parse().ok()
+}
+
+/// Tries every image of a recorded run, and of each `deep`th of them every image
+/// of its recovery.
+fn try_all(
+    name: &str,
+    events: &[Event],
+    (quick_stride, deep): (usize, u64),
+    check: &dyn Fn(&Store, usize, bool),
+) -> Tally {
+    println!("{name}: {} things done to the disk", events.len());
+    let mut tally = Tally::default();
+    let stride = rounds().map_or(quick_stride, |_| 1);
+    let mut number = 0u64;
+    for round in 0..rounds().unwrap_or(1) {
+        images(
+            &Image::default(),
+            events,
+            stride,
+            round,
+            &mut |kind, image, done| {
+                if !tally.count(1, kind, &image, done) {
+                    return;
+                }
+                let bench = Bench::recording(image.clone());
+                let store = bench.store();
+                let store = store.unwrap_or_else(|e| panic!("{kind:?} after step {done}: {e}"));
+                check(&store, done, true);
+                number += 1;
+                if !number.is_multiple_of(deep) {
+                    return;
+                }
+                // The same again, and the power goes while it is opened.
+                let bench = Bench::recording(image.clone());
+                drop(bench.store().unwrap());
+                let recovery = bench.take_events();
+                images(&image, &recovery, 1, round, &mut |kind, image, _| {
+                    if tally.count(2, kind, &image, done) {
+                        let store = Bench::recording(image).store().unwrap();
+                        check(&store, done, false);
+                    }
+                });
+            },
+        );
+    }
+    tally.print(name);
+    tally
+}
+
+fn record(workload: &Workload, steps: &[Step]) -> Vec<Event> {
+    let bench = Bench::recording(Image::default());
+    let store = bench.store().unwrap();
+    for (n, step) in steps.iter().enumerate() {
+        workload.run(&store, *step).unwrap();
+        bench.acknowledge(n + 1);
     }
     drop(store);
-    let (_, events) = disk.take();
-    (workload, events)
+    bench.take_events()
 }
 
-fn each() -> usize {
-    std::env::var("CCPEER_CRASH_IMAGES")
-        .ok()
-        .and_then(|v| v.parse().ok())
-        .unwrap_or(8)
-}
-
-#[test]
-fn k_s02_a_power_cut_at_any_sync_loses_nothing_acknowledged() {
-    let (workload, events) = record();
-    let mut tried = 0;
-    images(&[], &events, each(), &mut |image, acknowledged| {
-        tried += 1;
-        let disk = Recorder::holding(image);
-        let store = disk
-            .store()
-            .unwrap_or_else(|e| panic!("image {tried} after step {acknowledged}: {e}"));
-        workload.check(&store, acknowledged);
-        // It goes on as if nothing had been.
-        if acknowledged < STEPS {
-            workload.step(&store, acknowledged);
-            assert_eq!(store.verify(true, &mut |_, _| {}).unwrap().problems, []);
+/// The checks of a life that was cut off after `done` steps.
+fn check_life(workload: &Workload, story: &[Holding], store: &Store, done: usize, go_on: bool) {
+    match LIFE.get(done) {
+        None => workload.check(store, Step::Verify, &story[done], &story[done]),
+        Some(step) => {
+            workload.check(store, *step, &story[done], &story[done + 1]);
+            if go_on {
+                workload.go_on(store, *step, &story[done + 1]);
+            }
         }
-    });
-    println!("{tried} images");
-    assert!(tried > 200);
-}
-
-#[test]
-fn k_s03_a_power_cut_while_recovering_from_one() {
-    let (workload, events) = record();
-    let mut tried = 0;
-    let mut first = 0;
-    images(&[], &events, 7, &mut |image, acknowledged| {
-        first += 1;
-        // Every image would take minutes; a spread of them is as good.
-        if first % 17 != 0 {
-            return;
-        }
-        let disk = Recorder::holding(image.clone());
-        drop(disk.store().unwrap());
-        let (_, recovery) = disk.take();
-        images(&image, &recovery, 7, &mut |image, _| {
-            tried += 1;
-            let store = Recorder::holding(image).store().unwrap();
-            workload.check(&store, acknowledged);
-        });
-    });
-    println!("{tried} images of recoveries");
-    assert!(tried > 50);
-}
-
-#[test]
-fn a_crash_between_steps_keeps_what_a_kill_would_keep() {
-    // A kill loses nothing that was written, synced or not.
-    let workload = Workload::new();
-    for step in 0..STEPS {
-        let disk = Recorder::default();
-        let store = disk.store().unwrap();
-        for step in 0..=step {
-            workload.step(&store, step);
-        }
-        // The image while the store is open, as a kill leaves it.
-        let image = disk.0.lock().unwrap().0.clone();
-        workload.check(&Recorder::holding(image).store().unwrap(), step + 1);
-        store.commit(&Batch::default()).unwrap();
     }
+    workload.is_sound(store);
+}
+
+#[test]
+fn k_s02_k_s03_a_power_cut_at_any_point_loses_nothing_acknowledged() {
+    let workload = Workload::new();
+    let (story, _) = workload.story(&LIFE);
+    let events = record(&workload, &LIFE);
+    let tally = try_all("life", &events, (31, 40), &|store, done, go_on| {
+        check_life(&workload, &story, store, done, go_on);
+    });
+    assert!(tally.total() > 300);
+    assert!(tally.tried[&2] > 10);
+    assert!(rounds().is_none_or(|rounds| tally.total() > rounds * 5000));
+}
+
+/// Everything that was written is there after a kill, synced or not: one image at
+/// each point.
+#[test]
+fn k_s10_a_kill_within_collect_or_compact_loses_nothing_that_is_needed() {
+    let workload = Workload::new();
+    let (story, _) = workload.story(&LIFE);
+    let events = record(&workload, &LIFE);
+    let mut points: BTreeMap<String, u64> = BTreeMap::new();
+    let (mut now, mut done, mut point) = (Image::default(), 0, 0u64);
+    for event in &events {
+        now.apply(event);
+        if let Event::Acknowledged(steps) = event {
+            done = *steps;
+            continue;
+        }
+        let Some(step @ (Step::Collect(_) | Step::Compact)) = LIFE.get(done) else {
+            continue;
+        };
+        point += 1;
+        if rounds().is_none() && !point.is_multiple_of(3) {
+            continue;
+        }
+        *points.entry(format!("{step:?}")).or_default() += 1;
+        let bench = Bench::holding(now.clone());
+        let store = bench.store().unwrap();
+        check_life(&workload, &story, &store, done, rounds().is_some());
+        let needed: Vec<_> = workload.sessions[0].chunks.iter().map(|c| c.0).collect();
+        assert!(store.has(&needed).unwrap().iter().all(|here| *here));
+        drop(store);
+        assert_eq!(bench.image().names.beside, None, "nothing is left beside");
+    }
+    println!("kills: {points:?}");
+    assert!(points.values().sum::<u64>() >= 100);
+}
+
+#[test]
+fn k_s02_a_power_cut_while_salvaging_leaves_a_store_that_can_be_salvaged_into() {
+    let workload = Workload::new();
+    let steps = &LIFE[..9];
+    let (dir, path) = temp_store();
+    let full = Store::open(&path, &OPTIONS).unwrap();
+    for step in steps {
+        workload.run(&full, *step).unwrap();
+    }
+    drop(full);
+    // Of this chunk nothing can be saved.
+    let mut file = std::fs::read(&path).unwrap();
+    let lost = &workload.sessions[0].chunks[7].1[..64];
+    let at = file.windows(64).position(|w| w == lost).unwrap();
+    file[at] ^= 1;
+    std::fs::write(&path, file).unwrap();
+
+    let bench = Bench::recording(Image::default());
+    let store = bench.store().unwrap();
+    let me = device_of(&key(1));
+    let report = salvage(&path, &store, me).unwrap();
+    assert_eq!(report.chunks_lost, 1);
+    bench.acknowledge(1);
+    let after = workload.holding(&copy_of(&bench));
+    drop(store);
+    let before = Holding::default();
+    let events = bench.take_events();
+    let tally = try_all("salvage", &events, (11, 20), &|store, done, go_on| {
+        // In several transactions, as a collection is.
+        let was = if done == 1 { &after } else { &before };
+        workload.check(store, Step::Collect(0), was, &after);
+        if go_on {
+            salvage(&path, store, me).unwrap();
+            assert!(workload.holding(store) == after);
+        }
+        workload.is_sound(store);
+    });
+    assert!(tally.total() > 50);
+    drop(dir);
+}
+
+#[test]
+fn a_store_needs_no_name_but_its_own() {
+    // What the tests rest on: the disk forgets what was not synced.
+    let bench = Bench::recording(Image::default());
+    let store = bench.store().unwrap();
+    let names = Names {
+        store: Some(0),
+        beside: None,
+    };
+    assert_eq!(bench.durable().names, names);
+    store.put_chunks(&[chunk(noise(1, 100))]).unwrap();
+    store.compact(&mut || true).unwrap();
+    let names = Names {
+        store: Some(1),
+        ..names
+    };
+    assert_eq!(bench.durable().names, names);
+    assert_eq!(bench.durable().hash(), bench.image().hash());
 }

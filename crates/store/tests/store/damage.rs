@@ -1,7 +1,7 @@
 //! Damaged files: flipped bits, cut-off ends, garbage. They are found, named, and
 //! never served; what is not damaged is saved.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use ccpeer_core::store::Batch;
 use ccpeer_core::time::Timestamp;
 use ccpeer_store::{
     Namespace, NoteWrite, Options, ProblemKind, StorageBackend, Store, StoreError, VerifyPosition,
-    VerifyReport, salvage, set_aside,
+    VerifyReport, rebuild, salvage, set_aside,
 };
 
 use crate::fixture::*;
@@ -204,6 +204,103 @@ fn k_s07_every_flipped_chunk_is_named_struck_off_and_can_come_again() {
     }
     let raw: u64 = chunks.iter().map(|c| c.1.len() as u64).sum();
     assert_eq!((store.stats().unwrap().raw_bytes, report.bytes), (raw, raw));
+}
+
+#[test]
+fn k_s07_two_hundred_flipped_bits_in_a_thousand_chunks() {
+    let (_dir, path) = temp_store();
+    // A manifest, six list pages, content that is packed and content that is
+    // not, in one part, in several, and in none.
+    let long = session(1, 880, 2500);
+    let mut chunks = long.chunks.clone();
+    chunks.extend((0..40).map(|n| chunk(noise(1000 + n, 10_000 + n as usize * 900))));
+    chunks.extend((0..73).map(|n| chunk(text(n, 5000))));
+    assert_eq!(chunks.len(), 1000);
+    let store = open(&path);
+    for some in chunks.chunks(100) {
+        store.put_chunks(some).unwrap();
+    }
+    let complete = Batch {
+        complete: vec![long.want.id],
+        ..Batch::default()
+    };
+    store.commit(&complete).unwrap();
+    drop(store);
+
+    // Each fifth, the manifest and all list pages.
+    let mut chosen: Vec<usize> = (0..7).collect();
+    chosen.extend((7..1000).filter(|n| n % 5 == 0).take(193));
+    let mut file = std::fs::read(&path).unwrap();
+    let mut places: BTreeMap<[u8; KEY], usize> = BTreeMap::new();
+    for n in &chosen {
+        places.insert(packed(&chunks[*n].1)[5..5 + KEY].try_into().unwrap(), *n);
+    }
+    let starts: BTreeSet<[u8; 2]> = places.keys().map(|k| [k[0], k[1]]).collect();
+    let mut flipped = BTreeSet::new();
+    for at in 0..file.len() - KEY {
+        if !starts.contains(&[file[at], file[at + 1]]) {
+            continue;
+        }
+        let key: [u8; KEY] = file[at..at + KEY].try_into().unwrap();
+        if let Some(n) = places.get(&key) {
+            // Somewhere in what follows, in every copy that lies in the file.
+            let len = packed(&chunks[*n].1).len().min(4000) - 5;
+            file[at + (n * 37) % len] ^= 1 << (n % 8);
+            flipped.insert(*n);
+        }
+    }
+    assert_eq!(flipped.len(), 200);
+    std::fs::write(&path, &file).unwrap();
+
+    // None is served.
+    let reader = Memory::open(file).unwrap();
+    for n in &chosen {
+        match reader.get_chunk(&chunks[*n].0) {
+            Err(StoreError::Corrupt { .. }) | Ok(None) => {}
+            other => panic!("chunk {n}: {:?}", other.map(|_| ())),
+        }
+    }
+    drop(reader);
+    // All are found, and none besides.
+    let store = open(&path);
+    let report = store.verify(true, &mut |_, _| {}).unwrap();
+    let named: BTreeSet<String> = report
+        .problems
+        .iter()
+        .filter(|p| p.kind == ProblemKind::Chunk && p.repairable)
+        .map(|p| p.id.clone())
+        .collect();
+    let want: BTreeSet<String> = chosen.iter().map(|n| chunks[*n].0.to_string()).collect();
+    assert_eq!(named.len(), 200);
+    assert!(named == want);
+    assert_eq!(store.complete().unwrap().len(), 0);
+    // Each comes again from a peer, and then nothing is wrong any more.
+    let ids: Vec<ChunkId> = chunks.iter().map(|c| c.0).collect();
+    let here = store.has(&ids).unwrap();
+    assert_eq!(here.iter().filter(|here| !**here).count(), 200);
+    for n in &chosen {
+        store.put_chunks(&chunks[*n..=*n]).unwrap();
+    }
+    store.commit(&complete).unwrap();
+    assert_eq!(store.verify(true, &mut |_, _| {}).unwrap().problems, []);
+    for (id, content) in &chunks {
+        assert!(store.get_chunk(id).unwrap().as_ref() == Some(content));
+    }
+}
+
+/// Bytes by which a packed chunk is found in a file.
+const KEY: usize = 24;
+
+/// A chunk as it lies in the file.
+fn packed(content: &[u8]) -> Vec<u8> {
+    let small = zstd::bulk::compress(content, 3).unwrap();
+    let mut packed = vec![0; 5];
+    packed.extend(if small.len() < content.len() {
+        small
+    } else {
+        content.to_vec()
+    });
+    packed
 }
 
 #[test]
@@ -485,6 +582,58 @@ fn k_s08_truncated_and_garbage_files_are_refused_and_salvaged() {
     }
     // An empty file is a new store.
     assert!(write_and_open(&dir.path().join("empty"), b"").is_ok());
+}
+
+#[test]
+fn k_s08_a_store_of_which_little_is_left_is_rebuilt_in_its_place() {
+    let (dir, path) = temp_store();
+    let filled = fill(&open(&path));
+    let image = std::fs::read(&path).unwrap();
+    let cut = |len: usize| Some(image[..len].to_vec());
+    let cases = [
+        ("nothing", cut(0), 0),
+        ("half-a-page", cut(2048), 0),
+        ("a-page", cut(4096), 0),
+        ("half", cut(image.len() / 2), 1),
+        ("a-page-less", cut(image.len() - 4096), 120),
+        ("garbage", Some(noise(3, 300_000)), 0),
+        ("gone", None, 0),
+    ];
+    for (name, bytes, entries_min) in cases {
+        let path = dir.path().join(name);
+        if let Some(bytes) = &bytes {
+            std::fs::write(&path, bytes).unwrap();
+        }
+        let fresh = match Store::open(&path, &FRESH) {
+            // An empty or absent file is a new store.
+            Ok(store) => {
+                assert!(bytes.is_none_or(|b| b.is_empty()), "{name}");
+                store
+            }
+            Err(StoreError::Corrupt { .. }) => {
+                // Cut off at any point before, it is begun again.
+                std::fs::write(dir.path().join(format!("{name}.salvaged")), b"half").unwrap();
+                let (aside, report) = rebuild(&path, &FRESH, me()).unwrap();
+                assert_eq!(Some(std::fs::read(aside).unwrap()), bytes, "{name}");
+                assert!(report.entries >= entries_min, "{name}: {report:?}");
+                assert!(!dir.path().join(format!("{name}.salvaged")).exists());
+                Store::open(&path, &OPTIONS).unwrap()
+            }
+            Err(e) => panic!("{name}: {e}"),
+        };
+        let recovered = fresh.recovered().unwrap();
+        assert_eq!(recovered.epoch, FRESH.fresh_epoch, "{name}");
+        assert!(recovered.entries.len() >= entries_min as usize, "{name}");
+        // What is missing comes from peers.
+        fresh.commit(&batch(&filled.log)).unwrap();
+        fresh.put_chunks(&filled.session.chunks).unwrap();
+        assert_eq!(fresh.missing(filled.session.want).unwrap(), []);
+        assert_eq!(
+            fresh.verify(true, &mut |_, _| {}).unwrap().problems,
+            [],
+            "{name}"
+        );
+    }
 }
 
 #[test]
