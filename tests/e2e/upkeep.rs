@@ -314,3 +314,219 @@ fn k_d05_a_copied_home_is_told_and_loses_nothing() {
 fn k_d05_a_copy_that_does_not_know_is_found_out_and_loses_nothing() {
     twins(false);
 }
+
+#[test]
+fn k_p13_a_new_key_takes_the_place_of_the_old_one() {
+    let world = World::new();
+    let (mut a, b) = (world.running("amber"), world.running("birch"));
+    pair(&a, &b);
+    let mut session = a.session(ID, &a.project("p"));
+    a.turn(&mut session, "under the old key");
+    arrives(&b, ID, &session);
+    let id = |d: &Device| d.json(&["status", "--json"])["device"]["id"].clone();
+    let before = id(&a);
+    a.stop();
+    let mut thief = world.device("thief");
+    copy_dir(&a.root, &thief.root);
+    a.start();
+    connected(&a, &b);
+
+    assert_eq!(a.run(&["rekey"]).code, 2, "nobody agreed");
+    let rekeyed = a.json(&["rekey", "--yes", "--json"]);
+    assert_eq!(rekeyed["replaced"], before);
+    assert_eq!(rekeyed["told"][0]["name"], "birch", "{rekeyed}");
+    let after = id(&a);
+    assert_eq!(after, rekeyed["device"]["id"]);
+    assert_ne!(after, before);
+    connected(&a, &b);
+    a.turn(&mut session, "under the new key");
+    arrives(&b, ID, &session);
+    for device in [&a, &b] {
+        assert_eq!(device.rows(ID).len(), 1, "one line on {}", device.name);
+        let others = device.json(&["devices", "--json"]);
+        assert_eq!(others.as_array().unwrap().len(), 1, "{others}");
+    }
+    assert_eq!(b.json(&["devices", "--json"])[0]["id"], after);
+    assert_eq!(b.rows(ID)[0]["device"]["name"], "amber");
+    assert_eq!(a.rows(ID)[0]["device"]["id"], after);
+
+    // The old key is kept, for its owner alone, and opens no door any more.
+    let kept: Vec<_> = fs::read_dir(a.ccpeer_home())
+        .unwrap()
+        .map(|e| e.unwrap())
+        .filter(|e| {
+            e.file_name()
+                .to_str()
+                .unwrap()
+                .starts_with("device.key.old-")
+        })
+        .collect();
+    assert_eq!(kept.len(), 1);
+    let mode = std::os::unix::fs::MetadataExt::mode(&kept[0].metadata().unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+    thief.start();
+    let stolen = "6a1e5f00-0000-4000-8000-0000000000c1";
+    let mut theirs = thief.session(stolen, &thief.project("p"));
+    thief.turn(&mut theirs, "with the old key");
+    until("the thief is refused", || {
+        let status = thief.json(&["status", "--json"]);
+        let peers = status["peers"].as_array().unwrap().clone();
+        peers.iter().all(|p| p["state"] == "offline")
+    });
+    a.turn(&mut session, "and on");
+    arrives(&b, ID, &session);
+    assert!(b.rows(stolen).is_empty() && a.rows(stolen).is_empty());
+
+    // And it is so after a restart.
+    a.stop();
+    a.start();
+    connected(&a, &b);
+    assert_eq!(id(&a), after);
+}
+
+#[test]
+fn a_copy_becomes_a_device_of_its_own() {
+    let world = World::new();
+    let (mut a, b) = (world.running("amber"), world.running("birch"));
+    pair(&a, &b);
+    let mut session = a.session(ID, &a.project("p"));
+    a.turn(&mut session, "before the copy");
+    arrives(&b, ID, &session);
+    a.stop();
+    let mut twin = world.device("copy");
+    copy_dir(&a.root, &twin.root);
+    twin.start();
+    assert!(findings(&twin).contains(&"home_copied".to_owned()));
+    let before = twin.json(&["status", "--json"])["device"]["id"].clone();
+    let rekeyed = twin.json(&["rekey", "--separate", "--yes", "--json"]);
+    assert_ne!(rekeyed["device"]["id"], before);
+    assert!(findings(&twin).is_empty(), "{:?}", findings(&twin));
+    assert_eq!(
+        twin.json(&["status", "--json"])["peers"],
+        serde_json::json!([])
+    );
+    twin.ok(&["rename", "copy"]);
+    a.start();
+    connected(&a, &b);
+    pair(&twin, &b);
+    let own = "6a1e5f00-0000-4000-8000-0000000000d1";
+    let mut theirs = twin.session(own, &twin.project("q"));
+    twin.turn(&mut theirs, "as a device of its own");
+    arrives(&b, own, &theirs);
+    a.turn(&mut session, "as ever");
+    arrives(&b, ID, &session);
+    assert_eq!(a.json(&["status", "--json"])["device"]["id"], before);
+}
+
+#[test]
+fn k_s11_a_flood_fills_its_own_quota_and_costs_nobody_anything() {
+    let sessions: usize = std::env::var("CCPEER_FLOOD")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(12);
+    let world = World::new();
+    let a = world.running("amber");
+    let (b, c) = (world.running("birch"), world.running("cedar"));
+    pair(&a, &b);
+    pair(&a, &c);
+    let mut own = a.session(ID, &a.project("p"));
+    a.turn(&mut own, "mine");
+    let other = "6a1e5f00-0000-4000-8000-0000000000c2";
+    let mut theirs = c.session(other, &c.project("q"));
+    c.turn(&mut theirs, "of the third");
+    arrives(&a, other, &theirs);
+    let policy = a.json(&["policy", "quota", "birch", "1M", "--json"]);
+    let of = |policy: &Value, name: &str| {
+        let devices = policy["devices"].as_array().unwrap();
+        devices
+            .iter()
+            .find(|d| d["device"]["name"] == name)
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(of(&policy, "birch")["quota"], 1 << 20);
+    assert_eq!(of(&policy, "cedar")["quota"], 5_u64 << 30);
+
+    let project = b.project("flood");
+    let id = |n: usize| format!("6a1e5f00-0000-4000-8000-{n:012x}");
+    for n in 0..sessions {
+        let mut session = b.session(&id(n), &project);
+        let history = b.claude().join("file-history").join(&session.id);
+        fs::create_dir_all(&history).unwrap();
+        let mut bytes = noise(250_000);
+        bytes.rotate_left(n * 997 + 1);
+        bytes[0] = u8::try_from(n % 256).unwrap();
+        fs::write(history.join("0123456789abcdef@v1"), &bytes).unwrap();
+        b.turn(&mut session, &format!("flood {n}"));
+    }
+    until("all of it is known, and the quota is used up", || {
+        let known = a.json(&["sessions", "--json"]);
+        let birch = |s: &&Value| s["device"]["name"] == "birch";
+        known.as_array().unwrap().iter().filter(birch).count() == sessions
+            && of(&a.json(&["policy", "--json"]), "birch")["over"] == true
+    });
+    // One batch may be under way when the bound is met.
+    let used = of(&a.json(&["policy", "--json"]), "birch")["used"]
+        .as_u64()
+        .unwrap();
+    assert!(used < (1 << 20) + 16 * 256 * 1024, "{used} bytes");
+    let held = |d: &Device, s: &str| d.rows(s).iter().all(|t| t["complete"] == true);
+    assert!(held(&a, ID) && held(&a, other));
+    a.turn(&mut own, "still mine");
+    arrives(&b, ID, &own);
+    c.turn(&mut theirs, "still the third's");
+    arrives(&a, other, &theirs);
+    assert_eq!(a.run(&["verify", "--read-data"]).code, 0);
+    // Who asks for one of them gets it all the same.
+    a.project("flood");
+    a.ok(&["pull", &id(sessions - 1)]);
+}
+
+#[test]
+fn doctor_names_what_is_wrong_and_what_to_do() {
+    let world = World::new();
+    let mut a = world.device("amber");
+    let look = |a: &Device| -> (i32, Value) {
+        let ran = a.run(&["doctor", "--json"]);
+        (ran.code, serde_json::from_str(&ran.stdout).unwrap())
+    };
+    let state = |report: &Value, id: &str| {
+        let checks = report["checks"].as_array().unwrap();
+        let of: Vec<String> = checks
+            .iter()
+            .filter(|c| c["id"] == id)
+            .map(|c| c["state"].as_str().unwrap().to_owned())
+            .collect();
+        of.join(" ")
+    };
+    // Before anything is set up there is much to say and nothing wrong.
+    let (code, report) = look(&a);
+    assert_eq!((code, &report["ok"]), (0, &Value::Bool(true)), "{report}");
+    for id in ["home", "key", "store", "agent"] {
+        assert_eq!(state(&report, id), "note", "{id}");
+    }
+    a.start();
+    let (code, report) = look(&a);
+    assert_eq!(code, 0, "{report}");
+    for id in ["home", "key", "store", "agent", "clock", "spool"] {
+        assert_eq!(state(&report, id), "ok", "{id}: {report}");
+    }
+    let text = a.ok(&["doctor"]);
+    for line in text.lines() {
+        let long = line.split(' ').any(|w| w.len() > 40);
+        assert!(line.chars().count() <= 80 || long, "{line}");
+    }
+    fs::write(a.claude().join("settings.json"), "{ not json").unwrap();
+    let (code, report) = look(&a);
+    assert_eq!((code, state(&report, "hooks").as_str()), (1, "problem"));
+    assert!(a.run(&["doctor"]).stdout.contains("hint: "));
+    fs::remove_file(a.claude().join("settings.json")).unwrap();
+    a.stop();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(a.ccpeer_home(), open).unwrap();
+    fs::write(a.ccpeer_home().join("store.redb"), "no store").unwrap();
+    let (code, report) = look(&a);
+    assert_eq!(code, 1);
+    assert_eq!(state(&report, "home"), "problem");
+    assert_eq!(state(&report, "store"), "problem");
+}

@@ -91,6 +91,8 @@ pub(crate) enum Input {
     Ask(Ask),
     /// End.
     Shutdown,
+    /// Say as the last word of our key that this one takes its place.
+    Roll(Box<SigningKey>, oneshot::Sender<Result<(), ApiError>>),
     /// End, and begin again under the key that is there by now.
     Again,
 }
@@ -340,6 +342,10 @@ impl Driver {
             Input::Returned(session) => self.on_returned(session).await,
             Input::Restate => self.restate().await,
             Input::Recheck(to) => self.recheck(to).await,
+            Input::Roll(next, done) => {
+                let result = self.roll(&next).await;
+                let _gone = done.send(result.map_err(|e| crate::problem::store(&e)));
+            }
             Input::Ask(ask) => self.answer(ask),
             Input::Shutdown | Input::Again => {}
         }
@@ -430,6 +436,8 @@ impl Driver {
     /// The name under which a device is shown here: the one it gave itself, and
     /// the beginning of its id where another device is called so, too.
     fn name_of(&self, device: &DeviceId) -> DeviceName {
+        // Who replaced his key is still the same.
+        let device = &self.machine.current(device);
         let own = self.bare_name(device);
         let revoked = self.machine.revoked().any(|d| d == device);
         let lower = own.to_lowercase();

@@ -4,6 +4,8 @@
 mod bring;
 mod elsewhere;
 mod pair;
+mod policy;
+mod rekey;
 mod send;
 mod upkeep;
 mod verify;
@@ -69,9 +71,8 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
         Request::Mark { task, done } => mark(handle, task, done).await,
         Request::Undo => to_value(&upkeep::undo(handle).await?),
         Request::Verify { read_data } => to_value(&verify::verify(handle, &out, read_data).await?),
-        Request::Rekey { .. } | Request::Policy { .. } => {
-            Err(ApiError::new(ErrorCode::Usage, "not yet"))
-        }
+        Request::Rekey { how } => to_value(&rekey::rekey(handle, &out, how).await?),
+        Request::Policy { change } => to_value(&policy::policy(handle, change).await?),
         Request::Why { session } => to_value(&why::why(handle, session).await?),
         Request::Projects => to_value(&upkeep::projects(handle).await?),
     }

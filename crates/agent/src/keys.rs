@@ -5,12 +5,14 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use ccpeer_core::entry::device_of;
+use ccpeer_core::entry::{Payload, device_of};
 use ccpeer_core::id::DeviceId;
+use ccpeer_core::store::Recovered;
 use ed25519_dalek::SigningKey;
 use zeroize::Zeroizing;
 
 use crate::disk;
+use crate::home::Home;
 
 /// What a key file starts with. The secret follows as 64 hex digits.
 const MAGIC: &str = "ccpeer-key-v1 ";
@@ -59,13 +61,26 @@ impl DeviceKey {
         }
     }
 
-    /// A replacement of the key that a crash interrupted: finished if the store
-    /// says that it was announced, forgotten if not. Gives the key that holds now,
-    /// if it is another one.
-    pub(crate) fn roll_to_finish(
-        _home: &crate::home::Home,
-        _stored: &ccpeer_core::store::Recovered,
+    /// A replacement of the key that a crash interrupted: finished if our log says
+    /// that it was announced, forgotten if not. Gives the key that holds now, if it
+    /// is another one.
+    pub(crate) fn finish_roll(
+        &self,
+        home: &Home,
+        stored: &Recovered,
     ) -> Result<Option<Self>, KeyError> {
+        let Some(next) = Self::load(&home.next_key())? else {
+            return Ok(None);
+        };
+        let announced = stored.entries.iter().rev().any(|entry| {
+            entry.log().device == self.device
+                && matches!(entry.payload(), Some(Payload::Roll(roll)) if roll.new == next.device)
+        });
+        if announced {
+            switch(home, &self.device)?;
+            return Ok(Some(next));
+        }
+        fs::remove_file(home.next_key())?;
         Ok(None)
     }
 
@@ -92,13 +107,23 @@ impl DeviceKey {
         }
     }
 
-    fn create(path: &Path) -> Result<Self, KeyError> {
+    /// Draws a key and writes it, over whatever was there.
+    pub(crate) fn create(path: &Path) -> Result<Self, KeyError> {
         let mut secret = Zeroizing::new([0u8; 32]);
         getrandom::fill(secret.as_mut_slice()).map_err(|_| KeyError::Random)?;
         let text = Zeroizing::new(format!("{MAGIC}{}\n", DeviceId(*secret)));
         write_private(path, text.as_bytes())?;
         Ok(Self::from_secret(&secret))
     }
+}
+
+/// The next key takes the place of the one of device `old`, which is kept beside
+/// it. There is a key at every moment.
+pub(crate) fn switch(home: &Home, old: &DeviceId) -> Result<(), KeyError> {
+    let text = fs::read_to_string(home.key()).map(Zeroizing::new)?;
+    write_private(&home.old_key(&old.short()), text.as_bytes())?;
+    fs::rename(home.next_key(), home.key())?;
+    Ok(disk::sync_dir(home.root())?)
 }
 
 /// Writes a file in home that only its owner can read, so that it is there whole

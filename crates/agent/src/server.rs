@@ -10,7 +10,9 @@ use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use crate::api::{ApiError, ErrorCode, FRAME_HOOK, FRAME_REQUEST, Progress, Reply, Request};
+use crate::api::{
+    ApiError, ErrorCode, FRAME_HOOK, FRAME_REQUEST, Progress, RekeyHow, Reply, Request,
+};
 use crate::driver::{Ask, Handle, Input};
 use crate::inbox::{Accepted, InboxError};
 use crate::listen::{Listener, Stream};
@@ -179,7 +181,13 @@ where
     R: AsyncRead + Unpin + Send + 'static,
     W: AsyncWrite + Unpin,
 {
-    let ends = matches!(request, Request::Down);
+    let mut after = match request {
+        Request::Down => Some(Input::Shutdown),
+        Request::Rekey {
+            how: RekeyHow::Roll | RekeyHow::Separate,
+        } => Some(Input::Again),
+        _ => None,
+    };
     let driver = handle.clone();
     let (replies, mut outgoing) = mpsc::channel(REPLIES_MAX);
     let (answers_in, answers) = mpsc::channel(1);
@@ -216,6 +224,9 @@ where
             break;
         };
         let last = reply.is_last();
+        if matches!(reply, Reply::Error(_)) && matches!(after, Some(Input::Again)) {
+            after = None;
+        }
         if frames::write(&mut writer, &reply).await.is_err() || last {
             break;
         }
@@ -224,8 +235,8 @@ where
     drop(outgoing);
     listening.abort();
     let _panicked = working.await;
-    if ends {
+    if let Some(input) = after {
         // Only now that the client has its answer.
-        let _ending = driver.send(Input::Shutdown).await;
+        let _ending = driver.send(input).await;
     }
 }

@@ -22,6 +22,9 @@ const BYTES_MAX: u64 = 1024 * 1024;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SpareTrust {
     v: u8,
+    /// The device that says so.
+    #[serde(default)]
+    me: String,
     /// The name of this device for itself.
     #[serde(default)]
     pub(crate) name: String,
@@ -55,9 +58,10 @@ impl SpareTrust {
             .unwrap_or_default()
     }
 
-    pub(crate) fn new(name: String) -> Self {
+    pub(crate) fn new(me: &DeviceId, name: String) -> Self {
         Self {
             v: 1,
+            me: me.to_string(),
             name,
             ..Self::default()
         }
@@ -73,6 +77,11 @@ impl SpareTrust {
 
     pub(crate) fn revoke(&mut self, device: &DeviceId) {
         self.revoked.push(device.to_string());
+    }
+
+    /// Whose word it is.
+    pub(crate) fn said_by(&self) -> Option<DeviceId> {
+        self.me.parse().ok()
     }
 
     /// Nobody is trusted any more; who was revoked stays so.
@@ -117,7 +126,7 @@ mod tests {
         .unwrap();
         assert!(SpareTrust::load(&home).trusted().is_empty());
         let addr: SocketAddr = "127.0.0.1:7".parse().unwrap();
-        let mut spare = SpareTrust::new("desk".to_owned());
+        let mut spare = SpareTrust::new(&DeviceId([9; 32]), "desk".to_owned());
         for n in 1..=2 {
             spare.trust(&DeviceId([n; 32]), String::new(), vec![addr]);
         }

@@ -27,7 +27,7 @@ use crate::keys::{DeviceKey, KeyError};
 use crate::listen::Listener;
 use crate::peers::PeerBook;
 use crate::spare::SpareTrust;
-use crate::{ipc, lists, logging, place, problem, random, server, spool, starts};
+use crate::{ipc, lists, logging, place, problem, random, rounds, server, spool, starts};
 
 mod store;
 
@@ -114,7 +114,10 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
     let had_key = home.key().exists();
     let mut key = DeviceKey::load_or_create(&home.key()).map_err(|e| bad_key(&home, &e))?;
     let (store, stored, how) = store::open(options, key.device)?;
-    if let Some(next) = DeviceKey::roll_to_finish(&home, &stored).map_err(|e| bad_key(&home, &e))? {
+    if let Some(next) = key
+        .finish_roll(&home, &stored)
+        .map_err(|e| bad_key(&home, &e))?
+    {
         key = next;
     }
     let me = key.device;
@@ -145,6 +148,13 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
     }
     let seed = u64::from_le_bytes(random::bytes().map_err(|e| no_randomness(&e))?);
     let machine = Machine::recover(me, stored, seed);
+    // Another key that did not follow from that one is another device: it has to
+    // be paired anew.
+    if let Some(before) = arrival.spare.said_by()
+        && machine.current(&before) != me
+    {
+        arrival.spare.distrust_all();
+    }
     let peers = PeerBook::load(&store).map_err(|e| problem::store(&e))?;
     let findings = Findings::load(&store).map_err(|e| problem::store(&e))?;
     let hostname = Some(arrival.spare.name.clone())
@@ -204,6 +214,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
         expiry,
     };
     let driver = Driver::new(parts, tx.clone());
+    let rounds = tokio::spawn(rounds::rounds(handle.clone(), std::time::Instant::now()));
     let driving = tokio::spawn(async move { driver.run(rx, events, &hostname).await });
 
     let listener = Listener::bind(&home).map_err(|e| unwritable(&home, &e))?;
@@ -233,6 +244,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
     let _nobody_listens = stop.send(true);
     let _late = tokio::time::timeout(GOODBYE_MAX, net.shutdown()).await;
     serving.abort();
+    rounds.abort();
     let _gone = fs::remove_file(home.socket());
     tracing::info!("ended");
     ended.map_err(|_| {

@@ -9,8 +9,8 @@ use clap::{Parser, Subcommand};
 use crate::bug;
 use crate::commands::{
     agent, completions, continue_task, demo, devices, dial, doctor, done, down, hook, hooks, join,
-    man, pair, projects, pull, push, rename, reopen, revoke, sessions, show, snapshot, status,
-    tasks, undo, up, verify, why,
+    man, pair, policy, projects, pull, push, rekey, rename, reopen, revoke, sessions, show,
+    snapshot, status, tasks, undo, up, verify, why,
 };
 use crate::context::Context;
 use crate::environment;
@@ -48,6 +48,7 @@ enum Command {
     Dial(dial::DialArgs),
     Rename(rename::RenameArgs),
     Revoke(revoke::RevokeArgs),
+    Rekey(rekey::RekeyArgs),
     Tasks(tasks::TasksArgs),
     Show(show::ShowArgs),
     Continue(continue_task::ContinueArgs),
@@ -60,6 +61,7 @@ enum Command {
     Hook(hook::HookArgs),
     Hooks(hooks::HooksArgs),
     Projects(projects::ProjectsArgs),
+    Policy(policy::PolicyArgs),
     Undo(undo::UndoArgs),
     Verify(verify::VerifyArgs),
     Doctor(doctor::DoctorArgs),
@@ -112,6 +114,8 @@ fn dispatch(cli: Cli, context: &Context) -> Result<(), CommandError> {
         Some(Command::Undo(args)) => undo::run(&args, context),
         Some(Command::Verify(args)) => verify::run(&args, context),
         Some(Command::Doctor(args)) => doctor::run(&args, context),
+        Some(Command::Rekey(args)) => rekey::run(&args, context),
+        Some(Command::Policy(args)) => policy::run(&args, context),
         Some(Command::Why(args)) => why::run(&args, context),
         Some(Command::Demo(args)) => demo::run(&args, context),
         Some(Command::Completions(args)) => completions::run(&args, context),

@@ -59,7 +59,7 @@ pub(super) fn file_system(root: &Path) -> Check {
 #[cfg(target_os = "linux")]
 fn network_kind(root: &Path) -> Option<&'static str> {
     // Numbers of statfs(2) and linux/magic.h.
-    const KINDS: [(i64, &str); 6] = [
+    const KINDS: [(i128, &str); 6] = [
         (0x6969, "NFS"),
         (0xff53_4d42, "CIFS"),
         (0xfe53_4d42, "SMB"),
@@ -70,7 +70,7 @@ fn network_kind(root: &Path) -> Option<&'static str> {
     let kind = nix::sys::statfs::statfs(&nearest(root))
         .ok()?
         .filesystem_type();
-    let number = i64::from(kind.0) & 0xffff_ffff;
+    let number = i128::from(kind.0) & 0xffff_ffff;
     KINDS
         .iter()
         .find(|(n, _)| *n == number)

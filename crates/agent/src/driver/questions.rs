@@ -8,7 +8,9 @@ use ccpeer_core::entry::{ContentRef, Version};
 use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, SessionId};
 use ccpeer_core::limits;
 use ccpeer_core::lineage::{SessionRecord, VersionNode};
+use ccpeer_core::manifest::Want;
 use ccpeer_core::presence::{EndReason, SessionState};
+use ccpeer_core::sync::event::Quotas;
 use ccpeer_core::time::Timestamp;
 use ccpeer_net::PathKind;
 use ccpeer_store::NoteWrite;
@@ -17,6 +19,8 @@ use tokio::sync::oneshot;
 use super::{Driver, Standing};
 use crate::api::{self, ApiError, DeviceName, ErrorCode};
 use crate::live::HookWord;
+use crate::policy::Policy;
+use crate::retention::{Known, Line};
 use crate::view;
 
 /// A question, with where the answer goes.
@@ -75,6 +79,19 @@ pub(crate) enum Ask {
     MayVanish(oneshot::Sender<Vec<SessionId>>),
     /// What Claude Code is about to delete although another device could hold it.
     Expiring(oneshot::Sender<api::Expiring>),
+    /// Forget what was found: the user has dealt with it.
+    Settle(oneshot::Sender<()>),
+    /// Bounds for the machine, by the keys that devices use today.
+    Quotas(Policy, oneshot::Sender<Quotas>),
+    /// Bytes of content here because of each device, this one first.
+    Charges(oneshot::Sender<Vec<(DeviceName, u64)>>),
+    /// What each device wrote, this one first.
+    Authors(oneshot::Sender<Vec<(DeviceId, Vec<Want>)>>),
+    /// How far each log is known.
+    Known(oneshot::Sender<Known>),
+    /// All sessions, for the question what is to be kept of them. What was known
+    /// long ago decides what is old.
+    Lines(Known, oneshot::Sender<Vec<Line>>),
     /// What hooks told about a session here.
     HookWord(SessionId, oneshot::Sender<HookWord>),
     /// The other versions on the line of one.
@@ -180,6 +197,17 @@ impl Driver {
                 drop(to.send(expiring));
             }
             Ask::Me(to) => drop(to.send(self.name_of(&self.shared.me))),
+            Ask::Settle(to) => {
+                self.forget_findings();
+                let _gone = to.send(());
+            }
+            Ask::Quotas(policy, to) => {
+                drop(to.send(policy.quotas(|d| self.machine.current(d))));
+            }
+            Ask::Charges(to) => drop(to.send(self.charges())),
+            Ask::Authors(to) => drop(to.send(self.authors())),
+            Ask::Known(to) => drop(to.send(self.machine.frontier().0)),
+            Ask::Lines(old, to) => drop(to.send(self.lines(&old))),
             Ask::HookWord(session, to) => drop(to.send(self.hook_word(&session))),
             Ask::Relatives(session, version, to) => {
                 drop(to.send(self.relatives(&session, version)));
@@ -230,11 +258,11 @@ impl Driver {
             id: node.id,
             hostname: hostname.unwrap_or_else(|| device.name.clone()),
             device,
-            from_me: author == self.shared.me,
+            from_me: self.machine.current(&author) == self.shared.me,
             version: node.version.clone(),
             state,
             complete,
-            author_up: self.links.contains(&author),
+            author_up: self.links.contains(&self.machine.current(&author)),
             last_heard,
             lamport: node.lamport,
         }

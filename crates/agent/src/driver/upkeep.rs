@@ -8,13 +8,19 @@ use std::time::Duration;
 
 use ccpeer_core::entry::{Payload, TrustChange};
 use ccpeer_core::id::{ChunkId, DeviceId, Epoch};
+use ccpeer_core::lineage::VersionNode;
 use ccpeer_core::manifest::Want;
+use ccpeer_core::roll::KeyRoll;
 use ccpeer_core::sync::event::Event;
+use ccpeer_store::StoreError;
+use ed25519_dalek::SigningKey;
 use tokio::sync::oneshot;
 
 use super::Driver;
+use crate::api::DeviceName;
 use crate::findings::Kind;
 use crate::pool::blocking;
+use crate::retention::{Known, Line};
 use crate::spare::SpareTrust;
 use crate::{api, binding, view};
 
@@ -91,7 +97,7 @@ impl Driver {
     pub(super) fn keep_spare(&mut self) {
         let me = self.shared.me;
         let name = self.machine.device_info(&me).map(|i| i.name.clone());
-        let mut spare = SpareTrust::new(name.unwrap_or_default());
+        let mut spare = SpareTrust::new(&me, name.unwrap_or_default());
         let mut addresses = self.peers.addresses();
         for device in self.machine.trusted() {
             let name = self.peers.name(device).unwrap_or_default();
@@ -111,6 +117,51 @@ impl Driver {
                 tracing::warn!(error = %e, "cannot write the spare copy of trust");
             }
         });
+    }
+
+    /// The last word of our key: another one takes its place.
+    pub(super) async fn roll(&mut self, next: &SigningKey) -> Result<(), StoreError> {
+        let roll = KeyRoll::sign(&self.key, next, self.machine.to_seal());
+        self.append(&Payload::Roll(roll)).await.map(drop)
+    }
+
+    /// What each device wrote, by the key that it uses today, this one first: what
+    /// two devices share is charged to us, or to the first.
+    pub(super) fn authors(&self) -> Vec<(DeviceId, Vec<Want>)> {
+        let me = self.shared.me;
+        let mut of: BTreeMap<DeviceId, Vec<Want>> = BTreeMap::new();
+        for (_, record) in self.machine.sessions() {
+            for node in record.nodes() {
+                let author = self.machine.current(&node.log.device);
+                of.entry(author).or_default().extend(node.roots());
+            }
+        }
+        let own = of.remove(&me).unwrap_or_default();
+        std::iter::once((me, own)).chain(of).collect()
+    }
+
+    pub(super) fn charges(&self) -> Vec<(DeviceName, u64)> {
+        let charges = self.machine.charges();
+        let devices = self.machine.trusted();
+        devices
+            .map(|d| (self.name_of(d), charges.get(d).copied().unwrap_or_default()))
+            .collect()
+    }
+
+    pub(super) fn lines(&self, old: &Known) -> Vec<Line> {
+        let held = |node: &VersionNode| {
+            let holds = |root: Want| self.machine.holders(&root.id);
+            let mut roots = node.roots();
+            let Some(first) = roots.next().map(holds) else {
+                return false;
+            };
+            let rest: Vec<Vec<DeviceId>> = roots.map(holds).collect();
+            first.iter().any(|d| rest.iter().all(|r| r.contains(d)))
+        };
+        self.machine
+            .sessions()
+            .map(|(_, record)| Line::of(record, old, held))
+            .collect()
     }
 
     /// Remembers a finding and tells whoever looks.
@@ -196,7 +247,10 @@ impl Driver {
                 }
             }
         }
+        let roots: Vec<ChunkId> = lost.keys().copied().collect();
+        let _logged = self.apply(Event::Forgotten(roots)).await;
         for want in lost.values() {
+            // Heads are wanted by themselves; older versions because we ask.
             let _logged = self.apply(Event::Need(*want)).await;
         }
         heads.retain(|id, _| !self.machine.is_complete(id));

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use ccpeer_core::entry::{ContentRef, Payload, Version};
 use ccpeer_core::id::SessionId;
+use ccpeer_core::manifest::{Want, WantKind};
 use ccpeer_core::sync::effect::Notice;
+use ccpeer_core::sync::event::Event;
 
 use super::elsewhere::{self, Found};
 use super::{one_head, resolve, upkeep};
@@ -241,6 +243,15 @@ async fn fetch(handle: &Handle, out: &Out, head: &Head) -> Result<(), ApiError> 
         let (complete, missing, known) = handle.ask(|to| Ask::Progress(manifest.id, to)).await?;
         if complete {
             return Ok(());
+        }
+        if last.is_none() {
+            // Somebody asks for it: quotas do not hold it back.
+            let want = Want {
+                id: manifest.id,
+                kind: WantKind::Manifest,
+            };
+            let event = Event::Need(want);
+            handle.send(Input::Machine(Box::new(event))).await?;
         }
         out.progress("fetching", known.saturating_sub(missing), known);
         if last != Some(missing) {

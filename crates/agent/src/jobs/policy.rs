@@ -1,0 +1,74 @@
+//! `policy`: how much is kept because of whom, and for how long.
+
+use std::sync::Arc;
+
+use ccpeer_core::id::DeviceId;
+use ccpeer_core::sync::event::Event;
+
+use crate::api::{self, ApiError, DevicePolicy, ErrorCode, PolicyChange};
+use crate::driver::{Ask, Handle, Input};
+use crate::policy::{KEEP_DAYS_MAX, Policy};
+use crate::pool::blocking;
+use crate::problem;
+
+/// Changes what is to be changed, and tells what holds.
+pub(super) async fn policy(
+    handle: &Handle,
+    change: Option<PolicyChange>,
+) -> Result<api::Policy, ApiError> {
+    let store = Arc::clone(&handle.shared.store);
+    let policy = blocking(move || Policy::load(&store)).await;
+    let mut policy = policy.map_err(|e| problem::store(&e))?;
+    if let Some(change) = change {
+        match change {
+            PolicyChange::Quota {
+                device: None,
+                bytes,
+            } => policy.quota = bytes,
+            PolicyChange::Quota {
+                device: Some(device),
+                bytes,
+            } => {
+                let device = handle.ask(|to| Ask::Device(device, to)).await??;
+                policy.quotas.insert(device.id, bytes);
+            }
+            PolicyChange::Keep { days: Some(0) } => {
+                return Err(
+                    ApiError::new(ErrorCode::Usage, "less than a day is too short")
+                        .hint("give a number of days, or `forever`"),
+                );
+            }
+            PolicyChange::Keep { days } => {
+                policy.keep_days = days.filter(|d| *d <= KEEP_DAYS_MAX);
+            }
+        }
+        let store = Arc::clone(&handle.shared.store);
+        if let Some(note) = policy.note() {
+            let written = blocking(move || store.put_notes(&[note])).await;
+            written.map_err(|e| problem::store(&e))?;
+        }
+        let quotas = handle.ask(|to| Ask::Quotas(policy.clone(), to)).await?;
+        handle
+            .send(Input::Machine(Box::new(Event::Quotas(quotas))))
+            .await?;
+    }
+    let charges = handle.ask(Ask::Charges).await?;
+    let quota_of = |id: &str| policy.quotas.get(id).copied().unwrap_or(policy.quota);
+    Ok(api::Policy {
+        quota_default: policy.quota,
+        keep_days: policy.keep_days,
+        devices: charges
+            .into_iter()
+            .map(|(device, used)| {
+                let own = device.id.parse::<DeviceId>().ok() == Some(handle.shared.me);
+                let quota = (!own).then(|| quota_of(&device.id));
+                DevicePolicy {
+                    over: quota.is_some_and(|q| used >= q),
+                    device,
+                    used,
+                    quota,
+                }
+            })
+            .collect(),
+    })
+}

@@ -1,0 +1,188 @@
+//! The rounds that the agent makes by itself, gently and by a monotonic clock:
+//! what is not needed any more is collected, what each device takes is counted,
+//! and a part of the store is read and checked, all of it in the course of days.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ccpeer_core::id::DeviceId;
+use ccpeer_core::manifest::{Want, WantKind};
+use ccpeer_core::sync::event::Event;
+use ccpeer_core::time::Instant;
+use ccpeer_store::{CollectPlan, Namespace, NoteWrite, Store, StoreError, VerifyPosition};
+
+use crate::driver::{Ask, Handle, Input};
+use crate::local::LocalState;
+use crate::policy::{KEEP_DAYS_MAX, Policy};
+use crate::pool::blocking;
+use crate::retention::{self, Days};
+
+/// How often a round is made.
+const EVERY: Duration = Duration::from_secs(1800);
+/// The first one comes this long after a start, when the start is over.
+const FIRST: Duration = Duration::from_secs(60);
+/// Rounds in which the whole store is read once: 14 hours with an agent running,
+/// so that two hours a day read all of it within a week.
+const ROUNDS_FOR_ALL: u64 = 28;
+/// Bytes read in one go, and the pause after it.
+const STEP: (u64, Duration) = (4 * 1024 * 1024, Duration::from_millis(50));
+/// Key in [`Namespace::Setting`] of how far the check has got.
+const CHECKED: &[u8] = b"checked";
+
+/// Makes rounds until the agent ends. Returns by being dropped.
+pub(crate) async fn rounds(handle: Handle, started: std::time::Instant) {
+    if let Err(e) = count(&handle).await {
+        tracing::warn!(error = %e.message, "cannot count what each device takes");
+    }
+    tokio::time::sleep(FIRST).await;
+    let mut last = started;
+    loop {
+        let now = std::time::Instant::now();
+        let passed = now.duration_since(last).min(2 * EVERY);
+        last = now;
+        let since = now.duration_since(started);
+        if let Err(e) = one(&handle, ms(passed), Instant(ms(since))).await {
+            tracing::warn!(error = %e.message, "a round was not finished");
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+async fn one(handle: &Handle, passed_ms: u64, now: Instant) -> Result<(), crate::api::ApiError> {
+    collect(handle, passed_ms, now).await?;
+    count(handle).await?;
+    check(handle).await
+}
+
+/// Lets go what the policy does not keep.
+async fn collect(
+    handle: &Handle,
+    passed_ms: u64,
+    now: Instant,
+) -> Result<(), crate::api::ApiError> {
+    let known = handle.ask(Ask::Known).await?;
+    let store = Arc::clone(&handle.shared.store);
+    let prepared = blocking(move || {
+        let policy = Policy::load(&store)?;
+        let keep = policy.keep_days.unwrap_or(KEEP_DAYS_MAX);
+        let days: Days = retention::pass_time(&store, passed_ms, &known, keep)?;
+        match policy.keep_days {
+            // For ever: nothing is old.
+            None => Ok(retention::Known::new()),
+            Some(keep) => retention::known_before(&store, days, keep),
+        }
+    });
+    let old = prepared.await.map_err(|e| crate::problem::store(&e))?;
+    let lines = handle.ask(|to| Ask::Lines(old, to)).await?;
+    let (store, tx) = (Arc::clone(&handle.shared.store), handle.tx.clone());
+    let collected = blocking(move || {
+        let mut roots = retention::needed(&store, &lines)?;
+        roots.extend(placed(&store)?);
+        // It stops when the agent ends; the next round goes on.
+        store.collect(&CollectPlan::new(roots, now), &mut || !tx.is_closed())
+    });
+    let collected = collected.await.map_err(|e| crate::problem::store(&e))?;
+    if collected.freed > 0 {
+        tracing::info!(
+            chunks = collected.freed,
+            bytes = collected.freed_bytes,
+            "collected"
+        );
+    }
+    let gone: BTreeSet<_> = collected.withdrawn.into_iter().collect();
+    if !gone.is_empty() {
+        let event = Event::Forgotten(gone.into_iter().collect());
+        handle.send(Input::Machine(Box::new(event))).await?;
+    }
+    for id in collected.obscured {
+        let kind = WantKind::Manifest;
+        let event = Event::Need(Want { id, kind });
+        handle.send(Input::Machine(Box::new(event))).await?;
+    }
+    Ok(())
+}
+
+/// What the files in Claude Code's directory here stand for.
+fn placed(store: &Store) -> Result<Vec<Want>, StoreError> {
+    let states = LocalState::load_all(store)?;
+    let manifests = states.into_iter().filter_map(|(_, s)| s.manifest);
+    Ok(manifests
+        .map(|m| Want {
+            id: m.id,
+            kind: WantKind::Manifest,
+        })
+        .collect())
+}
+
+/// Tells the machine how much is here because of whom.
+async fn count(handle: &Handle) -> Result<(), crate::api::ApiError> {
+    let authors = handle.ask(Ask::Authors).await?;
+    let store = Arc::clone(&handle.shared.store);
+    let policy = blocking(move || {
+        let policy = Policy::load(&store)?;
+        let charges = store.charges(&authors)?;
+        Ok::<_, StoreError>((policy, charges))
+    });
+    let (policy, charges) = policy.await.map_err(|e| crate::problem::store(&e))?;
+    let me: DeviceId = handle.shared.me;
+    let charged = charges
+        .into_iter()
+        .filter(|(device, _)| *device != me)
+        .map(|(device, charge)| (device, charge.raw_bytes))
+        .collect();
+    let quotas = handle.ask(|to| Ask::Quotas(policy, to)).await?;
+    for event in [Event::Quotas(quotas), Event::Charged(charged)] {
+        handle.send(Input::Machine(Box::new(event))).await?;
+    }
+    Ok(())
+}
+
+/// Reads on where the last round stopped.
+async fn check(handle: &Handle) -> Result<(), crate::api::ApiError> {
+    let store = Arc::clone(&handle.shared.store);
+    let begun = blocking(move || {
+        let at = match store.note(Namespace::Setting, CHECKED) {
+            Err(StoreError::Corrupt { .. }) => None,
+            other => other?,
+        };
+        let position = at.and_then(|bytes| VerifyPosition::from_bytes(&bytes));
+        Ok::<_, StoreError>((position, store.stats()?.raw_bytes))
+    });
+    let (mut position, total) = begun.await.map_err(|e| crate::problem::store(&e))?;
+    let mut left = (total / ROUNDS_FOR_ALL).max(STEP.0);
+    let mut damaged = 0;
+    loop {
+        let (store, from) = (Arc::clone(&handle.shared.store), position.take());
+        let step = blocking(move || store.verify_step(from, STEP.0)).await;
+        let (report, next) = step.map_err(|e| crate::problem::store(&e))?;
+        damaged += report.problems.len();
+        position = next;
+        left = left.saturating_sub(STEP.0);
+        if left == 0 || position.is_none() {
+            break;
+        }
+        tokio::time::sleep(STEP.1).await;
+    }
+    let store = Arc::clone(&handle.shared.store);
+    let note = NoteWrite {
+        ns: Namespace::Setting,
+        key: CHECKED.to_vec(),
+        value: position.map(|p| p.to_bytes()),
+    };
+    let kept = blocking(move || store.put_notes(&[note])).await;
+    kept.map_err(|e| crate::problem::store(&e))?;
+    if damaged > 0 {
+        tracing::warn!(
+            damaged,
+            "damage was found and is made good where a device can"
+        );
+        let (tx, _nobody_waits) = tokio::sync::oneshot::channel();
+        handle.send(Input::Recheck(tx)).await?;
+    }
+    Ok(())
+}
