@@ -1,6 +1,7 @@
 //! Tests that measure memory run in a process of their own, where nobody else
 //! takes any. The process is this test binary, asked for one test.
 
+use std::net::SocketAddr;
 use std::process::Command;
 
 /// The test that a process was started for.
@@ -30,6 +31,32 @@ pub(super) fn alone<F: Future<Output = ()>>(test: &str, body: impl FnOnce() -> F
         "{said}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// Where the process is to attack, if it was started by [`attack`].
+const ATTACK: &str = "CCPEER_TEST_ATTACK";
+
+/// Runs the same test in one more process, whose memory is not the victim's; there
+/// [`target`] says where the victim is. Waits until it ends.
+pub(super) async fn attack(test: &str, at: SocketAddr) {
+    let test = test.strip_prefix("ccpeer_net::").unwrap_or(test).to_owned();
+    let ended = tokio::task::spawn_blocking(move || {
+        Command::new(std::env::current_exe().unwrap())
+            .args([&test, "--exact", "--nocapture", "--test-threads=1"])
+            .env(ALONE, &test)
+            .env(ATTACK, at.to_string())
+            .output()
+            .unwrap()
+    })
+    .await
+    .unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "the attack came to nothing: {said}");
+}
+
+/// The victim, in a process that [`attack`] has started.
+pub(super) fn target() -> Option<SocketAddr> {
+    std::env::var(ATTACK).ok()?.parse().ok()
 }
 
 /// The path of a test function of the calling module.

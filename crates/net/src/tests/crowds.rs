@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use ccpeer_core::{codec, limits};
 
-use super::alone::{Rss, alone, number, path_of_test};
+use super::alone::{Rss, alone, attack, number, path_of_test, target};
 use super::frames::{Alongside, HOSTILE, patient};
 use super::node::{Node, meet, sync};
 use super::wire::Wire;
@@ -268,5 +268,53 @@ async fn within_progress<T>(future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(most, future).await {
         Ok(value) => value,
         Err(_) => panic!("the connection still stands after {most:?}"),
+    }
+}
+
+#[test]
+fn k_p07_strangers_at_the_gate_leave_nothing_behind() {
+    alone(
+        path_of_test!(k_p07_strangers_at_the_gate_leave_nothing_behind),
+        k_p07,
+    );
+}
+
+/// The strangers are in a process of their own.
+async fn k_p07() {
+    let test = path_of_test!(k_p07_strangers_at_the_gate_leave_nothing_behind);
+    let attempts = number("CCPEER_ATTEMPTS", 100);
+    if let Some(addr) = target() {
+        return knock(addr, attempts).await;
+    }
+    // Nobody is linked, so every frame that is parsed would be a stranger's.
+    let victim = Node::start_with(1, &[2], config(1, &[2]), patient()).await;
+    // What is needed once, for any number of them.
+    let first = 20;
+    knock(victim.addr(), first).await;
+    let rss = Rss::now();
+    attack(test, victim.addr()).await;
+    let (stats, grown) = (victim.net.stats(), rss.grown());
+    println!(
+        "K-P07: {} strangers refused, {} frames of theirs parsed, memory +{grown} KiB",
+        stats.refused, stats.frames
+    );
+    assert_eq!(stats.refused, (first + attempts) as u64);
+    assert_eq!(stats.frames, 0);
+    assert!(grown <= 4 * 1024, "{grown} KiB");
+    let honest = Node::start(2, &[1]).await;
+    meet(&victim, &honest).await;
+    sync(&honest, &victim, b"afterwards").await;
+}
+
+async fn knock(addr: SocketAddr, times: usize) {
+    let stranger = Raw::start(99, &[]).await;
+    for _ in 0..times {
+        let conn = stranger.connect_at(1, addr, SYNC_ALPN).await;
+        // It seems to stand: say something, as a peer would.
+        if let Ok((mut send, _recv)) = conn.open_bi().await {
+            let words = framed(&Message::Hello(hello(99)).to_bytes());
+            let _ = send.write_all(&words).await;
+        }
+        within("the door", conn.closed()).await;
     }
 }

@@ -10,7 +10,7 @@ use ccpeer_core::id::SessionId;
 use ccpeer_core::manifest::{ListPage, Manifest};
 use ccpeer_core::{entry, limits};
 
-use super::alone::{Rss, alone, number, path_of_test};
+use super::alone::{Rss, alone, attack, number, path_of_test, target};
 use super::node::{Author, Node, manifest, meet, sync, version};
 use super::*;
 use crate::{DownReason, LinkFault, chunks, link, probe};
@@ -158,39 +158,28 @@ fn k_n01_mutated_frames_end_links_and_nothing_else() {
 }
 
 /// Most frames go through the decoders of one link, the rest through connections
-/// of their own, because each that is wrong ends its connection.
+/// of their own, because each that is wrong ends its connection. Those who send
+/// them are in a process of their own.
 async fn k_n01() {
-    let panics = count_panics();
+    let test = path_of_test!(k_n01_mutated_frames_end_links_and_nothing_else);
     let frames = number("CCPEER_FRAMES", 5_000);
-    let (victim, honest) = victim_and_honest().await;
-    let mut raws = Vec::new();
-    for n in HOSTILE {
-        let raw = Raw::start(n, &[]).await;
-        whole_connection(&raw, n, &victim, &framed(&Message::Ping(1).to_bytes())).await;
-        raws.push(raw);
+    let whole = (frames / 50).max(100);
+    if let Some(addr) = target() {
+        return over_connections(addr, whole).await;
     }
+    let panics = count_panics();
+    let (victim, honest) = victim_and_honest().await;
+    let raw = Raw::start(HOSTILE[0], &[]).await;
+    let warm = framed(&Message::Ping(1).to_bytes());
+    whole_connection(&raw, HOSTILE[0], victim.addr(), &warm).await;
     let rss = Rss::now();
     let alongside = Alongside::begin(&honest, &victim);
 
     let began = Instant::now();
-    let whole = (frames / 50).max(100);
-    let ended = through_decoders(&victim, &raws[0], frames - whole).await;
+    let ended = through_decoders(&victim, &raw, frames - whole).await;
     let decoders = began.elapsed();
     let began = Instant::now();
-    let mut attacks = tokio::task::JoinSet::new();
-    for (n, raw) in HOSTILE.into_iter().zip(raws) {
-        let victim = Arc::clone(&victim);
-        attacks.spawn(async move {
-            let (mut dice, corpus) = (Dice(u64::from(n)), messages());
-            for _ in 0..whole / HOSTILE.len() {
-                let bytes = framed(&dice.mutated(&corpus));
-                whole_connection(&raw, n, &victim, &bytes).await;
-            }
-        });
-    }
-    while let Some(done) = attacks.join_next().await {
-        done.unwrap();
-    }
+    attack(test, victim.addr()).await;
     let connections = began.elapsed();
 
     let (syncs, slowest) = alongside.end().await;
@@ -208,9 +197,27 @@ async fn k_n01() {
     assert_eq!(victim.net.stats().refused, 0);
 }
 
+/// Four hostile devices at once.
+async fn over_connections(addr: SocketAddr, count: usize) {
+    let mut attacks = tokio::task::JoinSet::new();
+    for n in HOSTILE {
+        attacks.spawn(async move {
+            let raw = Raw::start(n, &[]).await;
+            let (mut dice, corpus) = (Dice(u64::from(n)), messages());
+            for _ in 0..count / HOSTILE.len() {
+                let bytes = framed(&dice.mutated(&corpus));
+                whole_connection(&raw, n, addr, &bytes).await;
+            }
+        });
+    }
+    while let Some(done) = attacks.join_next().await {
+        done.unwrap();
+    }
+}
+
 /// Links, says this, and sees the end of the connection.
-async fn whole_connection(raw: &Raw, n: u8, victim: &Node, bytes: &[u8]) {
-    let (conn, mut send, _recv) = raw.link_at(n, victim.n, victim.addr()).await;
+async fn whole_connection(raw: &Raw, n: u8, victim: SocketAddr, bytes: &[u8]) {
+    let (conn, mut send, _recv) = raw.link_at(n, 1, victim).await;
     let _ = send.write_all(bytes).await;
     let _ = send.finish();
     within("the end", conn.closed()).await;
@@ -298,7 +305,13 @@ fn k_n02_lengths_that_nobody_has_memory_for() {
 async fn k_n02() {
     let (victim, honest) = victim_and_honest().await;
     let raw = Raw::start(66, &[]).await;
-    whole_connection(&raw, 66, &victim, &framed(&Message::Ping(1).to_bytes())).await;
+    whole_connection(
+        &raw,
+        66,
+        victim.addr(),
+        &framed(&Message::Ping(1).to_bytes()),
+    )
+    .await;
     let rss = Rss::now();
     let narrow = |n: u32| n.to_le_bytes().to_vec();
     // What longer fields would be is read as ours: four bytes.
@@ -337,7 +350,7 @@ async fn k_n02() {
             let mut body = [start, &[7; 16][..if start == [1, 0] { 16 } else { 0 }]].concat();
             body.extend(&len);
             body.extend([0; 64]);
-            whole_connection(&raw, 66, &victim, &framed(&body)).await;
+            whole_connection(&raw, 66, victim.addr(), &framed(&body)).await;
         }
         assert_eq!(
             Manifest::from_bytes(&[&[1][..], &[0; 16], &len].concat()).ok(),
