@@ -117,10 +117,12 @@ pub fn record_of_bytes(bytes: &[u8]) -> bool {
     true
 }
 
-/// A message of the pairing exchange, without its frame: whether it is one.
+/// A message of the pairing exchange, without its frame, taken in as whoever
+/// waits for it would, up to the key. Given back as we would have written it, if
+/// it is one.
 #[must_use]
-pub fn pairing_message(bytes: &[u8]) -> bool {
-    pairing::is_message(bytes)
+pub fn pairing_message(bytes: &[u8]) -> Option<Vec<u8>> {
+    pairing::heard(bytes)
 }
 
 /// What a person has typed or pasted in order to join: whether it is a code or a
