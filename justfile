@@ -52,6 +52,13 @@ lab *ARGS:
     cargo build --release
     python3 scripts/lab/lab.py --ccpeer target/release/ccpeer {{ ARGS }}
 
+# Hostile peers in their full form, on real links: about ten minutes
+hostile N="100000":
+    CCPEER_FRAMES={{ N }} cargo test -p ccpeer-net --lib k_n01 -- --nocapture
+    CCPEER_ATTEMPTS=10000 cargo test -p ccpeer-net --lib k_p07 -- --nocapture
+    CCPEER_REAL_TIMES=1 cargo test -p ccpeer-net --lib crowds::k_n -- --nocapture --test-threads=1
+    CCPEER_RECORDS=200000 cargo test -p ccpeer-net --lib rumours -- --nocapture
+
 # Two agents in two network namespaces: mDNS, and not a packet to the outside
 netns:
     cargo build --release

@@ -11,6 +11,7 @@
 //! into peers and `discovery` finds them. `probe` shows each decoder of foreign
 //! bytes as a pure function, for fuzzing and for hostile peers in tests.
 #![warn(missing_docs)]
+#![warn(clippy::indexing_slicing)]
 
 mod address;
 mod book;

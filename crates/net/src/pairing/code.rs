@@ -95,7 +95,7 @@ impl Code {
         getrandom::fill(chars.as_mut_slice()).map_err(|_| NetError::Random)?;
         for c in chars.iter_mut() {
             // 256 is a multiple of 32: no character is likelier than another.
-            *c = ALPHABET[usize::from(*c % 32)];
+            *c = letter(*c);
         }
         Ok(Self(chars))
     }
@@ -105,9 +105,7 @@ impl Code {
         let mut count = 0;
         for c in text.chars().filter(|c| !matches!(c, '-' | ' ')) {
             let slot = chars.get_mut(count).ok_or(SecretError::Code)?;
-            *slot = value_of(c)
-                .map(|v| ALPHABET[usize::from(v)])
-                .ok_or(SecretError::Code)?;
+            *slot = value_of(c).map(letter).ok_or(SecretError::Code)?;
             count += 1;
         }
         if count == CODE_CHARS {
@@ -254,6 +252,18 @@ impl From<WireAddr> for SocketAddr {
     }
 }
 
+/// The character for the last five bits of a number.
+fn letter(value: u8) -> u8 {
+    let [first, ..] = *ALPHABET;
+    let at = usize::from(value % 32);
+    ALPHABET.get(at).copied().unwrap_or(first)
+}
+
+fn lower_letter(value: u32) -> char {
+    let five = u8::try_from(value & 31).unwrap_or(0);
+    char::from(letter(five)).to_ascii_lowercase()
+}
+
 fn value_of(c: char) -> Option<u8> {
     let c = match c.to_ascii_uppercase() {
         'O' => '0',
@@ -275,12 +285,12 @@ fn to_base32(bytes: &[u8]) -> String {
         bits += 8;
         while bits >= 5 {
             bits -= 5;
-            text.push(char::from(ALPHABET[(held >> bits & 31) as usize]).to_ascii_lowercase());
+            text.push(lower_letter(held >> bits));
         }
         held &= (1 << bits) - 1;
     }
     if bits > 0 {
-        text.push(char::from(ALPHABET[(held << (5 - bits) & 31) as usize]).to_ascii_lowercase());
+        text.push(lower_letter(held << (5 - bits)));
     }
     text
 }

@@ -4,7 +4,7 @@
 use ccpeer_net::probe;
 
 /// The oracle.
-pub fn check(bytes: &[u8]) {
+pub(crate) fn check(bytes: &[u8]) {
     // What must hold of a record that passes is asserted there.
     let taken = probe::record_of_bytes(bytes);
     assert_eq!(taken, probe::record_of_bytes(bytes), "the same each time");

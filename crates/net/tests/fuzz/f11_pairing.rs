@@ -4,7 +4,7 @@
 use ccpeer_net::probe;
 
 /// The oracle.
-pub fn check(bytes: &[u8]) {
+pub(crate) fn check(bytes: &[u8]) {
     if let Some(again) = probe::pairing_message(bytes) {
         assert!(again == bytes, "one spelling each");
     }

@@ -1,12 +1,12 @@
 //! Inputs that the corpora of F8 and F11 begin with: one that is right of each
 //! kind, and some that are almost right.
 
-pub type Seed = (&'static str, Vec<u8>);
+pub(crate) type Seed = (&'static str, Vec<u8>);
 
 const ID: &str = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c";
 
 /// Port, addresses and texts of announcements.
-pub fn records() -> Vec<Seed> {
+pub(crate) fn records() -> Vec<Seed> {
     let right = format!("id={ID}");
     let record = |port: u16, ips: &[[u8; 4]], texts: &[&str]| {
         let mut bytes = port.to_be_bytes().to_vec();
@@ -49,7 +49,7 @@ pub fn records() -> Vec<Seed> {
 }
 
 /// Messages of the pairing exchange.
-pub fn messages() -> Vec<Seed> {
+pub(crate) fn messages() -> Vec<Seed> {
     let card = [&[4][..], b"desk", &[5], b"linux"].concat();
     // A point that SPAKE2 takes: that of Ed25519 itself.
     let point = [&[0x58][..], &[0x66; 31]].concat();
