@@ -61,9 +61,11 @@ fn fresh_store(path: &Path) -> Result<Result<Store, StoreError>, ApiError> {
 }
 
 fn salvage(path: &Path, me: DeviceId) -> Result<(Store, Recovered, Opened), ApiError> {
-    let aside = ccpeer_store::set_aside(path).map_err(|e| problem::store(&e))?;
+    // In its place until the new one is complete: this can be cut off.
+    let fresh_epoch = Epoch(random::bytes().map_err(|e| no_randomness(&e))?);
+    let (aside, report) = ccpeer_store::rebuild(path, &StoreOptions { fresh_epoch }, me)
+        .map_err(|e| problem::store(&e))?;
     let store = fresh_store(path)?.map_err(|e| problem::store(&e))?;
-    let report = ccpeer_store::salvage(&aside, &store, me).map_err(|e| problem::store(&e))?;
     tracing::warn!(
         aside = %aside.display(),
         entries = report.entries,

@@ -2,12 +2,14 @@
 //! clock makes it sooner.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use ccpeer_core::id::ChunkId;
+use ccpeer_core::id::{ChunkId, SessionId};
 use ccpeer_core::limits;
-use ccpeer_core::manifest::{Want, WantKind};
+use ccpeer_core::manifest::{ChunkRef, Want, WantKind};
 use ccpeer_core::store::Batch;
-use ccpeer_core::time::Instant;
+use ccpeer_core::time::{Instant, Timestamp};
 use ccpeer_store::{CollectPlan, Collected, Store};
 
 use crate::fixture::*;
@@ -399,4 +401,103 @@ fn k_s11_whoever_floods_us_is_charged_for_it_and_evicts_nobody() {
         wants.iter().map(|w| w.id).collect()
     );
     is_sound(&store);
+}
+
+/// Writers that go on as captures do: what is here is referred to, what is not is
+/// put, then the manifest, then it is complete. Of each writer only the latest
+/// versions are needed. The collector runs all the time; its day is twelve runs,
+/// and between two of them each writer finishes a version, so none takes a day.
+#[test]
+fn k_s10_beside_writers_nothing_that_is_needed_goes() {
+    const WRITERS: usize = 2;
+    const VERSIONS: u64 = 40;
+    const NEEDED: usize = 2;
+    let (_dir, path) = temp_store();
+    let store = open(&path);
+    let template = session(1, 1, 1).manifest;
+    let needed: Mutex<Vec<Vec<Want>>> = Mutex::new(vec![Vec::new(); WRITERS]);
+    let progress: Vec<AtomicU64> = (0..WRITERS).map(|_| AtomicU64::new(0)).collect();
+    let write = |writer: usize, n: u64| {
+        let mut refs = Vec::new();
+        for i in 0..6 {
+            // Few enough to meet again, after a while or in the other writer.
+            let (id, content) = chunk(noise((n / 9 * 3 + i * 5) % 23, 3000));
+            if store.has(&[id]).unwrap() == [false] {
+                store.put_chunks(&[(id, content)]).unwrap();
+            }
+            refs.push(ChunkRef { id, len: 3000 });
+        }
+        let mut manifest = template.clone();
+        manifest.session = SessionId([writer as u8; 16]);
+        manifest.files[0].modified = Timestamp(n);
+        manifest.files[0].segments[0].len = 18_000;
+        manifest.files[0].segments[0].tail = refs.clone();
+        let head = chunk(manifest.to_bytes());
+        store.put_chunks(std::slice::from_ref(&head)).unwrap();
+        store
+            .commit(&Batch {
+                complete: vec![head.0],
+                ..Batch::default()
+            })
+            .unwrap();
+        let mut needed = needed.lock().unwrap();
+        needed[writer].push(Want {
+            id: head.0,
+            kind: WantKind::Manifest,
+        });
+        if needed[writer].len() > NEEDED {
+            needed[writer].remove(0);
+        }
+        drop(needed);
+        for chunk in refs {
+            assert!(
+                store.get_chunk(&chunk.id).unwrap().is_some(),
+                "{writer}: {n}"
+            );
+        }
+        progress[writer].store(n + 1, Ordering::Release);
+    };
+    let mut agent = Agent::new();
+    let (mut freed, mut withdrawn) = (0, 0);
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let write = &write;
+            scope.spawn(move || (0..VERSIONS).for_each(|n| write(writer, n)));
+        }
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+        let at = |w: &AtomicU64| w.load(Ordering::Acquire);
+        while progress.iter().any(|w| at(w) < VERSIONS) {
+            let begun: Vec<u64> = progress.iter().map(at).collect();
+            let roots = needed.lock().unwrap().concat();
+            let done = collect_beside(&mut agent, &store, roots);
+            freed += done.freed;
+            withdrawn += done.withdrawn.len();
+            while progress
+                .iter()
+                .zip(&begun)
+                .any(|(w, b)| at(w) < VERSIONS.min(b + 1))
+            {
+                assert!(std::time::Instant::now() < deadline, "a writer is stuck");
+                std::thread::yield_now();
+            }
+        }
+    });
+    println!("{freed} chunks freed, {withdrawn} manifests withdrawn beside the writers");
+    assert!(freed > 0 && withdrawn > 0);
+    for manifest in store.complete().unwrap() {
+        let kind = WantKind::Manifest;
+        assert_eq!(store.missing(Want { id: manifest, kind }).unwrap(), []);
+    }
+    let roots = needed.into_inner().unwrap().concat();
+    agent.collect_for_long(&store, &roots);
+    agent.collect_for_long(&store, &roots);
+    assert_eq!(store.complete().unwrap().len(), WRITERS * NEEDED);
+    is_sound(&store);
+}
+
+/// A run that may be cut short because somebody asked for something.
+fn collect_beside(agent: &mut Agent, store: &Store, roots: Vec<Want>) -> Collected {
+    agent.now = agent.now.after_ms(limits::COLLECT_STEP_MS_MAX);
+    let plan = CollectPlan::new(roots, agent.now);
+    store.collect(&plan, &mut || true).unwrap()
 }
