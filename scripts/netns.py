@@ -80,6 +80,14 @@ class Side:
         except (ValueError, IndexError):
             raise RuntimeError("ccpeer %s on %s: exit %d %s" % (" ".join(args), self.name, done.returncode, done.stderr[-400:]))
 
+    def tcp(self):
+        """The addresses of every TCP socket in this namespace, in any state."""
+        rows = []
+        for table in ("tcp", "tcp6"):
+            with open("/proc/%d/net/%s" % (self.agent.pid, table)) as f:
+                rows += [line.split()[1] for line in f.readlines()[1:]]
+        return rows
+
     def connected(self):
         return [p for p in self.ask("status")["peers"] if p["state"] == "connected"]
 
@@ -192,6 +200,8 @@ def story(a, b):
     paired, shown = pair_by_code(a, b)
     check("they find each other by multicast and pair by code", paired, "" if paired else shown[-400:])
     check("a link comes up", within(15, lambda: a.connected() and b.connected()) is not None)
+    for side in (a, b):
+        check("K-N10: nothing of %s listens on TCP, or speaks it" % side.name.upper(), not side.tcp(), ", ".join(side.tcp()))
 
     shutil.copytree(SAMPLE, a.home + "/.claude")
     session = next(f[:-6] for _, _, files in os.walk(a.home + "/.claude/projects") for f in files if len(f) == 42)
@@ -255,7 +265,7 @@ def main():
     for side in (a, b):
         seen = json.load(open(side.home + "/seen.json")) if os.path.exists(side.home + "/seen.json") else {}
         away = sorted(k for k in seen if not stays_here(k))
-        check("nothing of %s went anywhere else (%d packets)" % (side.name.upper(), sum(seen.values())), seen and not away, ", ".join(away[:8]))
+        check("K-N10: nothing of %s went anywhere else (%d packets)" % (side.name.upper(), sum(seen.values())), seen and not away, ", ".join(away[:8]))
     print("%s" % ("everything holds" if not failures else "%d failed; see %s" % (len(failures), scratch)))
     if not failures:
         shutil.rmtree(scratch, ignore_errors=True)
