@@ -34,6 +34,14 @@ e2e *ARGS:
 kills N="100":
     CCPEER_KILLS={{ N }} cargo test -p ccpeer --test house kill -- --nocapture
 
+# N flipped bits in a store, named and made good by a peer; 200 make 1,000 chunks
+flips N="200":
+    CCPEER_FLIPS={{ N }} cargo test -p ccpeer --test house k_s07_flipped -- --nocapture
+
+# A device floods another with N sessions beyond its quota
+flood N="1000":
+    CCPEER_FLOOD={{ N }} cargo test -p ccpeer --test house k_s11 -- --nocapture
+
 # The store when the power goes: every point of a recorded life, N rounds of
 # dice; then a crash in each recovery
 crash N="2":

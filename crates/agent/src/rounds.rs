@@ -181,8 +181,9 @@ async fn check(handle: &Handle) -> Result<(), crate::api::ApiError> {
             damaged,
             "damage was found and is made good where a device can"
         );
-        let (tx, _nobody_waits) = tokio::sync::oneshot::channel();
-        handle.send(Input::Recheck(tx)).await?;
     }
-    Ok(())
+    // Also what was found damaged by whoever read it since the last round: it is
+    // struck off at once, and wanted again from here on.
+    let (tx, _nobody_waits) = tokio::sync::oneshot::channel();
+    handle.send(Input::Recheck(tx)).await
 }

@@ -248,7 +248,9 @@ impl Driver {
             }
         }
         let roots: Vec<ChunkId> = lost.keys().copied().collect();
-        let _logged = self.apply(Event::Forgotten(roots)).await;
+        if !roots.is_empty() {
+            let _logged = self.apply(Event::Forgotten(roots)).await;
+        }
         for want in lost.values() {
             // Heads are wanted by themselves; older versions because we ask.
             let _logged = self.apply(Event::Need(*want)).await;
