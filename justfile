@@ -51,6 +51,10 @@ crash N="2":
 faults:
     CCPEER_FAULTS=all cargo test -p ccpeer-store --test store every_fault -- --nocapture
 
+# A million lines there and back, a line of 100 MB, a session of 500 MB, a long join
+bulk:
+    CCPEER_BULK=full cargo test --release -p ccpeer-formats --test bulk -- --nocapture --test-threads=1
+
 # The whole story in a scratch directory
 demo:
     cargo run -q -- demo

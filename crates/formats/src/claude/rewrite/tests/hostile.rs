@@ -46,6 +46,9 @@ fn k_j06_what_is_not_json_is_copied_and_counted() {
     check_kept(b"", 0);
     check_kept(b"\n\n \r\n\t\n", 0);
     check_kept(b"not json /w/proj\n", 1);
+    // A carriage return alone ends no line: two values in one are none.
+    check_kept(b"{\"cwd\":\"/w/proj\"}\r{\"cwd\":\"/w/proj\"}\n", 1);
+    check_kept(b"\r\r\n\r", 0);
     check_kept(b"{\"cwd\":\"/w/proj\"\n", 1);
     check_kept(b"{\"cwd\":\"/w/proj", 1);
     check_kept(b"{\"cwd\":\"/w/proj\"}}\n", 1);
