@@ -55,6 +55,10 @@ faults:
 bulk:
     CCPEER_BULK=full cargo test --release -p ccpeer-formats --test bulk -- --nocapture --test-threads=1
 
+# Fuzz one target for so many seconds (needs cargo-fuzz and a nightly compiler)
+fuzz T SECONDS="60":
+    cd fuzz && mkdir -p target/corpus/{{ T }} && cargo +nightly fuzz run --sanitizer none {{ T }} target/corpus/{{ T }} corpus/{{ T }} -- -max_total_time={{ SECONDS }}
+
 # The whole story in a scratch directory
 demo:
     cargo run -q -- demo

@@ -152,7 +152,11 @@ pub fn remove(bytes: &[u8]) -> Result<Removal, SettingsError> {
         return Ok(Removal::Empty);
     }
     if let Some(blank) = settings.text.strip_suffix(&made)
-        && blank.trim_start_matches(BOM).trim_ascii().is_empty()
+        && blank
+            .strip_prefix(BOM)
+            .unwrap_or(blank)
+            .chars()
+            .all(is_json_space)
     {
         return Ok(Removal::Bytes(blank.as_bytes().to_vec()));
     }
@@ -183,6 +187,12 @@ pub fn status(bytes: Option<&[u8]>) -> Result<HooksStatus, SettingsError> {
         program,
         disabled,
     })
+}
+
+/// White space to JSON. A form feed is none: what we put behind one could not be
+/// read.
+fn is_json_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\n')
 }
 
 fn check_program(program: &str) -> Result<(), SettingsError> {

@@ -2,7 +2,8 @@
 //! what is measured.
 
 use std::process::Command;
-use std::time::Instant;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// Whether the full forms are asked for.
 pub(crate) fn full() -> bool {
@@ -69,6 +70,18 @@ impl Meter {
         );
         assert!(grown <= mib, "{what}: {grown} MiB, more than {mib}");
     }
+}
+
+/// How long this thread has been at work, and not waiting for a processor that
+/// others use; by the clock on the wall where the system does not say.
+pub(crate) fn busy() -> Duration {
+    static BEGUN: OnceLock<Instant> = OnceLock::new();
+    let at_work = || {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+        let nanos = text.split_whitespace().next()?.parse().ok()?;
+        Some(Duration::from_nanos(nanos))
+    };
+    at_work().unwrap_or_else(|| BEGUN.get_or_init(Instant::now).elapsed())
 }
 
 /// A field of what Linux says about this process, in KiB.

@@ -5,7 +5,7 @@
 use serde_json::json;
 
 use super::document::{Kind, Layout, Node};
-use super::{BOM, EVENTS, SETTINGS_BYTES_MAX, SettingsError, group, is_our_program};
+use super::{BOM, EVENTS, SETTINGS_BYTES_MAX, SettingsError, group, is_json_space, is_our_program};
 
 /// The text of a settings file.
 pub(super) struct Settings {
@@ -55,8 +55,8 @@ impl Settings {
         self.text
             .get(self.body()..)
             .unwrap_or_default()
-            .trim_ascii()
-            .is_empty()
+            .chars()
+            .all(is_json_space)
     }
 
     fn root(&self) -> Result<Node, SettingsError> {

@@ -56,6 +56,17 @@ fn check_round_trip(text: &str) {
 }
 
 #[test]
+fn k_h13_white_space_that_is_none_to_json_is_refused() {
+    for text in ["\u{c}", "\u{feff}\u{feff}", "\u{a0}", " \u{b}\n"] {
+        let refused = install(Some(text.as_bytes()), PROGRAM);
+        assert!(
+            matches!(refused, Err(SettingsError::Invalid { .. })),
+            "{text:?}"
+        );
+    }
+}
+
+#[test]
 fn k_h13_uninstalling_restores_the_bytes() {
     let others =
         r#"{"matcher":"Bash","hooks":[{"type":"command","command":"x","args":["hook","Stop"]}]}"#;
