@@ -3,7 +3,7 @@
 //! doing it twice does nothing more.
 
 use ccpeer_formats::claude::settings::{self, EVENTS, Removal};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const PROGRAM: &str = "/opt/bin/ccpeer";
 
@@ -53,7 +53,7 @@ fn without_ours(mut with: Value, was: &Value) -> Value {
     for event in EVENTS {
         let groups = hooks.get_mut(event).and_then(Value::as_array_mut).unwrap();
         let count = groups.len();
-        groups.retain(|group| !is_ours(group));
+        groups.retain(|group| !is_ours(group, event));
         assert_eq!(groups.len() + 1, count, "one for {event}");
         if groups.is_empty() && was.pointer(&format!("/hooks/{event}")).is_none() {
             hooks.remove(event);
@@ -65,8 +65,9 @@ fn without_ours(mut with: Value, was: &Value) -> Value {
     with
 }
 
-fn is_ours(group: &Value) -> bool {
-    group
-        .pointer("/hooks/0/command")
-        .is_some_and(|command| command == PROGRAM)
+/// One entry, exactly as we write it; what only resembles it is somebody else's.
+fn is_ours(group: &Value, event: &str) -> bool {
+    let entry =
+        json!({"type": "command", "command": PROGRAM, "args": ["hook", event], "timeout": 5});
+    group.get("hooks") == Some(&json!([entry]))
 }

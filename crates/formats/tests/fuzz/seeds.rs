@@ -220,6 +220,7 @@ pub(crate) fn settings() -> Seeds {
         ("empty-hooks", r#"{"hooks":{}}"#.into()),
         ("empty-list", r#"{ "hooks" : { "Stop" : [ ] , "SessionStart":[] } }"#.into()),
         ("ours", r#"{"hooks":{"Stop":[{"hooks":[{"type":"command","command":"/opt/bin/ccpeer","args":["hook","Stop"],"timeout":5}]}]}}"#.into()),
+        ("found-resembles-ours", r#"{"hooks":{"Stop":[{"hooks":[{"t=ype":"command","command":"/opt/bin/ccpeer","args":["hook","Stop"],"timeout":5}]}]}}"#.into()),
         ("another-path", r#"{"hooks":{"Stop":[{"hooks":[{"type":"command","command":"/usr/bin/ccpeer","args":["hook","Stop"],"timeout":5}]},{"hooks":[]}]}}"#.into()),
         ("disabled", r#"{"disableAllHooks":true}"#.into()),
         ("doubled", r#"{"hooks":{"Stop":[]},"hooks":{"Stop":[],"Stop":[{}]}}"#.into()),
