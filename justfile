@@ -59,6 +59,10 @@ bulk:
 fuzz T SECONDS="60":
     cd fuzz && mkdir -p target/corpus/{{ T }} && cargo +nightly fuzz run --sanitizer none {{ T }} target/corpus/{{ T }} corpus/{{ T }} -- -max_total_time={{ SECONDS }}
 
+# The hook client: 1,000 events, 200 at once, 1,000 kills, a spool full of 10,000
+hooks-full:
+    CCPEER_FULL=1 cargo test -p ccpeer --test house k_h -- --nocapture --test-threads=1
+
 # The whole story in a scratch directory
 demo:
     cargo run -q -- demo

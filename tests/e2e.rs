@@ -4,6 +4,7 @@ mod bad_input;
 mod baton;
 mod claude;
 mod fork;
+#[cfg(unix)]
 mod hooks_live;
 mod kills;
 mod names;

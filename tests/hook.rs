@@ -1,11 +1,13 @@
 //! The hook client from outside: it always ends with 0, in time, in silence, and
 //! the event is at the agent or in the spool.
 
+mod durable;
+mod input;
+mod spoiled;
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Output, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -16,6 +18,7 @@ use ccpeer_agent::spool;
 use ccpeer_core::limits;
 use serde_json::json;
 
+use crate::form::times;
 use crate::support::{User, stderr, stdout, wait_for_end};
 
 const STOP: &[u8] =
@@ -31,12 +34,13 @@ fn assert_silent(output: &Output) {
 
 /// Every call is in time, start of the process included.
 #[track_caller]
-fn assert_in_time(mut run: impl FnMut()) {
+fn assert_in_time(run: impl FnOnce()) -> Duration {
     let bound = Duration::from_millis(limits::HOOK_DEADLINE_MS);
     let started = Instant::now();
     run();
     let took = started.elapsed();
     assert!(took <= bound, "{took:?} instead of {bound:?}");
+    took
 }
 
 /// The events in the spool, in order.
@@ -140,13 +144,12 @@ fn k_h03_whatever_the_agent_does_the_event_is_spooled_in_time() {
     for (what, serve) in cases {
         let user = User::new();
         user.listen(serve);
-        let mut runs = 0;
-        assert_in_time(|| {
-            runs += 1;
-            assert_silent(&user.run_with(&["hook", "Stop"], STOP));
-        });
+        let runs = times(2, 100);
+        for _ in 0..runs {
+            assert_in_time(|| assert_silent(&user.run_with(&["hook", "Stop"], STOP)));
+        }
         let events = spooled(&user);
-        assert_eq!(events.len(), runs, "{what}");
+        assert_eq!(events.len(), runs as usize, "{what}");
         assert!(events.iter().all(|(_, input)| input == STOP), "{what}");
     }
 }
@@ -170,109 +173,12 @@ fn k_h03_an_agent_that_accepts_nothing_is_not_waited_for() {
     });
     // The queue is full when no further connection comes about.
     while reached.recv_timeout(Duration::from_millis(300)).is_ok() {}
-    let mut runs = 0;
-    assert_in_time(|| {
-        runs += 1;
-        assert_silent(&user.run_with(&["hook", "Stop"], STOP));
-    });
-    assert_eq!(spooled(&user).len(), runs);
-    drop(listener);
-}
-
-#[test]
-fn k_h04_a_spool_that_cannot_be_used_is_no_ones_trouble() {
-    type Spoil = fn(&User);
-    let cases: [(&str, Spoil); 4] = [
-        ("the spool is a file", |user| {
-            fs::create_dir_all(user.home().root()).unwrap();
-            fs::write(user.home().spool(), b"").unwrap();
-        }),
-        ("the spool is a link", |user| {
-            fs::create_dir_all(user.home().root()).unwrap();
-            std::os::unix::fs::symlink(user.claude(), user.home().spool()).unwrap();
-        }),
-        ("the home is a file", |user| {
-            fs::write(user.home().root(), b"").unwrap();
-        }),
-        ("the home's place is a file", |user| {
-            fs::remove_dir_all(user.claude()).unwrap();
-        }),
-    ];
-    for (what, spoil) in cases {
-        let user = User::new();
-        spoil(&user);
+    let runs = times(2, 100);
+    for _ in 0..runs {
         assert_in_time(|| assert_silent(&user.run_with(&["hook", "Stop"], STOP)));
-        let noted = fs::read_to_string(user.home().hook_log()).unwrap_or_default();
-        if what.starts_with("the spool") {
-            assert!(noted.contains("cannot spool"), "{what}: {noted}");
-            assert!(!noted.contains("aa21a64c"), "{what}: {noted}");
-        }
-        let left = fs::read_dir(user.claude()).map_or(0, Iterator::count);
-        assert_eq!(left, 0, "{what}");
     }
-}
-
-#[test]
-fn k_h05_an_event_is_durable_when_the_group_is_killed_afterwards() {
-    let user = User::new();
-    for _ in 0..10 {
-        let mut child = user
-            .ccpeer(&["hook", "SessionEnd"])
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let group = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-        child.stdin.take().unwrap().write_all(STOP).unwrap();
-        assert_eq!(wait_for_end(&mut child), 0);
-        // The group may be empty by now; that is the point.
-        let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
-    }
-    assert_eq!(spooled(&user).len(), 10);
-}
-
-#[test]
-fn k_h06_any_standard_input_is_taken_in_time() {
-    let user = User::new();
-    let huge = vec![b'x'; 20 * 1024 * 1024];
-    let inputs: [(&str, &[u8]); 5] = [
-        ("empty", b""),
-        ("invalid UTF-8", b"\xff\xfe\x00{"),
-        ("an array", b"[1,2,3]"),
-        ("fields are missing", b"{}"),
-        ("huge", &huge),
-    ];
-    for (what, input) in inputs {
-        assert_in_time(|| assert_silent(&user.run_with(&["hook", "Never Heard Of"], input)));
-        let (header, taken) = spooled(&user).pop().unwrap();
-        let want = &input[..input.len().min(limits::HOOK_BYTES_MAX)];
-        if what == "huge" {
-            assert!(header.cut && taken.len() <= want.len(), "{what}");
-        } else {
-            assert!(!header.cut && taken == want, "{what}");
-        }
-        assert_eq!(header.event, "Never Heard Of");
-    }
-}
-
-#[test]
-fn k_h06_a_standard_input_that_never_ends_is_not_waited_for() {
-    let user = User::new();
-    assert_in_time(|| {
-        let mut child = user
-            .ccpeer(&["hook", "Stop"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(b"{").unwrap();
-        assert_eq!(wait_for_end(&mut child), 0);
-        drop(stdin);
-    });
-    let (header, input) = spooled(&user).pop().unwrap();
-    assert!(header.cut);
-    assert_eq!(input, b"{");
+    assert_eq!(spooled(&user).len(), runs as usize);
+    drop(listener);
 }
 
 #[test]
@@ -326,53 +232,6 @@ fn k_h08_only_the_start_of_a_session_may_print_one_line() {
         }
         assert_eq!(stderr(&output), "");
     }
-}
-
-#[test]
-fn k_h10_a_killed_client_leaves_whole_files_only() {
-    let user = User::new();
-    for n in 0..40u64 {
-        let mut child = user
-            .ccpeer(&["hook", "Stop"])
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(STOP).unwrap();
-        // Spread over the life of the process, without a clock.
-        let until = Instant::now() + Duration::from_micros(n * 500);
-        while Instant::now() < until && child.try_wait().unwrap().is_none() {}
-        let _ = child.kill();
-        child.wait().unwrap();
-    }
-    assert!(spooled(&user).iter().all(|(_, input)| input == STOP));
-}
-
-#[test]
-fn k_h12_many_hooks_at_once_are_all_kept() {
-    let user = User::new();
-    let children: Vec<_> = (0..40)
-        .map(|_| {
-            let mut child = user
-                .ccpeer(&["hook", "Stop"])
-                .stdin(Stdio::piped())
-                .spawn()
-                .unwrap();
-            child.stdin.take().unwrap().write_all(STOP).unwrap();
-            child
-        })
-        .collect();
-    for mut child in children {
-        assert_eq!(wait_for_end(&mut child), 0);
-    }
-    assert_eq!(spooled(&user).len(), 40);
-    assert!(no_litter(&user.home().spool()));
-}
-
-fn no_litter(dir: &Path) -> bool {
-    fs::read_dir(dir)
-        .unwrap()
-        .flatten()
-        .all(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
 }
 
 #[test]

@@ -8,6 +8,7 @@
 #[cfg(unix)]
 mod cli;
 mod e2e;
+mod form;
 #[cfg(unix)]
 mod hook;
 #[cfg(unix)]

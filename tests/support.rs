@@ -6,8 +6,8 @@ use std::io::Write;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
 
 use ccpeer_agent::api::{FRAME_REPLY, FRAME_REQUEST, Reply, Request};
 use ccpeer_agent::client::{read_frame, write_frame};
@@ -160,16 +160,20 @@ pub(crate) fn assert_code(output: &Output, code: i32) {
     );
 }
 
-/// Waits for the end of a child; kills it and fails if it does not come.
+/// Waits for the end of a child; kills it and fails if it does not come. Waits
+/// asleep: a loop that looks takes the time that the child needs.
 pub(crate) fn wait_for_end(child: &mut Child) -> i32 {
-    let until = Instant::now() + WAIT_MAX;
-    while Instant::now() < until {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status.code().unwrap_or(-1);
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    let (ended, end) = channel::<()>();
+    let watch = std::thread::spawn(move || {
+        let late = end.recv_timeout(WAIT_MAX) == Err(RecvTimeoutError::Timeout);
+        if late {
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
         }
-        std::thread::yield_now();
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    panic!("the program has not ended");
+        late
+    });
+    let status = child.wait().unwrap();
+    drop(ended);
+    assert!(!watch.join().unwrap(), "the program has not ended");
+    status.code().unwrap_or(-1)
 }

@@ -106,7 +106,9 @@ fn bookkeeping_after_the_last_hook_is_no_fork() {
     b.turn(&mut on_b, "went on");
     arrives(&a, ID, &on_b);
     trailing(&on_a);
-    a.ok(&["push", ID]);
+    // At once: what grew from it elsewhere is held by whoever wrote that.
+    let pushed = a.ok(&["push", ID]);
+    assert!(pushed.contains("held by laptop"), "{pushed}");
     assert_eq!(a.rows(ID).len(), 1, "a fork of bookkeeping");
     let back = a.json(&["continue", ID, "--no-exec", "--json"]);
     assert_eq!(back["placed"], "fast_forward", "{back}");

@@ -27,6 +27,8 @@ pub(super) struct Device {
     pub(super) netns: Option<String>,
     /// The UDP port on loopback: the same after a restart, as on a real machine.
     port: u16,
+    /// Further variables for the program.
+    pub(super) env: Vec<(&'static str, std::ffi::OsString)>,
     agent: Option<Child>,
 }
 
@@ -58,6 +60,7 @@ impl World {
             root,
             netns: None,
             port,
+            env: Vec::new(),
             agent: None,
         }
     }
@@ -110,6 +113,7 @@ impl Device {
         if let Some(log) = std::env::var_os("CCPEER_LOG") {
             command.env("CCPEER_LOG", log);
         }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::home::Home;
 
 #[cfg(unix)]
-pub use unix::{Connection, address, connect};
+pub use unix::{Connection, address, connect, is_readable};
 #[cfg(unix)]
 pub(crate) use unix::{check_peer, prepare_dir};
 #[cfg(windows)]
@@ -83,6 +83,22 @@ mod unix {
         stream.set_read_timeout(Some(timeout))?;
         stream.set_write_timeout(Some(timeout))?;
         Ok(stream)
+    }
+
+    /// Waits until something can be read, or the other end has closed. A process
+    /// that was not let run meanwhile still learns what is there.
+    ///
+    /// # Errors
+    /// When the system cannot say.
+    pub fn is_readable(input: &impl std::os::fd::AsFd, within: Duration) -> io::Result<bool> {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        let within = PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX);
+        let mut fds = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, within) {
+            Ok(ready) => Ok(ready > 0),
+            Err(nix::errno::Errno::EINTR) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// Refuses a peer that runs as another user.

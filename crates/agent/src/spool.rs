@@ -9,14 +9,14 @@
 //! event): what supersedes what can be told without opening a file.
 //!
 //! **Bounds.** [`limits::SPOOL_FILES_MAX`] files and [`limits::SPOOL_BYTES_MAX`]
-//! bytes. When one is reached, only the newest event of each (session, event) is
-//! kept: an older one asks for nothing that the newer one does not ask for too.
-//! If that frees nothing, the new event is refused; an event of another session
-//! is never dropped for it.
+//! bytes. When one is reached, the oldest events that a newer one of the same
+//! (session, event) supersedes make room: they ask for nothing that the newer one
+//! does not ask for too. If there are none, the new event is refused; an event of
+//! another session is never dropped for it.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -32,6 +32,8 @@ const EXTENSION: &str = "hook";
 const TEMP_PREFIX: &str = ".writing-";
 /// A file that is still being written after this long has no writer any more.
 const TEMP_AGE_MAX: Duration = Duration::from_secs(60);
+/// Superseded events that are taken away at once when room is needed.
+const ROOM_FILES: usize = 64;
 /// Hex digits of the key and of the random part in a name.
 const KEY_DIGITS: usize = 8;
 
@@ -68,12 +70,29 @@ pub fn draw_id() -> String {
     format!("{:016x}{:016x}", part(0), part(1))
 }
 
+/// An event that is written down, whole, under a name that nobody reads yet.
+#[derive(Debug)]
+pub struct Written {
+    file: fs::File,
+    dir: PathBuf,
+    temp: PathBuf,
+    name: PathBuf,
+}
+
 /// Keeps an event until the agent comes. When this returns, it is durable.
+///
+/// # Errors
+/// As [`write_down`] and [`Written::keep`].
+pub fn write(home: &Home, bytes: &[u8]) -> io::Result<()> {
+    write_down(home, bytes)?.keep()
+}
+
+/// Writes an event down. It waits for the agent once it has its name.
 ///
 /// # Errors
 /// When the directory cannot be written or is not ours, or the spool is full of
 /// events that nothing supersedes ([`io::ErrorKind::StorageFull`]).
-pub fn write(home: &Home, bytes: &[u8]) -> io::Result<()> {
+pub fn write_down(home: &Home, bytes: &[u8]) -> io::Result<Written> {
     let dir = home.spool();
     prepare(&dir)?;
     let key = key_of(bytes);
@@ -86,7 +105,45 @@ pub fn write(home: &Home, bytes: &[u8]) -> io::Result<()> {
         random.get(..KEY_DIGITS).unwrap_or_default(),
     );
     let temp = dir.join(format!("{TEMP_PREFIX}{name}"));
-    disk::write_private(&dir.join(&name), &temp, bytes)
+    let mut file = disk::new_private(&temp)?;
+    if let Err(e) = file.write_all(bytes) {
+        let _ = fs::remove_file(&temp);
+        return Err(e);
+    }
+    Ok(Written {
+        file,
+        name: dir.join(name),
+        temp,
+        dir,
+    })
+}
+
+impl Written {
+    /// Makes it durable and gives it its name, unless it has been given it.
+    ///
+    /// # Errors
+    /// When the disk refuses; it is taken away again then.
+    pub fn keep(&self) -> io::Result<()> {
+        let named = self.file.sync_all().and_then(|()| match self.name() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.name.exists() => Ok(()),
+            other => other,
+        });
+        if let Err(e) = named {
+            let _ = fs::remove_file(&self.temp);
+            return Err(e);
+        }
+        disk::sync_dir(&self.dir)
+    }
+
+    /// Gives it its name without waiting for the disk: it survives the end of
+    /// this process, and a power cut if it comes a moment later. For those whose
+    /// time is up.
+    ///
+    /// # Errors
+    /// When the disk refuses, or it has its name already.
+    pub fn name(&self) -> io::Result<()> {
+        fs::rename(&self.temp, &self.name)
+    }
 }
 
 /// The events that wait, oldest first. A directory that is not there holds none.
@@ -181,41 +238,52 @@ fn key_of(bytes: &[u8]) -> String {
 }
 
 fn make_room(dir: &Path, bytes: u64) -> io::Result<()> {
-    let full = |names: &[String]| {
-        names.len() >= limits::SPOOL_FILES_MAX
-            || size_of(dir, names).saturating_add(bytes) > limits::SPOOL_BYTES_MAX
-    };
     let waiting = names(dir);
-    if !full(&waiting) {
+    let sizes = sizes_of(dir, &waiting);
+    let (mut files, mut size) = (waiting.len(), sizes.iter().sum::<u64>());
+    let fits = |files: usize, size: u64| {
+        files < limits::SPOOL_FILES_MAX && size.saturating_add(bytes) <= limits::SPOOL_BYTES_MAX
+    };
+    if fits(files, size) {
         return Ok(());
     }
     let mut newer = BTreeSet::new();
-    for name in waiting.iter().rev() {
-        let Some(key) = key_in(name) else { continue };
-        if !newer.insert(key) {
-            let _ = fs::remove_file(dir.join(name));
+    let superseded: Vec<(&String, u64)> = waiting
+        .iter()
+        .zip(sizes)
+        .rev()
+        .filter(|(name, _)| key_in(name).is_some_and(|key| !newer.insert(key)))
+        .collect();
+    // Some more than needed, so that not every event has to look for room; not
+    // all of them, because somebody waits for us.
+    for (n, (name, len)) in superseded.into_iter().rev().enumerate() {
+        if n >= ROOM_FILES && fits(files, size) {
+            break;
+        }
+        if fs::remove_file(dir.join(name)).is_ok() {
+            files -= 1;
+            size -= len;
         }
     }
-    if full(&names(dir)) {
-        return Err(io::Error::new(
+    if fits(files, size) {
+        Ok(())
+    } else {
+        Err(io::Error::new(
             io::ErrorKind::StorageFull,
             "the spool is full",
-        ));
+        ))
     }
-    Ok(())
 }
 
-fn size_of(dir: &Path, names: &[String]) -> u64 {
-    // As long as even the largest files would fit, nothing has to be asked.
+/// The sizes of these files; of few ones zeros, because even if they were as
+/// large as can be they would fit.
+fn sizes_of(dir: &Path, names: &[String]) -> Vec<u64> {
     let largest = limits::HOOK_BYTES_MAX as u64 + 64 * 1024;
     if (names.len() as u64).saturating_mul(largest) < limits::SPOOL_BYTES_MAX / 2 {
-        return 0;
+        return vec![0; names.len()];
     }
-    names
-        .iter()
-        .filter_map(|name| fs::symlink_metadata(dir.join(name)).ok())
-        .map(|meta| meta.len())
-        .sum()
+    let size = |name| fs::symlink_metadata(dir.join(name)).map_or(0, |meta| meta.len());
+    names.iter().map(size).collect()
 }
 
 /// Makes the directory if it is missing; refuses one that is a link or

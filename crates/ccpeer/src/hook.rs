@@ -13,23 +13,31 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use ccpeer_agent::api::{API_VERSION, FRAME_HOOK, FRAME_REPLY, HookHeader, Reply};
 use ccpeer_agent::client::{read_frame, write_frame};
 use ccpeer_agent::home::Home;
+use ccpeer_agent::spool::Written;
 use ccpeer_agent::{ipc, spool};
 use ccpeer_core::{limits, text};
 
 /// Longest wait for the end of standard input.
-const INPUT_MS: u64 = 150;
+const INPUT: Duration = Duration::from_millis(150);
 /// Longest wait for the agent, from the first byte to its answer.
-const AGENT_MS: u64 = 120;
+const AGENT: Duration = Duration::from_millis(120);
 /// When the process ends whatever is still under way. The rest up to
 /// [`limits::HOOK_DEADLINE_MS`] is for starting and ending the process.
-const END_MS: u64 = 350;
+const END: Duration = Duration::from_millis(350);
+/// The one exception: as long as the event is not even written down, which takes
+/// a millisecond where we are let run, it would be lost. Claude Code kills what
+/// SessionEnd started after 1,500 ms.
+const LAST: Duration = Duration::from_millis(1_400);
+/// Standard input is read in pieces of this size.
+const PIECE_BYTES: usize = 64 * 1024;
 /// Longest name of an event.
 const EVENT_CHARS_MAX: usize = 64;
 /// The only event at which something may be printed.
@@ -43,8 +51,8 @@ pub(crate) struct Call {
     event: String,
     /// Standard input, where it had to be read to know that this is a call.
     input: Option<(Vec<u8>, bool)>,
-    /// When the process has to end.
-    end: Instant,
+    /// When the process was started, as far as it knows.
+    begin: Instant,
 }
 
 impl Call {
@@ -53,7 +61,7 @@ impl Call {
         Self {
             event: text::one_line(event, EVENT_CHARS_MAX),
             input: None,
-            end: Instant::now() + Duration::from_millis(END_MS),
+            begin: Instant::now(),
         }
     }
 
@@ -64,7 +72,7 @@ impl Call {
     fn bare() -> Option<Self> {
         std::env::var_os("CLAUDE_PROJECT_DIR")?;
         let call = Self::of("");
-        let (input, cut) = read_input();
+        let (input, cut) = read_input(call.begin + INPUT);
         let event = event_in(&input)?;
         Some(Self {
             event: text::one_line(&event, EVENT_CHARS_MAX),
@@ -115,39 +123,118 @@ pub(crate) fn run(call: Call) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// What the threads tell the main one.
+enum Step {
+    /// It is written down in the spool, and not yet durable.
+    Written(Arc<Written>),
+    /// It is where it belongs, or lost and noted; with the agent's line, if the
+    /// agent took it and sent one.
+    Ended(Option<String>),
+}
+
 fn take_in(call: Call) {
     let Ok(home) = Home::from_process() else {
         return;
     };
-    let (event, end, bare) = (&call.event, call.end, call.input.is_some());
-    let (input, cut) = call.input.unwrap_or_else(read_input);
-    let bytes = Arc::new(spool::encode(&header(event, cut), &input));
+    let bare = call.input.is_some();
+    let (input, cut) = call.input.unwrap_or_else(|| read_input(call.begin + INPUT));
+    let event = Arc::new(Event {
+        home,
+        bytes: spool::encode(&header(&call.event, cut), &input),
+        spooling: AtomicBool::new(false),
+    });
     drop(input);
 
-    let home = Arc::new(home);
-    let delivered = background({
-        let (home, bytes) = (Arc::clone(&home), Arc::clone(&bytes));
-        move || deliver(&home, &bytes)
+    let (tell, told) = channel();
+    let mut written = None;
+    // One thread does everything as long as nothing blocks it: where many want to
+    // run, each change of threads costs more than all the work.
+    background({
+        let (event, tell) = (Arc::clone(&event), tell.clone());
+        move || event.hand_over(&tell)
     });
-    match delivered.recv_timeout(Duration::from_millis(AGENT_MS)) {
-        Ok(Ok(line)) if !bare => say(event, line),
-        Ok(Ok(_)) => {}
-        outcome => {
-            let why = match outcome {
-                Ok(Err(NotTaken::Absent)) => None,
-                Ok(Err(NotTaken::Failed(why))) => Some(why),
-                _ => Some("the agent did not answer in time".to_owned()),
-            };
-            let spooled = background(move || {
-                if let Err(e) = spool::write(&home, &bytes) {
-                    note(&home, &format!("event is lost: cannot spool it: {e}"));
-                }
-                if let Some(why) = why {
-                    note(&home, &format!("event is spooled: {why}"));
-                }
-            });
-            let _ = spooled.recv_timeout(end.saturating_duration_since(Instant::now()));
+    if let Some(line) = wait(&told, Instant::now() + AGENT, &mut written) {
+        if !bare {
+            say(&call.event, line);
         }
+        return;
+    }
+    // The agent blocks the thread that asks it, or the disk the one that writes.
+    background(move || event.spool(Some("the agent did not answer in time"), &tell));
+    if wait(&told, call.begin + END, &mut written).is_some() {
+        return;
+    }
+    if written.is_none() {
+        written = wait_for_name(&told, call.begin + LAST);
+    }
+    if let Some(written) = written {
+        let _ = written.name();
+    }
+}
+
+/// The end, if it comes by then; and what was written down before.
+fn wait(
+    told: &Receiver<Step>,
+    by: Instant,
+    written: &mut Option<Arc<Written>>,
+) -> Option<Option<String>> {
+    loop {
+        match told.recv_timeout(left(by)).ok()? {
+            Step::Written(kept) => *written = Some(kept),
+            Step::Ended(line) => return Some(line),
+        }
+    }
+}
+
+/// What is written down, unless there is nothing more to be done.
+fn wait_for_name(told: &Receiver<Step>, by: Instant) -> Option<Arc<Written>> {
+    match told.recv_timeout(left(by)) {
+        Ok(Step::Written(kept)) => Some(kept),
+        Ok(Step::Ended(_)) | Err(_) => None,
+    }
+}
+
+fn left(by: Instant) -> Duration {
+    by.saturating_duration_since(Instant::now())
+}
+
+/// One event, for every thread that works on it.
+struct Event {
+    home: Home,
+    bytes: Vec<u8>,
+    /// Somebody puts it into the spool.
+    spooling: AtomicBool,
+}
+
+impl Event {
+    /// To the agent, else into the spool.
+    fn hand_over(&self, tell: &Sender<Step>) {
+        match deliver(&self.home, &self.bytes) {
+            Ok(line) => {
+                let _ = tell.send(Step::Ended(line));
+            }
+            Err(NotTaken::Absent) => self.spool(None, tell),
+            Err(NotTaken::Failed(why)) => self.spool(Some(&why), tell),
+        }
+    }
+
+    /// Leaves it for the agent, unless another thread does already.
+    fn spool(&self, why: Option<&str>, tell: &Sender<Step>) {
+        if self.spooling.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let kept = spool::write_down(&self.home, &self.bytes).and_then(|written| {
+            let written = Arc::new(written);
+            let _ = tell.send(Step::Written(Arc::clone(&written)));
+            written.keep()
+        });
+        if let Err(e) = kept {
+            let lost = format!("event is lost: cannot spool it: {e}");
+            note(&self.home, &lost);
+        } else if let Some(why) = why {
+            note(&self.home, &format!("event is spooled: {why}"));
+        }
+        let _ = tell.send(Step::Ended(None));
     }
 }
 
@@ -163,11 +250,10 @@ enum NotTaken {
 /// sent one.
 fn deliver(home: &Home, bytes: &[u8]) -> Result<Option<String>, NotTaken> {
     let failed = |e: &dyn std::fmt::Display| NotTaken::Failed(e.to_string());
-    let mut connection =
-        ipc::connect(home, Duration::from_millis(AGENT_MS)).map_err(|e| match e {
-            ipc::ConnectError::Absent => NotTaken::Absent,
-            e => failed(&e),
-        })?;
+    let mut connection = ipc::connect(home, AGENT).map_err(|e| match e {
+        ipc::ConnectError::Absent => NotTaken::Absent,
+        e => failed(&e),
+    })?;
     write_frame(&mut connection, FRAME_HOOK, bytes).map_err(|e| failed(&e))?;
     let (kind, body) = read_frame(&mut connection).map_err(|e| failed(&e))?;
     if kind != FRAME_REPLY {
@@ -195,41 +281,82 @@ fn say(event: &str, line: Option<String>) {
     }
 }
 
-/// Standard input up to its end, its bound or the deadline; and whether
-/// something may be missing.
-fn read_input() -> (Vec<u8>, bool) {
+/// What has come in of an event.
+#[derive(Default)]
+struct Input {
+    bytes: Vec<u8>,
+    /// Something may be missing.
+    cut: bool,
+}
+
+impl Input {
+    /// What exceeds the bound is read and dropped: a writer whose pipe breaks
+    /// would complain in the user's session.
+    fn take(&mut self, piece: &[u8]) {
+        let room = limits::HOOK_BYTES_MAX.saturating_sub(self.bytes.len());
+        self.cut |= piece.len() > room;
+        let fits = piece.get(..room).unwrap_or(piece);
+        self.bytes.extend_from_slice(fits);
+    }
+}
+
+/// Standard input up to its end, its bound or the deadline; and whether something
+/// may be missing.
+#[cfg(unix)]
+fn read_input(by: Instant) -> (Vec<u8>, bool) {
+    use std::os::fd::AsFd;
     let stdin = std::io::stdin();
+    let file = stdin.as_fd().try_clone_to_owned().map(fs::File::from);
+    let Ok(mut file) = file else {
+        return (Vec::new(), true);
+    };
+    let mut input = Input::default();
+    let mut piece = vec![0u8; PIECE_BYTES];
     if stdin.is_terminal() {
+        return (input.bytes, true);
+    }
+    // Ready is looked at last: what is there when we are late is read.
+    while ipc::is_readable(&file, left(by)).unwrap_or(false) {
+        match file.read(&mut piece) {
+            Ok(0) => return (input.bytes, input.cut),
+            Ok(n) => input.take(piece.get(..n).unwrap_or_default()),
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+        if left(by).is_zero() && (input.cut || left(by + INPUT).is_zero()) {
+            break;
+        }
+    }
+    (input.bytes, true)
+}
+
+/// As above, where a thread has to read because nothing tells what is there.
+#[cfg(not(unix))]
+fn read_input(by: Instant) -> (Vec<u8>, bool) {
+    use std::sync::{Mutex, PoisonError};
+    if std::io::stdin().is_terminal() {
         return (Vec::new(), true);
     }
-    let shared = Arc::new(Mutex::new(Vec::new()));
-    let ended = background({
+    let shared = Arc::new(Mutex::new(Input::default()));
+    let (tell, ended) = channel();
+    background({
         let shared = Arc::clone(&shared);
         move || {
-            let mut piece = vec![0u8; 64 * 1024];
-            let mut stdin = stdin.lock();
-            let mut cut = false;
-            loop {
-                let n = match stdin.read(&mut piece) {
-                    Ok(0) => return cut,
-                    Ok(n) => n,
-                    Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-                    Err(_) => return true,
-                };
-                // What exceeds the bound is read and dropped: a writer whose
-                // pipe breaks would complain in the user's session.
+            let mut piece = vec![0u8; PIECE_BYTES];
+            let mut stdin = std::io::stdin().lock();
+            while let Ok(n) = stdin.read(&mut piece) {
                 let mut input = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                let room = limits::HOOK_BYTES_MAX.saturating_sub(input.len());
-                cut |= n > room;
-                input.extend(piece.iter().take(n.min(room)));
+                if n == 0 {
+                    let _ = tell.send(input.cut);
+                    return;
+                }
+                input.take(piece.get(..n).unwrap_or_default());
             }
         }
     });
-    let cut = ended
-        .recv_timeout(Duration::from_millis(INPUT_MS))
-        .unwrap_or(true);
-    let input = std::mem::take(&mut *shared.lock().unwrap_or_else(PoisonError::into_inner));
-    (input, cut)
+    let cut = ended.recv_timeout(left(by)).unwrap_or(true);
+    let mut input = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    (std::mem::take(&mut input.bytes), cut)
 }
 
 fn header(event: &str, cut: bool) -> HookHeader {
@@ -248,14 +375,11 @@ fn header(event: &str, cut: bool) -> HookHeader {
     }
 }
 
-/// Starts work that may block; its result arrives, or never does.
-fn background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
-    let (done, result) = channel();
+/// Starts work that may block. Where no thread can be started it is not done, and
+/// who waits for it sees that nobody tells anything.
+fn background(work: impl FnOnce() + Send + 'static) {
     let named = std::thread::Builder::new().name("hook".to_owned());
-    let _ = named.spawn(move || {
-        let _ = done.send(work());
-    });
-    result
+    let _ = named.spawn(work);
 }
 
 /// One line for people who look; no content, no paths of sessions.

@@ -1,5 +1,6 @@
 //! What hooks tell, and how it reaches us.
 
+use std::path::{Component, Path};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,15 @@ impl Driver {
     async fn heed(&mut self, event: HookEvent) {
         let session = event.session;
         tracing::debug!(session = %session.short(), "hook");
+        if event
+            .transcript_path
+            .is_some_and(|path| !self.is_ours(&path))
+        {
+            tracing::warn!(
+                session = %session.short(),
+                "a hook names a transcript outside Claude Code's directory: not read"
+            );
+        }
         let (state, cause) = match event.kind {
             HookKind::SessionStart { .. } => (Some(SessionState::Idle), None),
             HookKind::Prompt => (Some(SessionState::Live), None),
@@ -62,6 +72,16 @@ impl Driver {
             Some(cause) => self.want_capture(session, cause, None),
             None => self.state_presence(session).await,
         }
+    }
+
+    /// Whether a path that a hook named could be a transcript's. It is only noted:
+    /// sessions are looked for by their id, and no path of a hook is opened.
+    fn is_ours(&self, path: &str) -> bool {
+        let home = &self.shared.home;
+        let path = Path::new(path);
+        let inside = |root: &Path| path.starts_with(root.join("projects"));
+        let plain = path.components().all(|part| part != Component::ParentDir);
+        plain && (inside(home.claude()) || home.claude().canonicalize().is_ok_and(|c| inside(&c)))
     }
 
     /// Claude Code writes its last lines after SessionEnd; they belong to the

@@ -47,6 +47,15 @@ pub(crate) enum Ask {
     Progress(ChunkId, oneshot::Sender<(bool, u64, u64)>),
     /// Connected devices that hold all of a manifest.
     Holders(ChunkId, oneshot::Sender<Vec<DeviceName>>),
+    /// Connected devices that hold a version, or one that grew from it.
+    Keepers {
+        /// Of which session.
+        session: SessionId,
+        /// Which version.
+        version: EntryHash,
+        /// Where to.
+        to: oneshot::Sender<Vec<DeviceName>>,
+    },
     /// Any link at all?
     Connected(oneshot::Sender<usize>),
     /// What a device said of itself while pairing, and where it is.
@@ -168,6 +177,11 @@ impl Driver {
                     .collect();
                 drop(to.send(names));
             }
+            Ask::Keepers {
+                session,
+                version,
+                to,
+            } => drop(to.send(self.keepers(&session, version))),
             Ask::Connected(to) => drop(to.send(self.links.len())),
             Ask::Learn {
                 device,
@@ -272,6 +286,26 @@ impl Driver {
         let nodes = record.lines();
         let only = nodes.len() == 1;
         nodes.iter().map(|n| self.head(record, n, only)).collect()
+    }
+
+    /// Connected devices that hold a version. One whose own version grew from it
+    /// counts: it had it, and nobody will say so of a superseded version again.
+    fn keepers(&self, session: &SessionId, version: EntryHash) -> Vec<DeviceName> {
+        let Some(record) = self.machine.session(session) else {
+            return Vec::new();
+        };
+        let mut keepers = BTreeSet::new();
+        let heads = record.heads().into_iter();
+        let grown = heads.filter(|h| record.is_ancestor(&version, &h.id));
+        for node in grown.chain(record.node(&version)) {
+            let manifest = node.version.manifest.iter();
+            keepers.extend(manifest.flat_map(|m| self.machine.holders(&m.id)));
+            let author = node.log.device;
+            if self.links.contains(&author) {
+                keepers.insert(author);
+            }
+        }
+        keepers.iter().map(|d| self.name_of(d)).collect()
     }
 
     fn tasks(&mut self, all: bool) -> Vec<api::Task> {

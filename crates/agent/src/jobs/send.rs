@@ -118,10 +118,15 @@ async fn held_by(handle: &Handle, session: SessionId, version: EntryHash) -> Vec
     let mut notices = handle.notices();
     let deadline = tokio::time::Instant::now() + HELD_DEADLINE;
     loop {
-        let holders = holders(handle, session, version).await.unwrap_or_default();
+        let keepers = handle.ask(|to| Ask::Keepers {
+            session,
+            version,
+            to,
+        });
+        let keepers = keepers.await.unwrap_or_default();
         let connected = handle.ask(Ask::Connected).await.unwrap_or(0);
-        if !holders.is_empty() || connected == 0 {
-            return holders;
+        if !keepers.is_empty() || connected == 0 {
+            return keepers;
         }
         // Any news is a reason to look again; missing some of it is none not to.
         let relevant = async {
@@ -135,21 +140,6 @@ async fn held_by(handle: &Handle, session: SessionId, version: EntryHash) -> Vec
             return Vec::new();
         }
     }
-}
-
-async fn holders(
-    handle: &Handle,
-    session: SessionId,
-    version: EntryHash,
-) -> Result<Vec<DeviceName>, ApiError> {
-    let target = resolve(handle, session.to_string()).await?;
-    let manifest = target
-        .heads
-        .iter()
-        .find(|h| h.id == version)
-        .and_then(|h| h.version.manifest)
-        .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "the version was superseded"))?;
-    handle.ask(|to| Ask::Holders(manifest.id, to)).await
 }
 
 async fn newest_here(handle: &Handle) -> Result<SessionId, ApiError> {
