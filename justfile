@@ -59,6 +59,14 @@ bulk:
 fuzz T SECONDS="60":
     cd fuzz && mkdir -p target/corpus/{{ T }} && cargo +nightly fuzz run --sanitizer none {{ T }} target/corpus/{{ T }} corpus/{{ T }} -- -max_total_time={{ SECONDS }}
 
+# The agent killed 170 times in each phase of its work, and 200 times on the way
+kills-full:
+    CCPEER_FULL=1 cargo test -p ccpeer --test house kills -- --nocapture --test-threads=1
+
+# A disk that is full and grows by 4 KiB at a time; 20 agents on one home
+disk-full:
+    CCPEER_FULL=1 cargo test -p ccpeer --test house k_s0 -- --nocapture --test-threads=1 --skip kills
+
 # The hook client: 1,000 events, 200 at once, 1,000 kills, a spool full of 10,000
 hooks-full:
     CCPEER_FULL=1 cargo test -p ccpeer --test house k_h -- --nocapture --test-threads=1

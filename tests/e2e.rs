@@ -4,14 +4,20 @@ mod bad_input;
 mod baton;
 mod claude;
 mod fork;
+#[cfg(target_os = "linux")]
+mod full_disk;
 #[cfg(unix)]
 mod hooks_live;
 mod kills;
 mod names;
 mod netns;
+#[cfg(unix)]
+mod one_home;
 mod pairing;
 mod presence;
 mod retention;
+#[cfg(unix)]
+mod phases;
 mod round_trip;
 mod third;
 mod upkeep;

@@ -2,6 +2,7 @@
 //!
 //! The quick form runs with every `cargo test`; `CCPEER_FULL=1` chooses the full
 //! one, whose figures are those of docs/THREATS.md. Must not know what is tested.
+#![expect(clippy::print_stdout, reason = "a seed is of use to who sees it")]
 
 use std::fmt;
 use std::process::{Child, Command, Stdio};
@@ -20,10 +21,6 @@ pub(crate) struct Figures(Vec<Duration>);
 impl Figures {
     pub(crate) fn push(&mut self, took: Duration) {
         self.0.push(took);
-    }
-
-    pub(crate) fn extend(&mut self, more: &Figures) {
-        self.0.extend(&more.0);
     }
 
     pub(crate) fn max(&self) -> Duration {

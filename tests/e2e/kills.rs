@@ -1,34 +1,24 @@
 //! kill -9 anywhere in A → B → A: nothing acknowledged is lost, nothing half
 //! written is ever seen under Claude Code's directory.
 //!
-//! Quick form here; `CCPEER_KILLS=100` (or `just kills 100`) runs the full one.
-//! The seed is printed and can be given back with `CCPEER_SEED`.
+//! Quick form here; `CCPEER_KILLS=100` (or `just kills 100`) runs as many as are
+//! asked for. The seed is printed and can be given back with `CCPEER_SEED`. Kills
+//! in one phase after the other are in `phases.rs`.
 
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::world::{DEADLINE, Device, Session, World, connected, pair};
+use crate::form::{Dice, times};
 
 const ID: &str = "5f0d7a52-6f0e-4d8e-9a41-0c6a8f6f1d61";
-const KILLS_QUICK: u32 = 12;
-
-/// A small generator: the moments of the kills come from one printed seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n
-    }
-}
+const KILLS_QUICK: u32 = 4;
+const KILLS_FULL: u32 = 200;
 
 /// Every transcript under Claude's directory is whole: complete lines, each a
 /// JSON document, and beginning with what it began with before.
-fn nothing_half_written(device: &Device) {
+pub(super) fn nothing_half_written(device: &Device) {
     let mut dirs = vec![device.claude().join("projects")];
     while let Some(dir) = dirs.pop() {
         for entry in fs::read_dir(dir).unwrap().flatten() {
@@ -93,13 +83,9 @@ fn k_s01_kills_anywhere_lose_nothing() {
     let kills: u32 = std::env::var("CCPEER_KILLS")
         .ok()
         .and_then(|n| n.parse().ok())
-        .unwrap_or(KILLS_QUICK);
-    let seed: u64 = std::env::var("CCPEER_SEED")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(7);
-    println!("{kills} kills, CCPEER_SEED={seed}");
-    let mut dice = Dice(seed);
+        .unwrap_or_else(|| times(KILLS_QUICK, KILLS_FULL));
+    println!("{kills} kills");
+    let mut dice = Dice::thrown(7);
     let world = World::new();
     let (mut a, mut b) = (world.running("desk"), world.running("laptop"));
     pair(&a, &b);

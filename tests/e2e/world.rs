@@ -123,6 +123,17 @@ impl Device {
     }
 
     pub(super) fn start_with(&mut self, more: &[&str]) {
+        if let Err(told) = self.try_start_with(more) {
+            panic!("{} did not start: {told}", self.name);
+        }
+    }
+
+    /// Starts the agent; what it said if it does not come up.
+    pub(super) fn try_start(&mut self) -> Result<(), String> {
+        self.try_start_with(&[])
+    }
+
+    fn try_start_with(&mut self, more: &[&str]) -> Result<(), String> {
         assert!(self.agent.is_none(), "{} already runs", self.name);
         let listen = format!("127.0.0.1:{}", self.port);
         let args: &[&str] = match self.netns {
@@ -135,17 +146,21 @@ impl Device {
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
             .unwrap();
-        if !line.starts_with("ready") {
-            let mut talk = String::new();
-            child
-                .stderr
-                .take()
-                .unwrap()
-                .read_to_string(&mut talk)
-                .unwrap();
-            panic!("{} did not start: {line}{talk}", self.name);
+        if line.starts_with("ready") {
+            self.agent = Some(child);
+            return Ok(());
         }
-        self.agent = Some(child);
+        let mut talk = String::new();
+        let mut stderr = child.stderr.take().unwrap();
+        stderr.read_to_string(&mut talk).unwrap();
+        child.wait().unwrap();
+        Err(format!("{line}{talk}"))
+    }
+
+    /// Whether the agent that was started still runs.
+    pub(super) fn is_up(&mut self) -> bool {
+        let agent = self.agent.as_mut();
+        agent.is_some_and(|child| child.try_wait().unwrap().is_none())
     }
 
     /// Kills the agent as a power cut would, as far as a process can be.
