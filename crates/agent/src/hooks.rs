@@ -199,6 +199,7 @@ fn edit(
     path: &Path,
     mut change: impl FnMut(Option<&[u8]>) -> Result<New, ApiError>,
 ) -> Result<Edit, ApiError> {
+    clear_up(home, &read(path)?.target);
     let mut doubts = 0;
     for tries in 0..TRIES_MAX {
         let current = read(path)?;
@@ -249,6 +250,19 @@ fn edit(
     }
     let message = format!("{} is being changed all the time", path.display());
     Err(refused(&message, "try again when nothing else writes it"))
+}
+
+/// Takes away what an edit that was killed has left behind. It may be what another
+/// program wrote at that moment, swapped out and not put back: what can be read
+/// as settings is kept with the backups.
+fn clear_up(home: &Home, target: &Path) {
+    for path in file::left_over(target) {
+        let bytes = fs::read(&path).unwrap_or_default();
+        let whole = !bytes.is_empty() && settings::status(Some(&bytes)).is_ok();
+        if !whole || back_up(home, &bytes).is_ok() {
+            let _ = fs::remove_file(path);
+        }
+    }
 }
 
 fn read(path: &Path) -> Result<Current, ApiError> {

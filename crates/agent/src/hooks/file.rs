@@ -205,9 +205,29 @@ fn swap_names(_: &Path, _: &Path) -> io::Result<()> {
 
 /// A name in the same directory that nobody else uses.
 fn beside(path: &Path) -> io::Result<PathBuf> {
-    let name = path.file_name().ok_or_else(|| invalid("no file name"))?;
     let id = crate::spool::draw_id();
-    Ok(path.with_file_name(format!(".{}.ccpeer-{id}", name.to_string_lossy())))
+    let begin = beginning(path).ok_or_else(|| invalid("no file name"))?;
+    Ok(path.with_file_name(begin + &id))
+}
+
+/// How every name that we use beside a file begins.
+fn beginning(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_string_lossy();
+    Some(format!(".{name}.ccpeer-"))
+}
+
+/// What an edit of this file that was killed has left beside it.
+pub(super) fn left_over(target: &Path) -> Vec<PathBuf> {
+    let begin = beginning(target);
+    let entries = target.parent().and_then(|dir| fs::read_dir(dir).ok());
+    let ours = |name: &str| begin.as_deref().is_some_and(|b| name.starts_with(b));
+    entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.file_name().to_str().is_some_and(ours))
+        .map(|entry| entry.path())
+        .collect()
 }
 
 fn write_new(path: &Path, bytes: &[u8], hasty: bool) -> io::Result<()> {
