@@ -14,10 +14,10 @@ mod netns;
 #[cfg(unix)]
 mod one_home;
 mod pairing;
-mod presence;
-mod retention;
 #[cfg(unix)]
 mod phases;
+mod presence;
+mod retention;
 mod round_trip;
 mod third;
 mod upkeep;

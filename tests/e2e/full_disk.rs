@@ -20,6 +20,8 @@ const ID: &str = "5f0d7a52-6f0e-4d8e-9a41-0c6a8f6f1d04";
 const INSIDE: &str = "CCPEER_TEST_MOUNTS";
 const FIRST_KIB: u64 = 64;
 const STEP_KIB: u64 = 4;
+/// With less room than this nothing of a session fits any more.
+const FULL_KIB: u64 = 48;
 
 /// Runs the test of this name again where it may mount things; whether this is
 /// already that run.
@@ -72,6 +74,11 @@ impl Small {
     fn grow(&mut self, kib: u64) {
         self.kib += kib;
         self.mount(&["-o", &format!("remount,size={}k", self.kib)]);
+    }
+
+    fn free_kib(&self) -> u64 {
+        let stat = nix::sys::statvfs::statvfs(&self.at).unwrap();
+        stat.blocks_available() * stat.fragment_size() / 1024
     }
 
     fn mount(&self, args: &[&str]) {
