@@ -50,6 +50,9 @@ crash N="2":
 # The store when the disk fails: every operation, in every way; full at any size
 faults:
     CCPEER_FAULTS=all cargo test -p ccpeer-store --test store every_fault -- --nocapture
+# What a crash leaves at every step of a placement, N random subsets each; every step failed
+crash N="8":
+    CCPEER_CRASH_IMAGES={{ N }} CCPEER_HOSTILE=1 cargo test -p ccpeer-agent --lib place::tests -- --nocapture
 
 # A million lines there and back, a line of 100 MB, a session of 500 MB, a long join
 bulk:

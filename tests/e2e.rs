@@ -8,6 +8,7 @@ mod fork;
 mod full_disk;
 #[cfg(unix)]
 mod hooks_live;
+mod join;
 mod kills;
 mod names;
 mod netns;

@@ -200,6 +200,7 @@ fn continue_becomes_claude_in_the_projects_directory() {
             from_dir: Some(here.to_str().unwrap().to_owned()),
             fork: true,
             handoff: false,
+            join: false,
             meanwhile: Meanwhile::Ask,
         }
     );

@@ -129,6 +129,9 @@ pub enum Request {
         /// The hand-off prompt instead of the session: nothing is placed, the
         /// answer's command starts a new session.
         handoff: bool,
+        /// Both lines in one session, where both sides went on.
+        #[serde(default)]
+        join: bool,
         /// What to do if another device is in a turn of it.
         #[serde(default)]
         meanwhile: Meanwhile,
@@ -675,6 +678,8 @@ pub enum PlacedHow {
     UpToDate,
     /// Beside the local one, under a new id.
     Fork,
+    /// Behind the local turns, in the same session.
+    Joined,
     /// Not at all.
     Refused,
 }

@@ -26,7 +26,7 @@ use crate::api::{ApiError, ErrorCode};
 use crate::confined::{ConfinedError, Root};
 use crate::home::Home;
 use crate::local::{LocalFile, LocalState};
-use crate::{problem, projects, scan};
+use crate::{place, problem, projects, scan};
 
 use chunking::{ChunkError, Sink};
 use files::{Change, Reader, Taken};
@@ -75,11 +75,14 @@ pub(crate) struct NewVersion {
     pub(crate) meta: SessionMeta,
     /// The version that the files grew from, as far as is remembered.
     pub(crate) base: Option<EntryHash>,
+    /// Another version that the files contain as well: the two were joined.
+    pub(crate) joined: Option<EntryHash>,
     /// Where a fork came from; only before its first version.
     pub(crate) derived_from: Option<(SessionId, EntryHash)>,
     session: SessionId,
     state: LocalState,
-    digest: Vec<NoteWrite>,
+    /// What is remembered and forgotten beside it.
+    notes: Vec<NoteWrite>,
 }
 
 /// Why a session cannot be captured.
@@ -151,7 +154,7 @@ impl NewVersion {
             base: Some(version),
             ..self.state.clone()
         };
-        let mut notes = self.digest.clone();
+        let mut notes = self.notes.clone();
         notes.push(state.note(&self.session));
         notes
     }
@@ -296,6 +299,11 @@ impl Capture<'_> {
         };
         let base = state.base;
         state.manifest = Some(manifest);
+        let (joined, mut notes) = match place::joined(self.store, &session)? {
+            Some((version, forgotten)) => (Some(version), vec![forgotten]),
+            None => (None, Vec::new()),
+        };
+        notes.extend(digest);
         Ok(Captured::New(Box::new(NewVersion {
             manifest,
             snapshot: ContentRef {
@@ -304,10 +312,11 @@ impl Capture<'_> {
             },
             meta: described.meta,
             base,
+            joined,
             derived_from: state.derived_from.filter(|_| base.is_none()),
             session,
             state,
-            digest,
+            notes,
         })))
     }
 

@@ -52,6 +52,7 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
             from_dir,
             fork,
             handoff,
+            join,
             meanwhile,
         } => {
             let wish = bring::Wish {
@@ -59,7 +60,9 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
                 from_dir,
                 fork,
                 handoff,
+                join,
                 meanwhile,
+                keep_times: false,
             };
             to_value(&bring::continue_task(handle, &out, task, &wish).await?)
         }

@@ -11,6 +11,7 @@ mod beside;
 mod error;
 mod growth;
 mod incoming;
+mod join;
 mod journal;
 mod kin;
 mod plan;
@@ -26,7 +27,7 @@ use ccpeer_core::manifest::{FileEntry, Manifest, Origin, ProjectIdentity, Slot, 
 use ccpeer_core::time::Timestamp;
 use ccpeer_formats::claude::layout;
 use ccpeer_formats::claude::slug::project_slug;
-use ccpeer_store::{Namespace, Store, StoreError};
+use ccpeer_store::{Namespace, NoteWrite, Store, StoreError};
 
 use crate::api::{ApiError, Placed, PlacedHow};
 use crate::capture;
@@ -67,6 +68,9 @@ pub(crate) struct PlaceRequest {
     pub(crate) live: bool,
     /// By the wall clock: a label.
     pub(crate) now: Timestamp,
+    /// Files keep the times that they have elsewhere, as long as Claude Code does
+    /// not take them for old; else they are of now, and first in its lists.
+    pub(crate) keep_times: bool,
     /// Drawn at random: names the placement, and the session if it is a fork.
     pub(crate) new_id: SessionId,
     /// The versions that it grew from, the nearest first, with their manifests.
@@ -85,6 +89,8 @@ pub(crate) enum Mode {
     Auto,
     /// As a new session.
     ForceFork,
+    /// As a part of what lies here, where both went on.
+    Join,
 }
 
 /// A placement that was taken back.
@@ -118,6 +124,19 @@ pub(crate) fn place(
 /// start.
 pub(crate) fn recover(store: &Store, home: &Home) -> Result<Vec<String>, PlaceError> {
     recover_with(store, home, Disk::default())
+}
+
+/// The version that a session's files contain beside the one that they grew
+/// from, and the note that forgets it once a version of both is stated.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) fn joined(
+    store: &Store,
+    session: &SessionId,
+) -> Result<Option<(EntryHash, NoteWrite)>, StoreError> {
+    let joined = journal::joined(store, session)?;
+    Ok(joined.map(|version| (version, journal::joined_note(session, None))))
 }
 
 /// Removes backups that were kept long enough, and says how many. For once a day.
@@ -182,7 +201,7 @@ fn place_with(
 ) -> Result<Placed, PlaceError> {
     let manifest = load(store, request)?;
     let is_live = request.live || live::live_sessions(home).contains_key(&request.session);
-    if is_live && request.mode == Mode::Auto {
+    if is_live && request.mode != Mode::ForceFork {
         return Err(PlaceError::Live(request.session));
     }
     let root = Root::open_or_make(&disk, home.claude())?;
@@ -197,7 +216,8 @@ fn place_with(
     let here = job.look(request.session)?;
     match (request.mode, here) {
         (Mode::ForceFork, _) => job.fork(progress),
-        (Mode::Auto, None) => {
+        (Mode::Join, Some(here)) => job.join(&here, progress),
+        (Mode::Auto | Mode::Join, None) => {
             let to = job.target(&request.project_dir, None)?;
             job.bring(&to, None, progress)
         }
@@ -381,6 +401,7 @@ impl Placing<'_> {
                 Some((h, _)) => Some((plan.print(&h.main, &h.path)?, h.stamp)),
                 None => None,
             };
+            plan.note_pending(&staged)?;
             state.files.push(remembered(&Slot::Main, &staged));
             plan.add(Slot::Main, &staged, old);
             state.files.sort_by(|a, b| a.slot.cmp(&b.slot));

@@ -41,6 +41,9 @@ pub const FOREIGN_PATH_BYTES_MAX: usize = 4096;
 pub const DEVICE_NAME_CHARS_MAX: usize = 32;
 /// Titles of sessions, characters.
 pub const TITLE_CHARS_MAX: usize = 80;
+/// Age at which a placed file does not keep its time any more: Claude Code
+/// deletes what is older than 30 days, and five of them are left to the user.
+pub const PLACED_AGE_MS_MAX: u64 = 25 * 24 * 3600 * 1000;
 /// Versions of its line that are looked at, in each direction, when one is placed.
 pub const RELATIVES_MAX: usize = 4096;
 /// Those whose content is compared with what lies here.

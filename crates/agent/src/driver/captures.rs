@@ -231,7 +231,10 @@ impl Driver {
         } else {
             let version = Version {
                 session,
-                parents: tip.into_iter().collect(),
+                parents: tip
+                    .into_iter()
+                    .chain(new.joined.filter(|j| Some(*j) != tip))
+                    .collect(),
                 derived_from: new.derived_from,
                 manifest: Some(new.manifest),
                 snapshot: Some(new.snapshot),

@@ -19,7 +19,7 @@ use super::{one_head, resolve, upkeep};
 use crate::api::{
     ApiError, Continued, ErrorCode, Meanwhile, Placed, PlacedHow, Selection, Summary,
 };
-use crate::driver::{Ask, CaptureDone, Handle, Head, Input, wall};
+use crate::driver::{Ask, CaptureDone, Handle, Head, Input, Target, wall};
 use crate::local::LocalState;
 use crate::place::{self, Mode, PlaceError, PlaceRequest};
 use crate::pool::blocking;
@@ -38,6 +38,9 @@ pub(super) struct Wish {
     pub(super) fork: bool,
     pub(super) handoff: bool,
     pub(super) meanwhile: Meanwhile,
+    pub(super) join: bool,
+    /// Files keep the times that they have elsewhere.
+    pub(super) keep_times: bool,
 }
 
 /// Brings one task here and says how to go on with it.
@@ -48,6 +51,9 @@ pub(super) async fn continue_task(
     wish: &Wish,
 ) -> Result<Continued, ApiError> {
     let target = resolve(handle, task).await?;
+    if wish.join {
+        return join(handle, out, &target, wish).await;
+    }
     let head = one_head(&target)?;
     if wish.handoff {
         let placed = hand_off(handle, &head, wish).await?;
@@ -70,6 +76,47 @@ pub(super) async fn continue_task(
     })
 }
 
+/// Puts the turns of other devices behind those of this one, and states that the
+/// lines are one again.
+async fn join(
+    handle: &Handle,
+    out: &Out,
+    target: &Target,
+    wish: &Wish,
+) -> Result<Continued, ApiError> {
+    let named = target.head.iter().filter(|h| !h.from_me);
+    let others = target.heads.iter().filter(|h| !h.from_me);
+    let heads: Vec<&Head> = match named.count() {
+        0 => others.collect(),
+        _ => target.head.iter().collect(),
+    };
+    let mut last = None;
+    for head in heads {
+        let (placed, found) = bring(handle, out, head.clone(), wish).await?;
+        if placed.placed == PlacedHow::Joined
+            && let CaptureDone::Failed(e) = handle.capture(target.session).await?
+        {
+            return Err(e);
+        }
+        last = Some((placed, found));
+    }
+    let Some((placed, found)) = last else {
+        return Err(ApiError::new(
+            ErrorCode::NotFound,
+            "no other device went on with this session",
+        ));
+    };
+    // What was joined is a head of its own now.
+    let now = resolve(handle, target.session.to_string()).await?;
+    let head = now.head.unwrap_or(found.head);
+    let taken_from = elsewhere::claim(handle, &head).await?;
+    Ok(Continued {
+        placed,
+        elsewhere: found.elsewhere,
+        taken_from,
+    })
+}
+
 /// Brings everything here that a selection means, one failure stopping nothing.
 pub(super) async fn pull(
     handle: &Handle,
@@ -80,14 +127,20 @@ pub(super) async fn pull(
     let total = heads.len() as u64;
     let mut summary = Summary::default();
     for (head, n) in heads.into_iter().zip(1u64..) {
-        let placed = match bring(handle, out, head.clone(), &Wish::default()).await {
+        let wish = Wish {
+            keep_times: true,
+            ..Wish::default()
+        };
+        let placed = match bring(handle, out, head.clone(), &wish).await {
             Ok((placed, _)) => placed,
             Err(e) => refused(&head, e),
         };
         match placed.placed {
             PlacedHow::UpToDate => summary.skipped += 1,
             PlacedHow::Refused => summary.failed += 1,
-            PlacedHow::New | PlacedHow::FastForward | PlacedHow::Fork => summary.done += 1,
+            PlacedHow::New | PlacedHow::FastForward | PlacedHow::Fork | PlacedHow::Joined => {
+                summary.done += 1;
+            }
         }
         out.item(&placed).await?;
         out.progress("placing", n, total);
@@ -157,11 +210,12 @@ async fn bring(
         manifest,
         session,
         project_dir: dir,
-        mode: if wish.fork {
-            Mode::ForceFork
-        } else {
-            Mode::Auto
+        mode: match (wish.fork, wish.join) {
+            (true, _) => Mode::ForceFork,
+            (false, true) => Mode::Join,
+            (false, false) => Mode::Auto,
         },
+        keep_times: wish.keep_times,
         device_name: head.device.name.clone(),
         from_me: head.from_me,
         live: is_open_here(handle, session, &here).await?,

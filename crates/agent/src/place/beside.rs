@@ -89,6 +89,7 @@ impl Placing<'_> {
             let kept = Some((&here.main, cut));
             let staged = plan.fork_log(&incoming, entry, number, kept, (self.request, fork))?;
             let old = plan.print(&here.main, &here.path)?;
+            plan.note_pending(&staged)?;
             plan.add(Slot::Main, &staged, Some((old, here.stamp)));
             Ok(())
         })();
@@ -120,6 +121,7 @@ impl Placing<'_> {
             let entry = main_of(self.manifest)?;
             let number = plan.number();
             let staged = plan.fork_log(&incoming, entry, number, None, (self.request, new))?;
+            plan.note_pending(&staged)?;
             plan.add(Slot::Main, &staged, None);
             // It is captured as a whole: under its new name every line is new.
             state.files.clear();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use ccpeer_core::codec::DecodeError;
 use ccpeer_core::id::SessionId;
 use ccpeer_core::limits;
+use ccpeer_formats::claude::join::Refused;
 use ccpeer_store::StoreError;
 
 use crate::api::{ApiError, ErrorCode};
@@ -36,6 +37,12 @@ pub(crate) enum PlaceError {
     /// Somebody wrote to the files after they were placed.
     #[error("session {0} has changed since it was placed")]
     ChangedSince(SessionId),
+    /// The two lines cannot be put in a row.
+    #[error("the two lines are not joined: {0}")]
+    Join(Refused),
+    /// Both lines went on with one sub-agent.
+    #[error("the two lines are not joined: a sub-agent went on in both")]
+    JoinSubagent,
     /// No placement is remembered.
     #[error("there is no placement to take back")]
     NothingToUndo,
@@ -83,6 +90,14 @@ impl From<PlaceError> for ApiError {
             }
             PlaceError::ChangedSince(_) => Self::new(ErrorCode::Refused, message)
                 .hint("what it replaced is kept below the directory `backups` of CCPEER_HOME"),
+            PlaceError::Join(Refused::PendingTool(_) | Refused::MidTurn { .. }) => {
+                Self::new(ErrorCode::Refused, message)
+                    .hint("let the turn end where it is open, and try again")
+            }
+            PlaceError::Join(_) | PlaceError::JoinSubagent => {
+                Self::new(ErrorCode::Refused, message)
+                    .hint("without `--join` the other line is placed beside, as a new session")
+            }
             PlaceError::NothingToUndo => Self::new(ErrorCode::NotFound, message),
             PlaceError::Place(ConfinedError::Io { .. }) => Self::new(ErrorCode::Disk, message)
                 .hint("check space and permissions of Claude's directory and CCPEER_HOME"),

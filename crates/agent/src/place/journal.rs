@@ -133,6 +133,11 @@ impl Record {
             .ok_or(PlaceError::Malformed("a file has no place"))
     }
 
+    /// The notes that close its journal.
+    fn closed(&self) -> [NoteWrite; 3] {
+        [0, 1, 2].map(|part| note(self.key(part), None))
+    }
+
     fn key(&self, part: u8) -> Vec<u8> {
         let mut key = self.id.to_vec();
         key.push(part);
@@ -147,10 +152,16 @@ impl Site<'_> {
     }
 
     /// Takes every step, or none.
-    pub(super) fn carry_out(&self, record: &Record, state: LocalState) -> Result<(), PlaceError> {
+    pub(super) fn carry_out(
+        &self,
+        record: &Record,
+        state: LocalState,
+        joined: Option<EntryHash>,
+    ) -> Result<(), PlaceError> {
         let notes = [
             note(record.key(0), Some(encode(record)?)),
             note(record.key(1), state.note(&record.session).value),
+            note(record.key(2), joined.map(|v| v.0.to_vec())),
         ];
         self.disk.put_notes(self.store, &notes)?;
         match self.take_steps(record) {
@@ -243,11 +254,11 @@ impl Site<'_> {
         let main = layout::path_of(&Slot::Main, &record.session, &record.slug);
         let main = main.and_then(|n| self.root.stamp(&n).ok().flatten());
         state.placed_ns = main.map(|s| s.modified_ns);
-        let mut notes = vec![
-            state.note(&record.session),
-            note(record.key(0), None),
-            note(record.key(1), None),
-        ];
+        let mut notes = vec![state.note(&record.session)];
+        notes.extend(record.closed());
+        if let Some(joined) = self.store.note(Namespace::Journal, &record.key(2))? {
+            notes.push(joined_note(&record.session, Some(joined)));
+        }
         notes.extend(self.undo_notes(record)?);
         if record.steps.iter().any(|s| s.old.is_some()) {
             notes.push(backups::kept(self, record.id, record.at)?);
@@ -305,7 +316,7 @@ impl Site<'_> {
     /// Takes back what was done of a placement that has not happened.
     fn take_back(&self, record: &Record) -> Result<(), PlaceError> {
         let reversed = self.reverse(record)?;
-        let mut notes = vec![note(record.key(0), None), note(record.key(1), None)];
+        let mut notes = Vec::from(record.closed());
         notes.push(self.settle_backups(record, reversed)?);
         self.disk.put_notes(self.store, &notes)?;
         Staging::of(self.disk, self.root, &record.name()).remove();
@@ -434,6 +445,7 @@ impl Site<'_> {
             },
             note(record.key(0), None),
             undo_note(number, None),
+            joined_note(&record.session, None),
             self.settle_backups(record, reversed)?,
         ];
         if record.asked.0 != record.session {
@@ -477,8 +489,7 @@ pub(super) fn recover(site: &Site<'_>) -> Result<Vec<String>, PlaceError> {
             match state {
                 Some(state) => site.finish(&record, state)?,
                 None => {
-                    let gone = [note(record.key(0), None), note(record.key(1), None)];
-                    site.disk.put_notes(site.store, &gone)?;
+                    site.disk.put_notes(site.store, &record.closed())?;
                 }
             }
             lines.push(format!(
@@ -514,6 +525,24 @@ pub(super) fn forked_as(
     let key = fork_note(asked, asked.0).key;
     let value = store.note(Namespace::Placement, &key)?;
     Ok(value.and_then(|v| Some(SessionId(v.try_into().ok()?))))
+}
+
+/// The version that a session's files contain beside the one that they grew
+/// from, until a version of both is stated.
+pub(super) fn joined(store: &Store, session: &SessionId) -> Result<Option<EntryHash>, StoreError> {
+    let key = joined_note(session, None).key;
+    let value = store.note(Namespace::Placement, &key)?;
+    Ok(value.and_then(|v| Some(EntryHash(v.try_into().ok()?))))
+}
+
+pub(super) fn joined_note(session: &SessionId, value: Option<Vec<u8>>) -> NoteWrite {
+    let mut key = vec![b'j'];
+    key.extend_from_slice(&session.0);
+    NoteWrite {
+        ns: Namespace::Placement,
+        key,
+        value,
+    }
 }
 
 fn fork_note(asked: (SessionId, EntryHash), session: SessionId) -> NoteWrite {

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use ccpeer_core::id::SessionId;
+use ccpeer_core::id::{EntryHash, SessionId};
 use ccpeer_core::manifest::{FileEntry, Origin, Slot};
+use ccpeer_core::time::Timestamp;
 use ccpeer_core::{limits, text};
 use ccpeer_formats::claude::transcript::Digest;
 use ccpeer_store::Namespace;
@@ -25,12 +26,19 @@ use crate::confined::{ConfinedError, Root, Stamp};
 use crate::local::{LocalFile, LocalState, Print, section};
 use crate::projects;
 
+/// Bytes at the end of a transcript in which open tool calls are looked for.
+const END_BYTES: u64 = 1024 * 1024;
+
 /// The steps of a placement, as they are found out.
 pub(super) struct Plan<'p> {
     record: Record,
     staging: Staging<'p>,
+    /// A version that the files contain from now on beside the local one.
+    pub(super) joined: Option<EntryHash>,
     pub(super) findings: Findings,
     next: u32,
+    /// The clock, if files keep their times.
+    times_at: Option<Timestamp>,
     done: u64,
     total: u64,
     progress: &'p mut dyn FnMut(u64, u64),
@@ -58,8 +66,10 @@ impl<'p> Plan<'p> {
         Ok(Self {
             record,
             staging,
+            joined: None,
             findings: Findings::default(),
             next: 0,
+            times_at: job.request.keep_times.then_some(job.request.now),
             done: 0,
             total,
             progress,
@@ -111,7 +121,7 @@ impl<'p> Plan<'p> {
         Ok(())
     }
 
-    fn new_file(
+    pub(super) fn new_file(
         &mut self,
         incoming: &Incoming<'_>,
         entry: &FileEntry,
@@ -126,7 +136,7 @@ impl<'p> Plan<'p> {
     }
 
     /// A sub-agent's log where one lies already.
-    fn log_over(
+    pub(super) fn log_over(
         &mut self,
         incoming: &Incoming<'_>,
         entry: &FileEntry,
@@ -237,6 +247,42 @@ impl<'p> Plan<'p> {
         })
     }
 
+    /// Notes which tool calls at the end of a staged transcript have no result.
+    pub(super) fn note_pending(&mut self, staged: &Staged) -> Result<(), PlaceError> {
+        let path = self.staging.file(staged.number);
+        let io = |e: io::Error| PlaceError::from(ConfinedError::io(&path, e));
+        let file = File::open(&path).map_err(io)?;
+        let from = staged.print.len.saturating_sub(END_BYTES);
+        let mut end = Vec::new();
+        let mut reader = section(&file, from, staged.print.len).map_err(io)?;
+        reader.read_to_end(&mut end).map_err(io)?;
+        let lines = match from {
+            0 => end.as_slice(),
+            _ => end.splitn(2, |b| *b == b'\n').nth(1).unwrap_or_default(),
+        };
+        let mut digest = Digest::default();
+        digest.feed(lines);
+        for _ in &digest.summary().pending {
+            self.findings.add(Finding::Pending);
+        }
+        Ok(())
+    }
+
+    pub(super) fn staged_path(&self, number: u32) -> PathBuf {
+        self.staging.file(number)
+    }
+
+    /// Stages a file that the caller writes.
+    pub(super) fn written(
+        &mut self,
+        number: u32,
+        fill: &mut dyn FnMut(&mut dyn Write, &mut Findings) -> Result<(), PlaceError>,
+    ) -> Result<Staged, PlaceError> {
+        self.staging(None, |staging, notes| {
+            staging.written(number, &mut |out| fill(out, notes.findings))
+        })
+    }
+
     fn staging<T>(
         &mut self,
         closing: Option<&Closing<'_>>,
@@ -245,6 +291,7 @@ impl<'p> Plan<'p> {
         let Self {
             staging,
             findings,
+            times_at,
             done,
             total,
             progress,
@@ -260,6 +307,7 @@ impl<'p> Plan<'p> {
                 findings,
                 progress: &mut told,
                 closing,
+                times_at: *times_at,
             },
         )
     }
@@ -302,7 +350,7 @@ impl<'p> Plan<'p> {
             disk,
         };
         let dir = PathBuf::from(&state.here.project);
-        site.carry_out(&self.record, state)?;
+        site.carry_out(&self.record, state, self.joined)?;
         if let Err(e) = disk.put_notes(store, &[projects::mapping(&job.manifest.project, &dir)]) {
             tracing::warn!(error = %e, "where the project lies is not remembered");
         }

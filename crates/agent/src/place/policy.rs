@@ -98,6 +98,8 @@ pub(super) enum Finding {
     Bookkeeping,
     /// A transcript that has another beginning now, compacted say; backed up.
     Rewritten,
+    /// A tool was called at the end and had not answered. It stays.
+    Pending,
 }
 
 impl Findings {
@@ -129,6 +131,7 @@ impl fmt::Display for Finding {
             }
             Self::Replaced => "sub-agent's record that differed here, replaced and backed up",
             Self::Bookkeeping => "end of the local transcript without a word of anybody, replaced",
+            Self::Pending => "result of a tool call that had not ended there; nothing was run here",
             Self::Rewritten => {
                 "transcript that was rewritten or compacted elsewhere, replaced and backed up"
             }

@@ -7,8 +7,11 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ccpeer_core::limits;
 use ccpeer_core::manifest::FileEntry;
+use ccpeer_core::time::Timestamp;
 use ccpeer_formats::claude::transcript::Digest;
 
 use super::PlaceError;
@@ -135,7 +138,7 @@ impl<'w> Staging<'w> {
         }
         Ok(Staged {
             number,
-            print: writer.close()?,
+            print: writer.close(out.time_of(entry))?,
             extents,
         })
     }
@@ -163,8 +166,23 @@ impl<'w> Staging<'w> {
         }
         Ok(Staged {
             number,
-            print: writer.close()?,
+            print: writer.close(out.time_of(entry))?,
             extents,
+        })
+    }
+
+    /// Stages a file that the caller writes.
+    pub(super) fn written(
+        &self,
+        number: u32,
+        fill: &mut dyn FnMut(&mut dyn Write) -> Result<(), PlaceError>,
+    ) -> Result<Staged, PlaceError> {
+        let mut writer = self.writer(number)?;
+        fill(&mut writer)?;
+        Ok(Staged {
+            number,
+            print: writer.close(None)?,
+            extents: Vec::new(),
         })
     }
 
@@ -186,6 +204,18 @@ pub(super) struct Notes<'n> {
     pub(super) progress: &'n mut dyn FnMut(u64),
     /// What a log ends with.
     pub(super) closing: Option<&'n Closing<'n>>,
+    /// The clock, if files keep their times.
+    pub(super) times_at: Option<Timestamp>,
+}
+
+impl Notes<'_> {
+    /// The time that a file keeps. One from the future, or so old that Claude
+    /// Code would soon delete the file, is not kept.
+    fn time_of(&self, entry: &FileEntry) -> Option<SystemTime> {
+        let age = self.times_at?.0.checked_sub(entry.modified.0)?;
+        let kept = age < limits::PLACED_AGE_MS_MAX && entry.modified.0 > 0;
+        kept.then(|| UNIX_EPOCH + Duration::from_millis(entry.modified.0))
+    }
 }
 
 /// Removes what is left of placements that are not under way.
@@ -211,8 +241,12 @@ impl Writer<'_> {
         ConfinedError::io(self.out.get_ref().path(), e).into()
     }
 
-    fn close(mut self) -> Result<Print, PlaceError> {
-        let synced = self.out.flush().and_then(|()| self.out.get_ref().sync());
+    fn close(mut self, at: Option<SystemTime>) -> Result<Print, PlaceError> {
+        let synced = self
+            .out
+            .flush()
+            .and_then(|()| at.map_or(Ok(()), |at| self.out.get_ref().set_modified(at)))
+            .and_then(|()| self.out.get_ref().sync());
         synced.map_err(|e| self.io(e))?;
         Ok(self.printer.finish())
     }

@@ -79,7 +79,17 @@ pub(super) fn compare(
     if let Some(standing) = by_memory(local, incoming, entry, io)? {
         return Ok(standing);
     }
-    by_content(local, incoming, entry, io)
+    Ok(by_content(local, incoming, entry, io)?.0)
+}
+
+/// How far a local log and an incoming one have the same lines.
+pub(super) fn parting(
+    local: &LocalLog<'_>,
+    incoming: &Incoming<'_>,
+    entry: &FileEntry,
+    io: &dyn Fn(std::io::Error) -> PlaceError,
+) -> Result<Cut, PlaceError> {
+    Ok(by_content(local, incoming, entry, io)?.1)
 }
 
 fn by_memory(
@@ -170,7 +180,7 @@ fn by_content(
     incoming: &Incoming<'_>,
     entry: &FileEntry,
     io: &dyn Fn(std::io::Error) -> PlaceError,
-) -> Result<Standing, PlaceError> {
+) -> Result<(Standing, Cut), PlaceError> {
     let mut lines = incoming.lines(entry, Position::default());
     let mut reader = BufReader::with_capacity(
         256 * 1024,
@@ -189,7 +199,7 @@ fn by_content(
         let form = incoming.form(&line.bytes, origin, &mut findings);
         let Some(mine) = &ours else {
             cut.at = line.start;
-            return Ok(Standing::Behind(cut));
+            return Ok((Standing::Behind(cut.clone()), cut));
         };
         let same = |bytes: &[u8]| bytes == mine.bytes && line.newline == mine.newline;
         // As it was written elsewhere is how it lies where it was written.
@@ -211,16 +221,17 @@ fn by_content(
         if unfinished {
             cut.at = line.start;
             cut.torn = true;
-            return Ok(Standing::Behind(cut));
+            return Ok((Standing::Behind(cut.clone()), cut));
         }
         if form.placed.is_some() {
             // What Claude Code wrote after the last hook is nobody's line.
             return if only_bookkeeping(mine, &mut reader).map_err(io)? {
                 cut.at = line.start;
                 cut.bookkeeping = true;
-                Ok(Standing::Behind(cut))
+                Ok((Standing::Behind(cut.clone()), cut))
             } else {
-                Ok(Standing::Diverged)
+                cut.at = line.start;
+                Ok((Standing::Diverged, cut))
             };
         }
         // Left out when it was placed: not to be found here.
@@ -232,17 +243,18 @@ fn by_content(
         segment: entry.segments.len(),
         offset: 0,
     };
-    Ok(match ours {
-        None => Standing::Same(cut),
+    let standing = match ours {
+        None => Standing::Same(cut.clone()),
         Some(mine) if !mine.newline && !policy::is_json(&mine.bytes) => {
             cut.torn = true;
-            Standing::Same(cut)
+            Standing::Same(cut.clone())
         }
         Some(mine) => {
             cut.bookkeeping = only_bookkeeping(&mine, &mut reader).map_err(io)?;
-            Standing::Ahead(cut)
+            Standing::Ahead(cut.clone())
         }
-    })
+    };
+    Ok((standing, cut))
 }
 
 /// Whether a log is what is remembered of it, but for an end that says nothing.

@@ -13,6 +13,9 @@ use std::fs;
 
 mod crash;
 mod disk_model;
+mod hostile;
+mod join;
+mod keeping;
 mod lineage;
 
 const FULL: &str = "aa21a64c-b7a7-41b7-a51f-ceeccfa4623b";
@@ -207,6 +210,7 @@ fn asked(version: Version, dir: &Path) -> PlaceRequest {
         from_me: false,
         live: false,
         now: Timestamp(0),
+        keep_times: false,
         new_id: SessionId([version.id.0[0] ^ 0x80; 16]),
         grew_from: Vec::new(),
         grown_into: Vec::new(),

@@ -46,6 +46,9 @@ pub(crate) struct ContinueArgs {
     /// If it is being worked on elsewhere: go on here all the same, and tell them
     #[arg(long, conflicts_with_all = ["fork", "handoff"])]
     take_over: bool,
+    /// Where both sides went on: their turns behind the local ones, in one session
+    #[arg(long, conflicts_with_all = ["fork", "handoff"])]
+    join: bool,
     /// Place it and print what to run, but do not run it
     #[arg(long)]
     no_exec: bool,
@@ -74,6 +77,7 @@ pub(crate) fn run(args: &ContinueArgs, context: &Context) -> Result<(), CommandE
             from_dir: std::env::current_dir().ok().as_deref().and_then(utf8),
             fork: way == Way::Fork,
             handoff: args.handoff,
+            join: args.join,
             meanwhile,
         };
         context.stream::<Continued>(&request, &mut |step| {
@@ -186,6 +190,7 @@ pub(crate) fn describe(placed: &Placed) {
         PlacedHow::FastForward => "brought up to date",
         PlacedHow::UpToDate => "is here already",
         PlacedHow::Fork => "placed beside the local one, as a new session",
+        PlacedHow::Joined => "has both lines in a row now",
         PlacedHow::Refused => "refused",
     };
     talk(format!("session {} {what}", placed.session_id));

@@ -41,6 +41,7 @@ fn line(placed: &Placed) -> String {
         PlacedHow::FastForward => "brought up to date",
         PlacedHow::UpToDate => "up to date",
         PlacedHow::Fork => "placed beside the local one",
+        PlacedHow::Joined => "joined with the local one",
         PlacedHow::Refused => "refused",
     };
     let mut out = format!("{}  {how}", table::short(&placed.session_id));
