@@ -53,7 +53,7 @@ faults:
 
 # What a crash leaves at every step of a placement, N random subsets each; every
 # step failed; hostile texts in every field, and somebody who looks all the time
-placement N="1":
+placement N="4":
     CCPEER_CRASH_IMAGES={{ N }} CCPEER_HOSTILE=1 cargo test -p ccpeer-agent --lib place::tests -- --nocapture
 
 # A million lines there and back, a line of 100 MB, a session of 500 MB, a long join

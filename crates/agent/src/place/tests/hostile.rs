@@ -275,15 +275,15 @@ fn k_a04_nobody_ever_sees_a_part() {
     std::thread::scope(|scope| {
         let observer = scope.spawn(|| {
             while !done.load(Ordering::Acquire) {
-                // The transcript first: what is seen after it may only be more.
-                let main = fs::read(&main_b).ok();
+                // One and the same transcript before and after the look: whatever
+                // was placed with it was there all the time in between.
+                let main = which(&main_b);
                 let now = seen(pair.b.claude());
                 for (name, content) in &now {
                     let known = forms.get(name).is_some_and(|f| f.contains(content));
                     assert!(known, "{name} is seen in part: {} bytes", content.len());
                 }
-                // While it is taken back it goes first, so it must still be there.
-                if main.is_some() && main == fs::read(&main_b).ok() && now.contains_key(main_name) {
+                if main.is_some() && main == which(&main_b) && now.contains_key(main_name) {
                     assert!(
                         now.len() >= whole[0],
                         "the transcript is there before the rest"
@@ -306,6 +306,13 @@ fn k_a04_nobody_ever_sees_a_part() {
     let rate = looks as f64 / took.as_secs_f64();
     println!("{applies} placements, {looks} looks at everything in {took:?}: {rate:.0} a second");
     assert!(looks > 20);
+}
+
+/// Which file has a name now: it, and when it was written.
+fn which(path: &Path) -> Option<crate::confined::Stamp> {
+    fs::metadata(path)
+        .ok()
+        .map(|m| crate::confined::Stamp::of(&m))
 }
 
 /// What can be seen by its name, as somebody reads it who opens each file once.
