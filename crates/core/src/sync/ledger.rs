@@ -109,6 +109,12 @@ impl Ledger {
         })
     }
 
+    /// Whether a frontier speaks of the same entry as ours under its number.
+    pub(crate) fn confirms(&self, held: &Held) -> bool {
+        self.hash_at(&held.log, held.seq)
+            .is_some_and(|ours| Tip::label(&ours) == held.tip)
+    }
+
     /// Whether a frontier speaks of another entry than ours under its number.
     pub(crate) fn contradicts(&self, held: &Held) -> bool {
         self.hash_at(&held.log, held.seq)

@@ -21,6 +21,8 @@ pub(crate) struct Peer {
     /// Logs of which it holds another branch than we do. Both sides have seen
     /// the proof; more of it would be of no use.
     pub(crate) forked: BTreeSet<LogId>,
+    /// How far it holds the branch that we hold, by its word.
+    agreed: BTreeMap<LogId, Seq>,
     /// Logs of which it was shown our branch, because its frontier speaks of
     /// another one.
     pub(crate) challenged: BTreeSet<LogId>,
@@ -82,6 +84,17 @@ impl Peer {
             now.since_ms(sent.at) < limits::RANGE_TIMEOUT_MS
         });
         self.said.replace(frontier).is_none()
+    }
+
+    /// It holds the same branch of a log as we do, this far.
+    pub(crate) fn note_agreed(&mut self, held: &Held) {
+        let agreed = self.agreed.entry(held.log).or_default();
+        *agreed = held.seq.max(*agreed);
+    }
+
+    /// Whether it holds the same branch of a log as we do, up to a number.
+    pub(crate) fn agrees(&self, log: &LogId, upto: Seq) -> bool {
+        self.agreed.get(log).is_some_and(|seq| *seq >= upto)
     }
 
     /// It holds this log up to `seq`, because it sent us that.

@@ -1,6 +1,6 @@
 //! The machine's talk with its peers: frontiers, entries, and who is told what.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
@@ -69,6 +69,11 @@ impl Machine {
         }
         self.offer_all(from, now, out);
         for held in held {
+            if self.ledger.confirms(held)
+                && let Some(peer) = self.peers.get_mut(&from)
+            {
+                peer.note_agreed(held);
+            }
             self.challenge(from, held, out);
         }
         if first {
@@ -135,7 +140,7 @@ impl Machine {
         let mut foreign = false;
         let mut gap = false;
         let mut full: BTreeSet<DeviceId> = BTreeSet::new();
-        let mut forks: BTreeSet<(LogId, Seq)> = BTreeSet::new();
+        let mut forks: BTreeMap<(LogId, Seq), VerifiedEntry> = BTreeMap::new();
         for entry in entries {
             let log = entry.log();
             if entry.seq() > self.ledger.accepts_upto(&log) {
@@ -157,7 +162,7 @@ impl Machine {
                 Fit::Next | Fit::Known => {}
                 Fit::Gap => gap |= !self.forked.contains(&log),
                 Fit::Fork => {
-                    forks.insert((log, entry.seq()));
+                    forks.insert((log, entry.seq()), entry);
                 }
             }
         }
@@ -173,8 +178,8 @@ impl Machine {
                 out.push(Effect::Notice(Notice::LogFull(device)));
             }
         }
-        for (log, seq) in forks {
-            self.prove_fork(from, log, seq, out);
+        for (_, entry) in forks {
+            self.prove_fork(from, &entry, out);
         }
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.count_behind(&self.ledger);
@@ -327,12 +332,16 @@ impl Machine {
         self.want_heads_of(sessions);
     }
 
-    /// Two entries under one number. We keep ours, and let the peer see it: so
-    /// everybody learns of the fork, the author first of all.
-    fn prove_fork(&mut self, from: DeviceId, log: LogId, seq: Seq, out: &mut Vec<Effect>) {
+    /// Two entries under one number. We keep ours, and let the peer see it; the
+    /// other one is shown to everybody else, once. So all learn of the fork, the
+    /// author first of all.
+    fn prove_fork(&mut self, from: DeviceId, entry: &VerifiedEntry, out: &mut Vec<Effect>) {
+        let (log, seq) = (entry.log(), entry.seq());
         let ours = self.ledger.tip(&log).seq.min(seq);
         let entitled = self.ledger.entitled(&from, &log.device);
+        // Who holds the same branch as we do only passes the proof on.
         if let Some(peer) = self.peers.get_mut(&from)
+            && !peer.agrees(&log, ours)
             && peer.forked.insert(log)
             && entitled
             && ours > Seq::ZERO
@@ -347,6 +356,12 @@ impl Machine {
         }
         if self.forked.insert(log) {
             out.push(Effect::Notice(Notice::Equivocation(log)));
+            for device in self.linked() {
+                if device != from && self.ledger.entitled(&device, &log.device) {
+                    let proof = Message::Entries(alloc::vec![entry.signed().clone()]);
+                    out.push(Effect::Send(device, proof));
+                }
+            }
         }
         if log == self.ledger.own_log() {
             self.tell_behind(out);

@@ -567,6 +567,36 @@ fn two_branches_of_equal_length_are_told_apart_when_a_link_begins() {
 }
 
 #[test]
+fn k_n14_the_second_branch_is_shown_to_all_who_hold_the_first() {
+    let (mut a, mut b, c) = (Pen::new(1), Pen::new(2), Pen::new(3));
+    let mut m = machine(&mut a, &[&b, &c]);
+    let mut other = Pen::new(3);
+    let trusts = [b.trust(c.id()), other.trust(b.id())];
+    link(&mut m, &b, &[]);
+    link(&mut m, &c, &[]);
+    entries(&mut m, &b, &[&trusts[0]]);
+    entries(&mut m, &c, &[&trusts[1]]);
+    let (seq, prev) = (other.seq, other.prev);
+    let second = other.version(2, vec![]);
+    (other.seq, other.prev) = (seq, prev);
+    let first = other.version(1, vec![]);
+    entries(&mut m, &c, &[&first]);
+    // b confirms that it holds the first one too, and then learns of the second.
+    m.handle(Event::Received(b.id(), have(&[(&other, 2)])), NOW);
+    let out = entries(&mut m, &b, &[&second]);
+    assert_eq!(notices(&out), [Notice::Equivocation(other.log)]);
+    let shown = Effect::Send(c.id(), Message::Entries(vec![second.signed().clone()]));
+    assert!(out.contains(&shown), "{out:?}");
+    let again = entries(&mut m, &b, &[&second]);
+    assert!(notices(&again).is_empty() && !again.contains(&shown));
+    // b only passed the proof on: the log goes on between the two of us.
+    let more = other.mark();
+    let out = entries(&mut m, &c, &[&more]);
+    let passed = Effect::Send(b.id(), Message::Entries(vec![more.signed().clone()]));
+    assert!(out.contains(&passed), "{out:?}");
+}
+
+#[test]
 fn a_lost_tail_comes_back_from_a_peer() {
     let (mut a, b) = (Pen::new(1), Pen::new(2));
     let trust = a.trust(b.id());
