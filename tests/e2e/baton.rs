@@ -79,7 +79,13 @@ fn without_a_terminal_the_question_is_an_answer() {
     let s = stage();
     let refused = s.b.run(&["continue", ID, "--into", &s.into, "--no-exec"]);
     assert_eq!(refused.code, 1, "{}", refused.stderr);
-    for word in ["desk", "--wait", "--take-over", "--fork", "hint:"] {
+    for word in [
+        "in a turn at desk",
+        "--wait:",
+        "--take-over:",
+        "--fork:",
+        "hint:",
+    ] {
         assert!(refused.stderr.contains(word), "{word}: {}", refused.stderr);
     }
     assert!(
@@ -185,6 +191,8 @@ fn who_is_taken_over_and_writes_on_has_a_line_of_its_own() {
     });
     let why = s.a.json(&["why", ID, "--json"]);
     assert_eq!(why["baton"]["name"], "laptop", "{why}");
+    assert_eq!(why["open_by"], s.claude.pid(), "{why}");
+    assert!(why["next"].is_null(), "it is left alone: {why}");
 
     // Both write on, each in its own file.
     let mut on_b = s.on_b(&placed);

@@ -67,6 +67,10 @@ fn the_registry_tells_what_no_hook_does() {
     shows(&b, "live");
     claude.register(&a, &on_a, "idle");
     shows(&b, "idle");
+    // A turn that is broken off by Esc has no Stop.
+    claude.prompt(&a, &on_a);
+    shows(&b, "live");
+    shows(&b, "idle");
     claude.kill();
     assert!(shows(&b, "interrupted") < CEILING);
 }
@@ -93,6 +97,8 @@ fn the_last_word_of_a_device_that_is_away_is_a_label() {
     assert!(list.stderr.contains("not connected"), "{}", list.stderr);
     let why = b.ok(&["why", ID]);
     assert!(why.contains("last heard"), "{why}");
+    let show = b.ok(&["show", ID]);
+    assert!(show.contains("was live, last heard"), "{show}");
     // It cannot be asked, so that is no reason to stop; it is said.
     let placed = continue_into(&b, ID, &b.project("proj"));
     assert_eq!(placed["placed"], "new", "{placed}");

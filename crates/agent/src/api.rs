@@ -563,6 +563,9 @@ pub struct Show {
     pub project: String,
     /// State, as in `tasks`.
     pub state: String,
+    /// As in `tasks`.
+    #[serde(default)]
+    pub last_heard: Option<String>,
     /// Git branch, or empty.
     pub branch: String,
     /// RFC 3339.

@@ -46,6 +46,14 @@ pub(crate) fn time(at: Timestamp) -> String {
     rfc3339::from_ms(at.0)
 }
 
+/// An RFC 3339 time in a sentence: "2026-11-21 03:05 UTC".
+pub(crate) fn text_time(rfc3339: &str) -> String {
+    match rfc3339.split_once('T') {
+        Some((day, time)) => format!("{day} {} UTC", time.get(..5).unwrap_or(time)),
+        None => rfc3339.to_owned(),
+    }
+}
+
 /// One line of foreign text.
 pub(crate) fn line(value: &str) -> String {
     text::one_line(value, limits::TITLE_CHARS_MAX)

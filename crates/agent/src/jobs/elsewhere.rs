@@ -12,6 +12,7 @@ use super::{one_head, resolve};
 use crate::api::{ApiError, DeviceName, ErrorCode, Meanwhile, Presence};
 use crate::driver::{Ask, Handle, Head};
 use crate::server::Out;
+use crate::view;
 
 /// Claude Code and the other agent write a little after the end of a turn; the
 /// other agent looks for that for this long.
@@ -79,15 +80,16 @@ fn choose(head: &Head, busy: Presence) -> ApiError {
     let mut error = ApiError::new(
         ErrorCode::Live,
         format!(
-            "session {} is being worked on at {name}",
-            head.version.session.short()
+            "session {} is in a turn at {name}, as of {}",
+            head.version.session.short(),
+            view::text_time(&busy.since)
         ),
     )
     .hint("choose `--wait`, `--take-over` or `--fork`")
     .choices(vec![
-        format!("--wait       until the turn at {name} has ended, then go on here"),
-        format!("--take-over  go on here from what is here now; {name} is told"),
-        format!("--fork       go on here beside it, as a session of its own"),
+        format!("--wait: until the turn at {name} has ended, then go on here"),
+        format!("--take-over: go on here from what is here now; {name} is told"),
+        "--fork: go on here beside it, as a session of its own".to_owned(),
     ]);
     error.elsewhere = Some(Box::new(busy));
     error

@@ -44,6 +44,7 @@ pub(super) async fn show(handle: &Handle, task: String) -> Result<api::Show, Api
         title: view::title(&head.version.meta),
         project: view::line(&head.version.meta.project),
         state: view::state_word(head.state).to_owned(),
+        last_heard: head.last_heard.map(view::time),
         branch: view::line(&head.version.meta.branch),
         updated: view::time(head.version.meta.updated),
         sections: Sections {

@@ -13,7 +13,7 @@ use crate::api::{ApiError, ErrorCode, Presence, Why, WhyVersion};
 use crate::driver::{Ask, Handle, Head, Standing, Target};
 use crate::pool::blocking;
 use crate::scan::Found;
-use crate::{live, scan, view};
+use crate::{live, process, scan, view};
 
 /// Lines of a fork that are told one by one.
 const HEADS_TOLD_MAX: usize = 8;
@@ -53,7 +53,7 @@ pub(super) async fn why(handle: &Handle, session: String) -> Result<Why, ApiErro
 }
 
 async fn look_here(handle: &Handle, target: &Target) -> Result<Here, ApiError> {
-    let (found, open_by) = on_disk(handle, target.session).await;
+    let (found, open_by) = on_disk(handle, target.session).await?;
     let project = match target.head.as_ref().or(target.heads.last()) {
         None => Err("no version of it is known".to_owned()),
         Some(head) => match bring::locate(handle, head, &Wish::default()).await {
@@ -71,17 +71,22 @@ async fn look_here(handle: &Handle, target: &Target) -> Result<Here, ApiError> {
     })
 }
 
-async fn on_disk(handle: &Handle, session: SessionId) -> (Option<Found>, Option<u32>) {
+async fn on_disk(
+    handle: &Handle,
+    session: SessionId,
+) -> Result<(Option<Found>, Option<u32>), ApiError> {
     let shared = Arc::clone(&handle.shared);
-    blocking(move || {
+    let word = handle.ask(|to| Ask::HookWord(session, to)).await?;
+    let looked = blocking(move || {
         let live = live::live_sessions(&shared.home);
         let found = scan::find_session(&shared.home, &session);
+        let told = word.open_by.filter(|pid| process::exists(*pid));
         (
             found.into_iter().next(),
-            live.get(&session).map(|info| info.pid),
+            live.get(&session).map(|info| info.pid).or(told),
         )
-    })
-    .await
+    });
+    Ok(looked.await)
 }
 
 /// A session that lies in Claude's directory and was never captured.
@@ -97,7 +102,7 @@ async fn uncaptured(handle: &Handle, wanted: &str) -> Result<Option<Why>, ApiErr
     let [found] = found.as_slice() else {
         return Ok(None);
     };
-    let (_, open_by) = on_disk(handle, found.session).await;
+    let (_, open_by) = on_disk(handle, found.session).await?;
     let mut lines = vec![
         format!("It lies here: {}.", found.transcript.display()),
         "It was not captured yet: nobody has said a word in it, or it cannot be read; \
@@ -280,15 +285,18 @@ fn tell_presence(word: &Presence) -> String {
     if is_here(word) {
         format!(
             "On this device it is {doing}, since {}.",
-            text_time(&word.since)
+            view::text_time(&word.since)
         )
     } else if word.connected {
-        format!("On {name} it is {doing}, as of {}.", text_time(&word.since))
+        format!(
+            "On {name} it is {doing}, as of {}.",
+            view::text_time(&word.since)
+        )
     } else {
         let heard = word.last_heard.as_deref().unwrap_or(&word.since);
         format!(
             "On {name} it was {doing}; {name} is not connected, last heard {}.",
-            text_time(heard)
+            view::text_time(heard)
         )
     }
 }
@@ -297,8 +305,8 @@ fn doing(state: &str) -> &str {
     match state {
         "live" => "in a turn",
         "idle" => "open, waiting for input",
-        "interrupted" => "interrupted: its process went away without a word",
-        "archived" => "archived: its file is gone",
+        "interrupted" => "interrupted (its process went away without a word)",
+        "archived" => "archived (its file is gone)",
         other => other,
     }
 }
@@ -370,13 +378,5 @@ fn next(
 }
 
 fn when(at: Timestamp) -> String {
-    text_time(&view::time(at))
-}
-
-/// "2026-11-21 03:05 UTC"
-fn text_time(rfc3339: &str) -> String {
-    match rfc3339.split_once('T') {
-        Some((day, time)) => format!("{day} {} UTC", time.get(..5).unwrap_or(time)),
-        None => rfc3339.to_owned(),
-    }
+    view::text_time(&view::time(at))
 }

@@ -57,7 +57,7 @@ fn render(show: &Show, draw: &mut dyn FnMut() -> String) -> String {
         "session  {}\ndevice   {device}\nproject  {}\nstate    {}, {}\n",
         word(&show.session_id),
         word(&show.project),
-        word(&show.state),
+        state(show),
         table::age(&show.updated),
     );
     if !show.branch.is_empty() {
@@ -75,6 +75,17 @@ fn render(show: &Show, draw: &mut dyn FnMut() -> String) -> String {
          {content}\n<<<end:{mark}>>>"
     );
     out
+}
+
+/// The state; of a machine that is not connected, as what it said last.
+fn state(show: &Show) -> String {
+    let state = text::one_line(&show.state, 64);
+    match &show.last_heard {
+        Some(at) if matches!(state.as_str(), "live" | "idle") => {
+            format!("was {state}, last heard {}", table::since(at))
+        }
+        _ => state,
+    }
 }
 
 fn content(title: &str, sections: &Sections) -> String {
@@ -145,6 +156,7 @@ mod tests {
             title: title.to_owned(),
             project: "proj".to_owned(),
             state: "idle".to_owned(),
+            last_heard: None,
             branch: "main".to_owned(),
             updated: "2026-11-21T00:00:00Z".to_owned(),
             sections: Sections {

@@ -45,7 +45,7 @@ pub(crate) fn run(args: &TasksArgs, context: &Context) -> Result<(), CommandErro
     let columns = [
         Column("N", 3),
         Column("DEVICE", 12),
-        Column("STATE", 11),
+        Column("STATE", 13),
         Column("AGE", 6),
         Column("TITLE", 0),
         Column("PROJECT", 16),
