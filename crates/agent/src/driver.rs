@@ -69,6 +69,10 @@ pub(crate) enum Input {
     Append(Payload, oneshot::Sender<Result<EntryHash, ApiError>>),
     /// Capture a session.
     Capture(SessionId, Cause, Option<oneshot::Sender<CaptureDone>>),
+    /// A job changes the session's files: no capture until it lets go.
+    Hold(SessionId, oneshot::Sender<()>),
+    /// It lets go.
+    Release(SessionId),
     /// A capture ended.
     Captured(SessionId, captures::Outcome),
     /// A look through Claude's directory ended; the days after which Claude Code
@@ -141,6 +145,21 @@ impl Handle {
         rx.await.map_err(|_| stopping())
     }
 
+    /// Keeps captures away from a session's files for as long as the answer
+    /// lives.
+    pub(crate) async fn hold(&self, session: SessionId) -> Result<Hold, ApiError> {
+        let (tx, rx) = oneshot::channel();
+        // Whatever happens from here on, it is let go of.
+        let hold = Hold {
+            session,
+            tx: self.tx.clone(),
+        };
+        if self.send(Input::Hold(session, tx)).await.is_err() || rx.await.is_err() {
+            return Err(stopping());
+        }
+        Ok(hold)
+    }
+
     /// Asks the read models.
     pub(crate) async fn ask<T>(
         &self,
@@ -158,6 +177,20 @@ impl Handle {
 
     pub(crate) async fn send(&self, input: Input) -> Result<(), ApiError> {
         self.tx.send(input).await.map_err(|_| stopping())
+    }
+}
+
+/// A session whose files are left alone by captures.
+#[must_use]
+pub(crate) struct Hold {
+    session: SessionId,
+    tx: mpsc::Sender<Input>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let (tx, session) = (self.tx.clone(), self.session);
+        tokio::spawn(async move { tx.send(Input::Release(session)).await });
     }
 }
 
@@ -334,6 +367,8 @@ impl Driver {
                 let _gone = done.send(result.map_err(|e| crate::problem::store(&e)));
             }
             Input::Capture(session, cause, done) => self.want_capture(session, cause, done),
+            Input::Hold(session, done) => self.hold(session, done),
+            Input::Release(session) => self.release(session),
             Input::Captured(session, outcome) => self.on_captured(session, outcome).await,
             Input::Swept(found, days) => self.on_swept(found, days).await,
             Input::Seen(seen) => self.on_seen(seen).await,

@@ -73,6 +73,12 @@ pub(super) struct Captures {
     patient: VecDeque<SessionId>,
     jobs: BTreeMap<SessionId, Job>,
     running: BTreeSet<SessionId>,
+    /// Sessions whose files are being changed by ourselves, by how many jobs.
+    held: BTreeMap<SessionId, usize>,
+    /// Their captures, for later.
+    deferred: BTreeSet<SessionId>,
+    /// Who waits for a running capture to end, to change its files.
+    to_hold: Vec<(SessionId, oneshot::Sender<()>)>,
     sweeping: bool,
 }
 
@@ -145,6 +151,10 @@ impl Driver {
             let Some(session) = next.or_else(|| self.captures.patient.pop_front()) else {
                 return;
             };
+            if self.captures.held.contains_key(&session) {
+                self.captures.deferred.insert(session);
+                continue;
+            }
             self.captures.running.insert(session);
             let reply = self
                 .captures
@@ -176,6 +186,9 @@ impl Driver {
             }
         };
         self.captures.running.remove(&session);
+        for (held, done) in std::mem::take(&mut self.captures.to_hold) {
+            self.hold(held, done);
+        }
         if let Some(job) = self.captures.jobs.remove(&session) {
             for waiter in job.waiters {
                 let _gone = waiter.send(done.clone());
@@ -188,6 +201,31 @@ impl Driver {
                 self.captures.jobs.insert(session, next);
                 self.captures.urgent.push_back(session);
             }
+        }
+        self.start_captures();
+    }
+
+    /// No capture of this session runs from now on, until it is let go: files
+    /// that are half replaced would pass for somebody's work. Answered when the
+    /// one that runs has ended.
+    pub(super) fn hold(&mut self, session: SessionId, done: oneshot::Sender<()>) {
+        if self.captures.running.contains(&session) {
+            self.captures.to_hold.push((session, done));
+        } else if done.send(()).is_ok() {
+            *self.captures.held.entry(session).or_default() += 1;
+        }
+    }
+
+    /// The files are as they are to be.
+    pub(super) fn release(&mut self, session: SessionId) {
+        if let Some(jobs) = self.captures.held.get_mut(&session) {
+            *jobs -= 1;
+            if *jobs == 0 {
+                self.captures.held.remove(&session);
+            }
+        }
+        if !self.captures.held.contains_key(&session) && self.captures.deferred.remove(&session) {
+            self.captures.urgent.push_back(session);
         }
         self.start_captures();
     }

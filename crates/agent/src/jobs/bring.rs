@@ -226,8 +226,10 @@ async fn bring(
     };
     let shared = Arc::clone(&handle.shared);
     let mut meter = out.meter("placing");
+    let hold = handle.hold(session).await?;
     let placed =
         blocking(move || place::place(&shared.store, &shared.home, &request, &mut meter)).await?;
+    drop(hold);
     if placed.placed == PlacedHow::FastForward && placed.new_session_id.is_none() {
         join_own_head(handle, head, &here).await?;
     }
