@@ -22,6 +22,11 @@ tidy:
 sim N="2000":
     cargo run -q -p ccpeer-sim -- run --seeds {{ N }}
 
+# 10,000 worlds and every planted bug
+sim-full:
+    cargo run -q -p ccpeer-sim -- run --seeds 10000
+    cargo run -q -p ccpeer-sim -- mutants
+
 # One world again, with everything that happened in it
 seed S:
     cargo run -q -p ccpeer-sim -- replay {{ S }} --trace

@@ -97,6 +97,9 @@ pub const QUOTA_BYTES_PER_DEVICE: u64 = 5 * 1024 * 1024 * 1024;
 /// Bytes of an entry's hash that go with a frontier, so that two branches of one
 /// length are told apart.
 pub const TIP_BYTES: usize = 8;
+/// How far one entry may move our lamport clock on. At a gigabyte of entries from
+/// one device, it is still far from its end.
+pub const LAMPORT_STEP_MAX: u64 = 1 << 40;
 /// Misbehaviour that is forgiven before a link is closed.
 pub const FAULTS_MAX: u32 = 8;
 

@@ -3,7 +3,9 @@
 //! driver or a disk live in the simulator itself.
 
 use crate::entry::VerifiedEntry;
+use crate::lineage::Order;
 use crate::log::{Fit, Tip};
+use crate::time::Timestamp;
 
 /// A planted bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +34,37 @@ pub enum Mutant {
     LinkLossIgnored,
     /// A peer whose frontier contradicts ours is not shown our branch.
     NoProofAsked,
+    /// Twins repeat each other's versions.
+    RepeatedForEver,
+    /// An entry is accepted without what it says.
+    StrippedAccepted,
+    /// A peer that claims to hold more of our own log is believed.
+    ClaimBelieved,
+    /// An author is not shown that his log has another branch.
+    ProofKept,
+    /// An entry moves our lamport clock on as far as it likes.
+    ClockJumps,
+    /// A peer is blamed for what an author named wrongly.
+    PeerBlamed,
+    /// An entry that was held already takes the log back to where it stood.
+    ReplayMovesBack,
+    /// A chunk that is lost while the rest of its root comes in is not missed.
+    LossUnderWay,
+    /// A full disk is tried again at once, for ever.
+    NoPauseWhenFull,
+    /// Of two statements, the one with the later wall clock is the newer one.
+    NewestByWallClock,
+}
+
+/// What a planted bug makes of a statement's place among others.
+pub(crate) fn order(planted: Option<Mutant>, order: Order, at: Timestamp) -> Order {
+    match planted {
+        Some(Mutant::NewestByWallClock) => Order {
+            lamport: at.0,
+            ..order
+        },
+        _ => order,
+    }
 }
 
 /// What a planted bug makes of an entry's standing, if it has a say in it.

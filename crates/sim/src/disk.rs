@@ -1,8 +1,10 @@
 //! The simulated disk: what was written, and what of it would survive a crash.
 //!
-//! A write changes the live image at once and the durable one only at the next
-//! sync. After a crash the durable image is what there is; a write that was
-//! under way may have made it or not, but never in part.
+//! Several writes may be under way at once. Each changes what a reader sees when
+//! it is done, and not before. After a crash there is what was done; of what was
+//! under way a batch may have made it or not, but never in part, and of several
+//! chunks any of them may have. Bits may flip in chunks, and the disk may be
+//! full.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
@@ -23,6 +25,9 @@ pub struct Image {
     pub complete: BTreeSet<ChunkId>,
     /// Chunks by hash.
     pub chunks: BTreeMap<ChunkId, Rc<Vec<u8>>>,
+    /// Chunks in which a bit has flipped. Only the checks know of it; whoever
+    /// reads has to look at the content.
+    pub flipped: BTreeSet<ChunkId>,
 }
 
 /// A disk with what was not synced yet.
@@ -32,14 +37,30 @@ pub struct Disk {
     pub live: Image,
     /// What survives a crash.
     pub durable: Image,
-    pending: Vec<Write>,
+    /// Writes under way, by their number.
+    pending: BTreeMap<u64, Write>,
+    next: u64,
+    /// Nothing more fits.
+    pub full: bool,
     /// A planted bug: syncing does nothing.
     pub forgetful: bool,
 }
 
 /// What chunks refer to: the same for every device, so it is read once a world.
+/// `None` where a chunk is not of its kind.
 #[derive(Debug, Clone, Default)]
-pub struct Memo(HashMap<(ChunkId, WantKind), Rc<Vec<Want>>>);
+pub struct Memo(HashMap<(ChunkId, WantKind), Option<Rc<Vec<Want>>>>);
+
+impl Memo {
+    /// What a chunk refers to, if it is of its kind. The content must be what its
+    /// id says.
+    pub fn children(&mut self, want: &Want, content: &[u8]) -> Option<Rc<Vec<Want>>> {
+        let children = self.0.entry((want.id, want.kind));
+        children
+            .or_insert_with(|| want.children(content).ok().map(Rc::new))
+            .clone()
+    }
+}
 
 #[derive(Debug, Clone)]
 enum Write {
@@ -54,6 +75,8 @@ pub enum DiskError {
     OutOfOrder(LogId, Seq),
     /// A chunk is not what its id says.
     WrongContent(ChunkId),
+    /// There is no room.
+    Full,
 }
 
 impl Disk {
@@ -71,57 +94,119 @@ impl Disk {
         }
     }
 
-    /// Writes a batch without syncing it.
+    /// Begins to write a batch. Gives the number of the write.
     ///
     /// # Errors
-    /// When an entry is not the next one of its log.
-    pub fn write(&mut self, batch: &Batch) -> Result<(), DiskError> {
-        let batch = Rc::new(batch.clone());
-        self.live.check(&batch)?;
-        self.live.apply(&Write::Batch(Rc::clone(&batch)));
-        self.pending.push(Write::Batch(batch));
-        Ok(())
+    /// When an entry is not the next one of its log, or there is no room.
+    pub fn write(&mut self, batch: &Batch) -> Result<u64, DiskError> {
+        if self.full {
+            return Err(DiskError::Full);
+        }
+        self.live.check(batch)?;
+        Ok(self.begin(Write::Batch(Rc::new(batch.clone()))))
     }
 
-    /// Writes chunks without syncing them.
+    /// Begins to write chunks. Gives the number of the write.
     ///
     /// # Errors
-    /// When a chunk is not what its id says.
-    pub fn write_chunks(&mut self, chunks: Vec<(ChunkId, Rc<Vec<u8>>)>) -> Result<(), DiskError> {
+    /// When a chunk is not what its id says, or there is no room.
+    pub fn write_chunks(&mut self, chunks: Vec<(ChunkId, Rc<Vec<u8>>)>) -> Result<u64, DiskError> {
+        if self.full {
+            return Err(DiskError::Full);
+        }
         for (id, bytes) in &chunks {
             if ChunkId::of(bytes) != *id {
                 return Err(DiskError::WrongContent(*id));
             }
         }
-        let write = Write::Chunks(Rc::new(chunks));
-        self.live.apply(&write);
-        self.pending.push(write);
-        Ok(())
+        Ok(self.begin(Write::Chunks(Rc::new(chunks))))
     }
 
-    /// Makes everything written so far durable.
-    pub fn sync(&mut self) {
-        if self.forgetful {
-            return;
-        }
-        for write in self.pending.drain(..) {
-            self.durable.apply(&write);
+    fn begin(&mut self, write: Write) -> u64 {
+        self.next += 1;
+        self.pending.insert(self.next, write);
+        self.next
+    }
+
+    /// A write is done, and durable.
+    pub fn done(&mut self, number: u64) {
+        if let Some(write) = self.pending.remove(&number) {
+            self.live.apply(&write);
+            if !self.forgetful {
+                self.durable.apply(&write);
+            }
         }
     }
 
-    /// The device dies. Of what was not synced, the first `kept` writes happen to
-    /// have made it.
-    pub fn crash(&mut self, kept: usize) {
-        for write in self.pending.drain(..).take(kept) {
-            self.durable.apply(&write);
+    /// The device dies. Of what was under way, some happens to have made it:
+    /// `made_it` says so for a batch as a whole and for each single chunk. True
+    /// if some chunks of a write made it and others did not.
+    pub fn crash(&mut self, mut made_it: impl FnMut() -> bool) -> bool {
+        let mut torn = false;
+        for (_, write) in std::mem::take(&mut self.pending) {
+            match &write {
+                Write::Batch(_) if made_it() => self.durable.apply(&write),
+                Write::Batch(_) => {}
+                Write::Chunks(chunks) => {
+                    let some: Vec<_> = chunks.iter().filter(|_| made_it()).cloned().collect();
+                    torn |= !some.is_empty() && some.len() < chunks.len();
+                    self.durable.apply(&Write::Chunks(Rc::new(some)));
+                }
+            }
         }
         self.live = self.durable.clone();
+        torn
     }
 
-    /// How many writes are not synced.
-    #[must_use]
-    pub fn unsynced(&self) -> usize {
-        self.pending.len()
+    /// A bit flips in a chunk.
+    pub fn flip(&mut self, id: &ChunkId, bit: u64) {
+        for image in [&mut self.live, &mut self.durable] {
+            let Some(held) = image.chunks.get_mut(id).filter(|c| !c.is_empty()) else {
+                continue;
+            };
+            if !image.flipped.insert(*id) {
+                continue;
+            }
+            let mut bytes = held.to_vec();
+            let at = (bit / 8) as usize % bytes.len();
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte ^= 1 << (bit % 8);
+            }
+            *held = Rc::new(bytes);
+        }
+    }
+
+    /// Strikes chunks off that were found to be damaged, and gives the roots that
+    /// are no longer whole by that.
+    pub fn quarantine(&mut self, ids: &BTreeSet<ChunkId>, memo: &Memo) -> Vec<ChunkId> {
+        if ids.is_empty() {
+            return Vec::new();
+        }
+        let hit = |root: &ChunkId| {
+            let of = |want: &Want| memo.0.get(&(want.id, want.kind)).cloned().flatten();
+            let mut next = vec![Want {
+                id: *root,
+                kind: WantKind::Manifest,
+            }];
+            while let Some(want) = next.pop() {
+                if ids.contains(&want.id) {
+                    return true;
+                }
+                next.extend(of(&want).iter().flat_map(|c| c.iter().copied()));
+            }
+            false
+        };
+        let broken: Vec<ChunkId> = self.live.complete.iter().copied().filter(hit).collect();
+        for image in [&mut self.live, &mut self.durable] {
+            for id in ids {
+                image.chunks.remove(id);
+                image.flipped.remove(id);
+            }
+            broken.iter().for_each(|root| {
+                image.complete.remove(root);
+            });
+        }
+        broken
     }
 
     /// Puts an older state in place, as somebody does who restores a backup.
@@ -141,41 +226,62 @@ impl Disk {
 }
 
 impl Image {
-    /// What a chunk refers to; what we wrote or accepted has been decoded before.
-    fn children(want: &Want, content: &[u8], memo: &mut Memo) -> Rc<Vec<Want>> {
-        let key = (want.id, want.kind);
-        let children = memo
-            .0
-            .entry(key)
-            .or_insert_with(|| Rc::new(want.children(content).unwrap_or_default()));
-        Rc::clone(children)
+    /// The content of a chunk, if it is here and still what its id says.
+    #[must_use]
+    pub fn sound(&self, id: &ChunkId) -> Option<&Rc<Vec<u8>>> {
+        self.chunks.get(id).filter(|c| ChunkId::of(c) == *id)
     }
 
     /// Of a want and all that it refers to, what is not here. A want that is
-    /// absent itself hides what it refers to.
-    #[must_use]
-    pub fn missing(&self, want: &Want, memo: &mut Memo) -> Vec<Want> {
+    /// absent itself hides what it refers to, and so does one that is not of its
+    /// kind. Manifests and pages are read: those that are damaged are missing,
+    /// and named in `damaged`.
+    pub fn missing(
+        &self,
+        want: &Want,
+        memo: &mut Memo,
+        damaged: &mut BTreeSet<ChunkId>,
+    ) -> Vec<Want> {
         let Some(content) = self.chunks.get(&want.id) else {
             return vec![*want];
         };
-        self.missing_below(want, content, memo)
-    }
-
-    /// The same for what a chunk refers to, given its content.
-    #[must_use]
-    pub fn missing_below(&self, want: &Want, content: &[u8], memo: &mut Memo) -> Vec<Want> {
         if want.kind == WantKind::Data {
             return Vec::new();
         }
-        let children = Self::children(want, content, memo);
+        if self.flipped.contains(&want.id) {
+            damaged.insert(want.id);
+            return vec![*want];
+        }
+        let Some(children) = memo.children(want, content) else {
+            return vec![*want];
+        };
         children
             .iter()
-            .flat_map(|child| self.missing(child, memo))
+            .flat_map(|child| self.missing(child, memo, damaged))
             .collect()
     }
 
-    /// All entries, log by log.
+    /// The same for a judge, who sees through damage that nobody has found yet.
+    #[must_use]
+    pub fn lacks(&self, want: &Want, memo: &mut Memo) -> usize {
+        let Some(content) = self.chunks.get(&want.id) else {
+            return 1;
+        };
+        let children = if self.flipped.contains(&want.id) {
+            memo.0.get(&(want.id, want.kind)).cloned()
+        } else {
+            Some(memo.children(want, content))
+        };
+        match children {
+            Some(Some(children)) => children.iter().map(|child| self.lacks(child, memo)).sum(),
+            // Damaged before anybody ever read it.
+            None => 0,
+            Some(None) => 1,
+        }
+    }
+
     /// Length of a chunk; zero if it is not here.
+    #[must_use]
     pub fn len_of(&self, id: &ChunkId) -> u64 {
         self.chunks.get(id).map_or(0, |c| c.len() as u64)
     }
@@ -216,8 +322,10 @@ impl Image {
                 self.epoch = batch.epoch.or(self.epoch);
             }
             Write::Chunks(chunks) => {
-                self.chunks
-                    .extend(chunks.iter().map(|(id, c)| (*id, Rc::clone(c))));
+                for (id, content) in chunks.iter() {
+                    self.chunks.insert(*id, Rc::clone(content));
+                    self.flipped.remove(id);
+                }
             }
         }
     }
@@ -227,8 +335,8 @@ impl Store for Disk {
     type Error = DiskError;
 
     fn commit(&mut self, batch: &Batch) -> Result<(), DiskError> {
-        self.write(batch)?;
-        self.sync();
+        let number = self.write(batch)?;
+        self.done(number);
         Ok(())
     }
 
@@ -273,18 +381,17 @@ impl Store for Disk {
     }
 
     fn put_chunks(&mut self, chunks: &[(ChunkId, Vec<u8>)]) -> Result<(), DiskError> {
-        self.write_chunks(
-            chunks
-                .iter()
-                .map(|(id, c)| (*id, Rc::new(c.clone())))
-                .collect(),
-        )?;
-        self.sync();
+        let chunks = chunks.iter().map(|(id, c)| (*id, Rc::new(c.clone())));
+        let number = self.write_chunks(chunks.collect())?;
+        self.done(number);
         Ok(())
     }
 
     fn get_chunk(&self, id: &ChunkId) -> Result<Option<Vec<u8>>, DiskError> {
-        Ok(self.live.chunks.get(id).map(|c| c.to_vec()))
+        match self.live.chunks.get(id) {
+            Some(content) if ChunkId::of(content) != *id => Err(DiskError::WrongContent(*id)),
+            content => Ok(content.map(|c| c.to_vec())),
+        }
     }
 
     fn has(&self, ids: &[ChunkId]) -> Result<Vec<bool>, DiskError> {

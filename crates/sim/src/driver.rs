@@ -1,45 +1,54 @@
 //! The driver of a simulated device: it carries out effects one by one, waits
-//! at barriers, moves chunks, and dies between any two effects.
+//! at barriers, writes chunks beside them, and dies between any two effects. How
+//! things travel is the business of `courier.rs`.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use ccpeer_core::entry::{Payload, SignedEntry, VerifiedEntry, Version};
+use ccpeer_core::entry::{Payload, SignedEntry, Version};
 use ccpeer_core::id::{ChunkId, DeviceId, Epoch};
 use ccpeer_core::limits;
-use ccpeer_core::manifest::Want;
+use ccpeer_core::manifest::{Want, WantKind};
 use ccpeer_core::store::{Batch, Store};
 use ccpeer_core::sync::effect::{Effect, Notice};
-use ccpeer_core::sync::event::{Event, FetchFault, Received};
+use ccpeer_core::sync::event::{Event, FetchFault};
 use ccpeer_core::sync::machine::Machine;
 use ccpeer_core::wire::Message;
 
 use crate::check::TrustModel;
+use crate::disk::DiskError;
 use crate::mutants::Mutant;
-use crate::network::{Packet, pair};
+use crate::network::Packet;
 use crate::trace::Brief;
-use crate::world::{Happening, LinkEnd, World};
+use crate::world::{Happening, World};
 
 /// A piece of work of a driver.
 #[expect(clippy::large_enum_variant, reason = "jobs are moved once")]
 pub(crate) enum Job {
     Event(Event),
-    /// Chunks of a capture are to be made durable.
-    Keep(Vec<(ChunkId, Rc<Vec<u8>>)>),
+    /// Chunks of a capture are to be made durable, and then the next thing done.
+    Keep(Vec<(ChunkId, Rc<Vec<u8>>)>, Box<Job>),
     /// Something is to be drafted, signed and appended.
     State(Payload),
     /// A version was captured from what lies in the user's directory.
     Captured(Box<Version>),
-    /// Chunks came in from a peer.
-    Came(Vec<(Want, Rc<Vec<u8>>)>),
+    /// Chunks came in from a peer, on a link.
+    Came(usize, Vec<(Want, Rc<Vec<u8>>)>),
+    /// Chunks were found damaged.
+    Lost,
     /// Whatever the current epoch lacks is to be said again.
     Restate,
 }
 
-/// What follows when the disk has synced.
-pub(crate) enum After {
-    Batch(Batch),
-    Kept,
-    Came(Vec<Want>),
+/// What stands at a barrier.
+pub(crate) struct After {
+    batch: Batch,
+}
+
+/// What follows when chunks are durable that were written beside the driver.
+pub(crate) enum Then {
+    Fetched(DeviceId, Vec<Want>),
+    Next(Box<Job>),
 }
 
 /// Restatements in one life after which something is wrong.
@@ -48,36 +57,33 @@ const RESTATED_MAX: u32 = 2_000;
 impl World {
     /// Starts a device from its disk.
     pub(crate) fn start(&mut self, device: usize) {
+        if self.devices[device].gone || self.devices[device].hostile {
+            return;
+        }
         self.boot_clock(device);
-        let seed = self.rng.next();
-        let now = self.clock(device);
         let d = &mut self.devices[device];
         d.life += 1;
         d.restated = 0;
-        let Ok(stored) = d.disk.recovered() else {
+        // What nobody remembers any more is found again, or is not.
+        d.broken.clear();
+        if !self.recover(device, false) {
             return;
-        };
-        d.model = TrustModel::of(stored.entries.iter());
-        let lost = d
-            .acked
-            .iter()
-            .filter(|h| !stored.entries.iter().any(|e| e.hash() == **h))
-            .count();
-        // What was being synced when it died may have made it after all.
-        let own = stored.entries.iter().filter(|e| e.log().device == d.id);
-        self.durable_once.extend(own.map(VerifiedEntry::hash));
-        self.whole_once
-            .extend(stored.complete.iter().map(|root| (device, *root)));
-        let (entries, epoch) = (stored.entries.len() as u64, stored.epoch);
-        let mut machine = Machine::recover(d.id, stored, seed);
-        if let Some(Mutant::Machine(planted)) = self.mutant {
-            machine.plant(planted);
         }
-        d.effects.extend(machine.start(now));
-        d.machine = Some(machine);
-        d.inbox.push_back(Job::Restate);
-        let epoch = u64::from(epoch.0[0]);
-        self.note(device, Brief::of("starts", entries, epoch));
+        let d = &mut self.devices[device];
+        d.lost.clear();
+        let held: BTreeSet<_> = d.disk.live.entries().map(|e| e.hash()).collect();
+        let lost = d.acked.iter().filter(|h| !held.contains(*h)).count();
+        // What was being synced when it died may have made it after all.
+        let own = d.disk.live.entries().filter(|e| e.log().device == d.id);
+        let own: Vec<_> = own.map(|e| e.hash()).collect();
+        self.durable_once.extend(own);
+        let complete = &self.devices[device].disk.live.complete;
+        self.whole_once
+            .extend(complete.iter().map(|root| (device, *root)));
+        self.devices[device].inbox.push_back(Job::Restate);
+        let epoch = self.devices[device].disk.live.epoch.map_or(0, |e| e.0[0]);
+        let brief = Brief::of("starts", held.len() as u64, u64::from(epoch));
+        self.note(device, brief);
         if lost > 0 {
             self.fail(
                 "S4",
@@ -87,24 +93,73 @@ impl World {
         self.advance(device);
     }
 
+    /// Makes a machine out of what is on the disk, in place of the one there was.
+    fn recover(&mut self, device: usize, pause: bool) -> bool {
+        let seed = self.rng.next();
+        let now = self.clock(device);
+        let d = &mut self.devices[device];
+        let Ok(stored) = d.disk.recovered() else {
+            return false;
+        };
+        d.model = TrustModel::of(stored.entries.iter());
+        let mut machine = Machine::recover(d.id, stored, seed);
+        if let Some(Mutant::Machine(planted)) = self.mutant {
+            machine.plant(planted);
+        }
+        if pause {
+            machine.pause(now);
+        }
+        d.effects.extend(machine.start(now));
+        d.machine = Some(machine);
+        true
+    }
+
+    /// The only way on after a failed write: what the disk says is what is. The
+    /// links stay.
+    fn rebuild(&mut self, device: usize) {
+        self.devices[device].effects.clear();
+        self.note(device, Brief::of("rebuilds", 0, 0));
+        if !self.recover(device, true) {
+            return;
+        }
+        // What was to be said again is said when there may be room.
+        let inbox = &mut self.devices[device].inbox;
+        inbox.retain(|job| !matches!(job, Job::Restate));
+        let life = self.devices[device].life;
+        let job = Box::new(Job::Restate);
+        self.after(
+            limits::FETCH_SLOW_MS.1,
+            Happening::Job { device, life, job },
+        );
+        let peers: Vec<usize> = self.devices[device].links.keys().copied().collect();
+        for peer in peers {
+            let id = self.devices[peer].id;
+            self.handle(device, Event::PeerUp(id));
+        }
+    }
+
     /// A device dies where it stands.
     pub(crate) fn die(&mut self, device: usize) {
-        let kept = self.devices[device].disk.unsynced() as u64;
-        let kept = self.rng.below(kept + 1);
+        let rng = &mut self.rng;
         let d = &mut self.devices[device];
         if d.machine.take().is_none() {
             return;
         }
-        d.disk.crash(usize::try_from(kept).unwrap_or(0));
+        let torn = d.disk.crash(|| rng.chance(500_000));
         d.inbox.clear();
         d.effects.clear();
         d.busy = None;
+        d.asleep = false;
+        d.held.clear();
         let links = std::mem::take(&mut d.links);
-        self.note(device, Brief::of("dies", kept, 0));
-        for (peer, end) in links {
-            let ends = pair(device, peer);
-            self.net.end_gone(ends, end.id, device);
-            self.close(ends, 30_000);
+        self.count("crash");
+        if torn {
+            self.count("torn write");
+        }
+        self.note(device, Brief::of("dies", u64::from(torn), 0));
+        for end in links.into_values() {
+            self.net.end_gone(end.id, device);
+            self.close(end.id, 30_000);
         }
     }
 
@@ -117,7 +172,7 @@ impl World {
     pub(crate) fn advance(&mut self, device: usize) {
         while self.failure.is_none() {
             let d = &mut self.devices[device];
-            if d.machine.is_none() || d.busy.is_some() {
+            if d.machine.is_none() || d.busy.is_some() || d.asleep {
                 return;
             }
             if let Some(effect) = d.effects.pop_front() {
@@ -139,25 +194,11 @@ impl World {
     fn work(&mut self, device: usize, job: Job) {
         match job {
             Job::Event(event) => self.handle(device, event),
-            Job::Keep(chunks) => {
-                if let Err(error) = self.devices[device].disk.write_chunks(chunks) {
-                    self.fail("S2", format!("device {device}: {error:?}"));
-                }
-                self.wait_for_disk(device, After::Kept);
-            }
-            Job::Came(chunks) => {
-                let wants = chunks.iter().map(|(want, _)| *want).collect();
-                let chunks = chunks
-                    .into_iter()
-                    .map(|(want, bytes)| (want.id, bytes))
-                    .collect();
-                if let Err(error) = self.devices[device].disk.write_chunks(chunks) {
-                    self.fail("S2", format!("device {device}: {error:?}"));
-                }
-                self.wait_for_disk(device, After::Came(wants));
-            }
+            Job::Keep(chunks, next) => self.keep(device, chunks, Then::Next(next)),
+            Job::Came(from, chunks) => self.came(device, from, chunks),
             Job::State(payload) => self.state(device, &payload),
-            Job::Captured(version) => self.state(device, &Payload::Version(*version)),
+            Job::Captured(version) => self.captured(device, version),
+            Job::Lost => self.tell_loss(device),
             Job::Restate if self.mutant == Some(Mutant::NoRestatement) => {}
             Job::Restate => {
                 let d = &mut self.devices[device];
@@ -174,6 +215,29 @@ impl World {
                     self.state(device, &payload);
                 }
             }
+        }
+    }
+
+    /// Everything that a capture names is here, or is put again: it may have been
+    /// found damaged since.
+    fn captured(&mut self, device: usize, version: Box<Version>) {
+        let mut lost = Vec::new();
+        if let Some(manifest) = version.manifest {
+            let want = Want {
+                id: manifest.id,
+                kind: WantKind::Manifest,
+            };
+            lost = self.missing(device, &want);
+        }
+        let found = lost.iter().filter_map(|want| {
+            let bytes = self.library.get(&want.id)?;
+            Some((want.id, Rc::clone(bytes)))
+        });
+        let found: Vec<_> = found.collect();
+        if lost.is_empty() || self.mutant == Some(Mutant::EntryBeforeChunks) {
+            self.state(device, &Payload::Version(*version));
+        } else if found.len() == lost.len() {
+            self.keep(device, found, Then::Next(Box::new(Job::Captured(version))));
         }
     }
 
@@ -201,7 +265,7 @@ impl World {
     }
 
     fn handle(&mut self, device: usize, event: Event) {
-        let name = |id: &DeviceId| self.by_id.get(id).map_or(99, |n| *n as u8);
+        let name = |id: &DeviceId| self.peer_of(device, id).map_or(99, |n| n as u8);
         let brief = Brief::event(&event, name);
         self.note(device, brief);
         let now = self.clock(device);
@@ -215,22 +279,78 @@ impl World {
         self.devices[device].effects.extend(effects);
     }
 
-    fn wait_for_disk(&mut self, device: usize, after: After) {
+    fn disk_pause(&mut self, device: usize) -> u64 {
         let (low, high) = self.options.disk_ms;
-        let pause = self.rng.between(low, high);
-        self.devices[device].busy = Some(after);
-        let life = self.devices[device].life;
-        self.after(pause, Happening::Synced { device, life });
+        self.rng.between(low, high) * self.devices[device].slow
     }
 
-    pub(crate) fn synced(&mut self, device: usize) {
-        let d = &mut self.devices[device];
-        d.disk.sync();
-        match d.busy.take() {
-            None | Some(After::Kept) => {}
-            Some(After::Came(wants)) => {
+    /// Writes chunks beside the driver.
+    fn keep(&mut self, device: usize, chunks: Vec<(ChunkId, Rc<Vec<u8>>)>, then: Then) {
+        match self.devices[device].disk.write_chunks(chunks) {
+            Ok(write) => {
+                let pause = self.disk_pause(device);
+                let life = self.devices[device].life;
+                self.after(
+                    pause,
+                    Happening::Kept {
+                        device,
+                        life,
+                        write,
+                        then,
+                    },
+                );
+            }
+            Err(DiskError::Full) => {
+                self.count("chunks refused");
+                // A capture is given up; nobody was told that it is safe.
+                if let Then::Fetched(from, wants) = then {
+                    let ids = Packet::ids(&wants);
+                    self.fetch_failed(device, &from, ids, FetchFault::Store);
+                }
+            }
+            Err(error) => self.fail("INV-4", format!("device {device} keeps {error:?}")),
+        }
+    }
+
+    /// What came from a peer is looked at before it is kept.
+    fn came(&mut self, device: usize, from: usize, came: Vec<(Want, Rc<Vec<u8>>)>) {
+        let mut good = Vec::new();
+        for (want, bytes) in came {
+            let is_it = ChunkId::of(&bytes) == want.id;
+            let why = if !is_it && self.mutant != Some(Mutant::ContentUnchecked) {
+                FetchFault::Wrong
+            } else if is_it
+                && self.memo.children(&want, &bytes).is_none()
+                && self.mutant != Some(Mutant::KindUnchecked)
+            {
+                FetchFault::Malformed
+            } else {
+                good.push((want, bytes));
+                continue;
+            };
+            self.count("wrong chunk");
+            let from = self.devices[from].id;
+            self.fetch_failed(device, &from, vec![want.id], why);
+        }
+        if good.is_empty() {
+            return;
+        }
+        let wants = good.iter().map(|(want, _)| *want).collect();
+        let chunks = good.into_iter().map(|(w, bytes)| (w.id, bytes)).collect();
+        let from = self.devices[from].id;
+        self.keep(device, chunks, Then::Fetched(from, wants));
+    }
+
+    pub(crate) fn kept(&mut self, device: usize, write: u64, then: Then) {
+        self.devices[device].disk.done(write);
+        match then {
+            Then::Next(job) => self.devices[device].inbox.push_back(*job),
+            Then::Fetched(_, wants) => {
                 for want in wants {
-                    let missing = self.missing_below(device, &want);
+                    let mut missing = self.missing(device, &want);
+                    if self.mutant == Some(Mutant::CompleteTooEarly) {
+                        missing.pop();
+                    }
                     let bytes = self.devices[device].disk.live.len_of(&want.id);
                     let event = Event::Fetched {
                         want,
@@ -240,7 +360,64 @@ impl World {
                     self.devices[device].inbox.push_back(Job::Event(event));
                 }
             }
-            Some(After::Batch(batch)) => self.persisted(device, &batch),
+        }
+        self.advance(device);
+    }
+
+    /// What of a want the disk does not hold. Damage that is found on the way is
+    /// dealt with.
+    fn missing(&mut self, device: usize, want: &Want) -> Vec<Want> {
+        let mut damaged = BTreeSet::new();
+        let live = &self.devices[device].disk.live;
+        let missing = live.missing(want, &mut self.memo, &mut damaged);
+        self.found_damaged(device, &damaged);
+        missing
+    }
+
+    /// Chunks are not what they were: they are struck off, and what consists of
+    /// them is to be had again.
+    pub(crate) fn found_damaged(&mut self, device: usize, damaged: &BTreeSet<ChunkId>) {
+        if damaged.is_empty() {
+            return;
+        }
+        self.count("damage found");
+        let broken = self.strike(device, damaged);
+        let d = &mut self.devices[device];
+        d.lost.extend(damaged);
+        if self.mutant != Some(Mutant::DamageNotTold) {
+            d.inbox.push_back(Job::Lost);
+        }
+        let brief = Brief::of("finds damage", damaged.len() as u64, broken as u64);
+        self.note(device, brief);
+    }
+
+    /// Strikes chunks off on the disk, and what consists of them.
+    fn strike(&mut self, device: usize, damaged: &BTreeSet<ChunkId>) -> usize {
+        let d = &mut self.devices[device];
+        let complete = d.disk.live.complete.clone();
+        let broken = d.disk.quarantine(damaged, &self.memo);
+        if self.mutant == Some(Mutant::DamageNotForgotten) {
+            d.disk.live.complete = complete.clone();
+            d.disk.durable.complete = complete;
+        }
+        d.broken.extend(broken.iter().copied());
+        broken.len()
+    }
+
+    /// The machine is told of damage. No commit is under way now, so what was
+    /// called whole since then is among what is no longer.
+    fn tell_loss(&mut self, device: usize) {
+        let lost = std::mem::take(&mut self.devices[device].lost);
+        self.strike(device, &lost);
+        let broken = self.devices[device].broken.iter().copied().collect();
+        self.handle(device, Event::Forgotten(broken));
+    }
+
+    pub(crate) fn synced(&mut self, device: usize, write: u64) {
+        let d = &mut self.devices[device];
+        d.disk.done(write);
+        if let Some(after) = d.busy.take() {
+            self.persisted(device, &after.batch);
         }
         self.advance(device);
     }
@@ -261,6 +438,7 @@ impl World {
         for root in &batch.complete {
             self.check_whole(device, root);
             self.whole_once.insert((device, *root));
+            self.devices[device].broken.remove(root);
         }
         if self.mutant == Some(Mutant::VanishPropagated) {
             self.propagate_vanish(device, batch);
@@ -268,16 +446,35 @@ impl World {
     }
 
     fn perform(&mut self, device: usize, effect: Effect) {
-        let name = |id: &DeviceId| self.by_id.get(id).map_or(99, |n| *n as u8);
+        let name = |id: &DeviceId| self.peer_of(device, id).map_or(99, |n| n as u8);
         let brief = Brief::effect(&effect, name);
         self.note(device, brief);
         match effect {
             Effect::Persist(batch) => {
                 self.check_batch(device, &batch);
-                if let Err(error) = self.devices[device].disk.write(&batch) {
-                    self.fail("S2", format!("device {device}: {error:?}"));
+                match self.devices[device].disk.write(&batch) {
+                    Ok(write) => {
+                        let pause = self.disk_pause(device);
+                        self.devices[device].busy = Some(After { batch });
+                        let life = self.devices[device].life;
+                        self.after(
+                            pause,
+                            Happening::Synced {
+                                device,
+                                life,
+                                write,
+                            },
+                        );
+                    }
+                    Err(DiskError::Full) if self.mutant == Some(Mutant::FullIgnored) => {
+                        self.persisted(device, &batch);
+                    }
+                    Err(DiskError::Full) => {
+                        self.count("commit refused");
+                        self.rebuild(device);
+                    }
+                    Err(error) => self.fail("S2", format!("device {device}: {error:?}")),
                 }
-                self.wait_for_disk(device, After::Batch(batch));
             }
             Effect::Send(to, message) => {
                 self.check_send(device, &to, &message);
@@ -305,10 +502,7 @@ impl World {
                 }
             }
             Effect::Check(want) => {
-                let mut missing = self.devices[device]
-                    .disk
-                    .live
-                    .missing(&want, &mut self.memo);
+                let mut missing = self.missing(device, &want);
                 if self.mutant == Some(Mutant::CompleteTooEarly) && missing.len() < 2 {
                     missing.clear();
                 }
@@ -318,17 +512,7 @@ impl World {
                 self.after(pause, Happening::Job { device, life, job });
             }
             Effect::Fetch { from, wants } => self.fetch(device, &from, wants),
-            Effect::Disconnect(peer, _) => {
-                let Some(peer) = self.by_id.get(&peer).copied() else {
-                    return;
-                };
-                // Here it ends at once, also for what else runs on the link;
-                // the other end hears of it.
-                if let Some(end) = self.devices[device].links.get(&peer).map(|end| end.id) {
-                    self.link_down(device, peer, end);
-                }
-                self.close(pair(device, peer), 200);
-            }
+            Effect::Disconnect(peer, fault) => self.disconnect(device, &peer, fault),
             Effect::WakeAt(at) => {
                 let pause = self.until(device, at);
                 let d = &mut self.devices[device];
@@ -347,6 +531,11 @@ impl World {
         }
         match notice {
             Notice::OwnLogBehind if self.mutant != Some(Mutant::NoNewEpoch) => {
+                self.count("own fork found");
+                if !self.devices[device].may_fork {
+                    let what = format!("device {device} was talked into a new epoch");
+                    return self.fail("S12", what);
+                }
                 let epoch = Epoch(self.rng.bytes());
                 let inbox = &mut self.devices[device].inbox;
                 inbox.push_front(Job::Restate);
@@ -354,269 +543,14 @@ impl World {
             }
             Notice::Complete(_, version) => self.check_complete(device, &version),
             Notice::Replicated(peer, version) => self.check_replicated(device, &peer, &version),
-            Notice::OwnLogBehind
-            | Notice::Session(_)
-            | Notice::Trust
-            | Notice::Device(_)
-            | Notice::Rolled(_)
-            | Notice::OverQuota(_)
-            | Notice::LogFull(_)
-            | Notice::Equivocation(_) => {}
-        }
-    }
-
-    fn fetch(&mut self, device: usize, from: &DeviceId, wants: Vec<Want>) {
-        self.check_talk(device, from);
-        if wants.len() > limits::FETCH_BATCH_MAX {
-            self.fail(
-                "S9",
-                format!("device {device} asks for {} chunks at once", wants.len()),
-            );
-        }
-        let Some(peer) = self.by_id.get(from).copied() else {
-            return;
-        };
-        let Some(end) = self.devices[device].links.get_mut(&peer) else {
-            let failed = Packet::ids(&wants);
-            return self.fetch_failed(device, from, failed, FetchFault::Link);
-        };
-        end.asked.extend(wants.iter().map(|w| w.id));
-        self.send(device, from, Packet::Ask(wants));
-    }
-
-    fn fetch_failed(&mut self, device: usize, from: &DeviceId, ids: Vec<ChunkId>, why: FetchFault) {
-        if self.mutant == Some(Mutant::FailureSwallowed) && why == FetchFault::NotHeld {
-            return;
-        }
-        for chunk in ids {
-            let event = Event::FetchFailed {
-                from: *from,
-                chunk,
-                why,
-            };
-            self.devices[device].inbox.push_back(Job::Event(event));
-        }
-    }
-
-    fn send(&mut self, device: usize, to: &DeviceId, packet: Packet) {
-        let Some(peer) = self.by_id.get(to).copied() else {
-            return;
-        };
-        if !self.devices[device].links.contains_key(&peer) {
-            return;
-        }
-        let sent = self
-            .net
-            .send(device, peer, self.now, &self.options, &mut self.rng);
-        let Some((link, number, at)) = sent else {
-            return;
-        };
-        match &packet {
-            Packet::Words(_) => self.counts.messages += 1,
-            Packet::Chunks(chunks) => self.counts.chunks += chunks.len() as u64,
-            Packet::Ask(_) => {}
-        }
-        let words = matches!(packet, Packet::Words(_));
-        if words && self.chaos && self.options.lost > 0 && self.rng.chance(self.options.lost) {
-            return;
-        }
-        self.at(
-            at,
-            Happening::Deliver {
-                from: device,
-                to: peer,
-                link,
-                number,
-                packet,
-            },
-        );
-    }
-
-    /// Something came by a link, or was under way when its link ended.
-    pub(crate) fn arrive(&mut self, from: usize, to: usize, in_order: bool, packet: Packet) {
-        if self.devices[to].machine.is_none() {
-            return;
-        }
-        let stale = !in_order && self.options.stale > 0 && self.rng.chance(self.options.stale);
-        let sender = self.devices[from].id;
-        match packet {
-            Packet::Words(message) if in_order || stale => self.hear(from, to, message),
-            Packet::Ask(wants) if in_order => {
-                self.check_talk(to, &sender);
-                let chunks = &self.devices[to].disk.live.chunks;
-                let answer = wants
-                    .into_iter()
-                    .map(|w| (w, chunks.get(&w.id).cloned()))
-                    .collect();
-                self.send(to, &sender, Packet::Chunks(answer));
+            Notice::Equivocation(log) => {
+                self.count("fork told");
+                self.devices[device].reported.insert(log);
             }
-            Packet::Chunks(answer) if in_order => {
-                let Some(end) = self.devices[to].links.get_mut(&from) else {
-                    return;
-                };
-                let mut came = Vec::new();
-                let mut absent = Vec::new();
-                for (want, content) in answer {
-                    if !end.asked.remove(&want.id) {
-                        continue;
-                    }
-                    match content {
-                        Some(bytes) => came.push((want, bytes)),
-                        None => absent.push(want.id),
-                    }
-                }
-                self.fetch_failed(to, &sender, absent, FetchFault::NotHeld);
-                if !came.is_empty() {
-                    self.devices[to].inbox.push_back(Job::Came(came));
-                }
-                self.advance(to);
-            }
-            Packet::Words(_) | Packet::Ask(_) | Packet::Chunks(_) => {}
+            Notice::Rolled(_) => self.count("key roll heard"),
+            Notice::OverQuota(_) => self.count("over quota"),
+            Notice::LogFull(_) => self.count("log full"),
+            Notice::OwnLogBehind | Notice::Session(_) | Notice::Trust | Notice::Device(_) => {}
         }
-    }
-
-    fn hear(&mut self, from: usize, to: usize, message: Message) {
-        let message = if self.options.encoded {
-            match Message::from_bytes(&message.to_bytes()) {
-                Ok(message) => message,
-                Err(error) => {
-                    return self.fail("S9", format!("device {from} sent nonsense: {error}"));
-                }
-            }
-        } else {
-            message
-        };
-        let words = match message {
-            Message::Have(held) => Received::Have(held),
-            Message::Complete(ids) => Received::Complete(ids),
-            Message::Entries(entries) => {
-                let mut verified = Vec::new();
-                for entry in entries {
-                    match self.verify(&entry) {
-                        Some(entry) => verified.push(entry),
-                        None => return self.fail("S3", format!("device {from} sent a forgery")),
-                    }
-                }
-                Received::Entries(verified)
-            }
-            Message::Hello(_) | Message::Ping(_) | Message::Pong(_) => return,
-        };
-        let sender = self.devices[from].id;
-        self.give(to, Job::Event(Event::Received(sender, words)));
-    }
-
-    /// Signatures are checked once: an entry that was signed in this world is
-    /// genuine if it is still the same.
-    fn verify(&self, entry: &SignedEntry) -> Option<VerifiedEntry> {
-        let known = self.genuine.get(&entry.hash())?;
-        (known.signed() == entry).then(|| VerifiedEntry::clone(known))
-    }
-
-    pub(crate) fn link_up(&mut self, device: usize, peer: usize, link: u64) {
-        let ends = pair(device, peer);
-        if self.devices[device].machine.is_none() {
-            self.net.end_gone(ends, link, device);
-            self.close(ends, 1_000);
-            return;
-        }
-        if self.net.links.get(&ends).is_none_or(|l| l.id != link) {
-            return;
-        }
-        let end = LinkEnd {
-            id: link,
-            asked: Default::default(),
-        };
-        self.devices[device].links.insert(peer, end);
-        let id = self.devices[peer].id;
-        self.give(device, Job::Event(Event::PeerUp(id)));
-    }
-
-    pub(crate) fn link_down(&mut self, device: usize, peer: usize, link: u64) {
-        let ends = pair(device, peer);
-        self.net.end_gone(ends, link, device);
-        let id = self.devices[peer].id;
-        let here = self.devices[device]
-            .links
-            .get(&peer)
-            .is_some_and(|end| end.id == link);
-        if !here {
-            return;
-        }
-        let Some(end) = self.devices[device].links.remove(&peer) else {
-            return;
-        };
-        self.fetch_failed(
-            device,
-            &id,
-            end.asked.into_iter().collect(),
-            FetchFault::Link,
-        );
-        self.give(device, Job::Event(Event::PeerDown(id)));
-    }
-
-    /// Breaks a link; its ends hear of it within `slow_ms`.
-    pub(crate) fn close(&mut self, ends: (usize, usize), slow_ms: u64) {
-        let Some((link, heard)) = self.net.close(ends, self.now, slow_ms, &mut self.rng) else {
-            return;
-        };
-        for (device, at) in heard {
-            let peer = if device == ends.0 { ends.1 } else { ends.0 };
-            self.at(at, Happening::LinkDown { device, peer, link });
-        }
-    }
-
-    /// Tries to link whoever is not linked, can reach each other and wants to.
-    pub(crate) fn dial(&mut self) {
-        let count = self.devices.len();
-        for a in 0..count {
-            for b in a + 1..count {
-                let (Some(at_a), Some(at_b)) = (&self.devices[a].machine, &self.devices[b].machine)
-                else {
-                    continue;
-                };
-                let (id_a, id_b) = (self.devices[a].id, self.devices[b].id);
-                let wanted = at_a.trusts(&id_b) && at_b.trusts(&id_a);
-                // A driver may be late to learn of a revocation.
-                let late = self.chaos && self.rng.chance(5_000);
-                if !(wanted || late)
-                    || self.net.links.contains_key(&(a, b))
-                    || self.net.is_blocked(a, b, self.now)
-                {
-                    continue;
-                }
-                let pause = self.rng.between(1, 200);
-                let link = self.net.open((a, b), self.now + pause + 100);
-                self.after(
-                    pause,
-                    Happening::LinkUp {
-                        device: a,
-                        peer: b,
-                        link,
-                    },
-                );
-                let pause = pause + self.rng.below(100);
-                self.after(
-                    pause,
-                    Happening::LinkUp {
-                        device: b,
-                        peer: a,
-                        link,
-                    },
-                );
-            }
-        }
-    }
-
-    fn missing_below(&mut self, device: usize, want: &Want) -> Vec<Want> {
-        let image = &self.devices[device].disk.live;
-        let content = image.chunks.get(&want.id);
-        let memo = &mut self.memo;
-        let mut missing = content
-            .map(|c| image.missing_below(want, c, memo))
-            .unwrap_or_default();
-        if self.mutant == Some(Mutant::CompleteTooEarly) {
-            missing.pop();
-        }
-        missing
     }
 }

@@ -8,12 +8,18 @@
 //! Start with [`world::run`]. Nothing in here is ever shipped.
 #![warn(missing_docs)]
 
+mod adversary;
+mod agree;
 pub mod check;
+mod clock;
+mod courier;
 pub mod disk;
 mod driver;
+mod faults;
 pub mod mutants;
 mod network;
 mod rng;
+pub mod survey;
 pub mod swarm;
 pub mod trace;
 mod workload;

@@ -9,21 +9,25 @@
 )]
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use ccpeer_sim::mutants;
+use ccpeer_sim::survey::{Survey, on_all_cores};
 use ccpeer_sim::world::{Outcome, Run, run};
 
 const USAGE: &str = "usage:
-  ccpeer-sim run [--seeds N] [--from N]   run N seeds (2000), beginning with --from (0)
-  ccpeer-sim replay SEED [--trace]        run one seed, with its whole trace
-  ccpeer-sim mutants                      plant each bug and count the seeds until it is found";
+  ccpeer-sim run [--seeds N] [--from N] [--keep-going]
+                                     run N seeds (2000), beginning with --from (0)
+  ccpeer-sim replay SEED [--trace]   run one seed, with its whole trace
+  ccpeer-sim mutants                 plant each bug and count the seeds until it is found";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["run", rest @ ..] => match (option(rest, "--seeds", 2_000), option(rest, "--from", 0)) {
-            (Some(seeds), Some(from)) => run_seeds(from, seeds),
+            (Some(seeds), Some(from)) => run_seeds(from, seeds, rest.contains(&"--keep-going")),
             _ => usage(),
         },
         ["replay", seed, rest @ ..] => match seed.parse() {
@@ -35,46 +39,70 @@ fn main() -> ExitCode {
     }
 }
 
-fn run_seeds(from: u64, seeds: u64) -> ExitCode {
-    let (mut steps, mut entries, mut messages, mut chunks, mut healed) = (0, 0, 0, 0, 0);
-    for seed in from..from.saturating_add(seeds) {
-        let outcome = run(seed, Run::default());
-        if outcome.failure.is_some() {
-            report(&outcome);
-            return ExitCode::from(1);
+fn run_seeds(from: u64, seeds: u64, keep_going: bool) -> ExitCode {
+    let begun = std::time::Instant::now();
+    let survey = Mutex::new(Survey::default());
+    let failed = AtomicU64::new(0);
+    on_all_cores(seeds, |n| {
+        if failed.load(Ordering::Relaxed) > 0 && !keep_going {
+            return;
         }
-        if seed % 10 == 0 && run(seed, Run::default()).trace_hash != outcome.trace_hash {
-            println!("seed {seed} does not give the same run twice");
-            return ExitCode::from(1);
+        let outcome = mutants::examine(from.saturating_add(n), None);
+        let is_well = if outcome.failure.is_some() {
+            if keep_going {
+                println!("{}", short(&outcome));
+            } else {
+                report(&outcome);
+            }
+            // It has to fail in the same way again.
+            is_same_twice(&outcome);
+            false
+        } else {
+            n % 10 != 0 || is_same_twice(&outcome)
+        };
+        if !is_well {
+            failed.fetch_add(1, Ordering::Relaxed);
         }
-        steps += outcome.steps;
-        entries += outcome.entries;
-        messages += outcome.messages;
-        chunks += outcome.chunks;
-        healed = healed.max(outcome.healed_ms);
+        survey
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .add(&outcome);
+    });
+    let survey = survey.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let failed = failed.into_inner();
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("{survey}");
+    let idle = survey.idle_knobs();
+    if !idle.is_empty() {
+        println!("never happened: {}", idle.join(", "));
     }
-    println!("{seeds} seeds from {from}: all well");
-    println!("{steps} steps, {entries} entries, {messages} messages, {chunks} chunks sent");
-    let per = |n: u64| n as f64 / entries.max(1) as f64;
     println!(
-        "{:.2} messages and {:.2} chunks for an entry; slowest world agreed after {} s",
-        per(messages),
-        per(chunks),
-        healed / 1000
+        "seeds {from} to {}: {failed} failed; {seconds:.1} s, {:.0} seeds/s",
+        from.saturating_add(seeds).saturating_sub(1),
+        seeds as f64 / seconds.max(0.001)
     );
-    ExitCode::SUCCESS
+    ExitCode::from(u8::from(failed > 0))
+}
+
+/// K-D02.
+fn is_same_twice(outcome: &Outcome) -> bool {
+    let same = run(outcome.seed, Run::default()).trace_hash == outcome.trace_hash;
+    if !same {
+        println!("seed {} does not give the same run twice", outcome.seed);
+    }
+    same
 }
 
 fn replay(seed: u64, whole_trace: bool) -> ExitCode {
     let outcome = run(
         seed,
         Run {
-            mutant: None,
             whole_trace,
+            ..Run::default()
         },
     );
-    println!("{:#?}", outcome.options);
-    if outcome.failure.is_none() && whole_trace {
+    if outcome.failure.is_none() {
+        println!("{:#?}", outcome.options);
         outcome.lines.iter().for_each(|line| println!("{line}"));
     }
     report(&outcome);
@@ -87,12 +115,10 @@ fn report(outcome: &Outcome) {
             "seed {}: all well after {} steps, trace {:016x}",
             outcome.seed, outcome.steps, outcome.trace_hash
         ),
-        Some(failure) => {
+        Some(_) => {
+            println!("{:#?}", outcome.options);
             outcome.lines.iter().for_each(|line| println!("{line}"));
-            println!(
-                "seed {}, step {}, {} ms: {} broken: {}",
-                outcome.seed, failure.step, failure.at, failure.invariant, failure.detail
-            );
+            println!("{}", short(outcome));
             println!(
                 "again: cargo run -p ccpeer-sim -- replay {} --trace",
                 outcome.seed
@@ -101,21 +127,38 @@ fn report(outcome: &Outcome) {
     }
 }
 
+/// A failure in one line.
+fn short(outcome: &Outcome) -> String {
+    match &outcome.failure {
+        None => format!("seed {}: all well", outcome.seed),
+        Some(failure) => format!(
+            "seed {}, step {}, {} ms: {} broken: {}",
+            outcome.seed, failure.step, failure.at, failure.invariant, failure.detail
+        ),
+    }
+}
+
 fn hunt() -> ExitCode {
-    let mut survived = 0;
-    for (mutant, name, _) in mutants::ALL {
-        match mutants::hunt(mutant, 0) {
+    let survived = AtomicU64::new(0);
+    on_all_cores(mutants::ALL.len() as u64, |n| {
+        let Some((mutant, name, from)) = usize::try_from(n).ok().and_then(|n| mutants::ALL.get(n))
+        else {
+            return;
+        };
+        match mutants::hunt(*mutant, *from) {
             Some(outcome) => {
                 let seeds = outcome.seed + 1;
                 let how = outcome.failure.map(|f| f.invariant).unwrap_or_default();
                 println!("{name:<24} found by {how:<6} after {seeds} seeds");
             }
             None => {
-                survived += 1;
+                survived.fetch_add(1, Ordering::Relaxed);
                 println!("{name:<24} SURVIVED {} seeds", mutants::SEEDS_MAX);
             }
         }
-    }
+    });
+    let survived = survived.into_inner();
+    println!("{} planted, {survived} survived", mutants::ALL.len());
     ExitCode::from(u8::from(survived > 0))
 }
 

@@ -1,6 +1,9 @@
-//! Links between devices: ordered, delayed, cut, clogged, partitioned. A link
-//! delivers a prefix of what was sent in each direction; both ends learn of its
-//! end at times of their own, and what a dead device sent may still arrive.
+//! Links between devices: ordered, delayed, cut, clogged, partitioned, replaced.
+//! A link delivers a prefix of what was said in each direction; both ends learn
+//! of its end at times of their own, so one of them may believe in it for long
+//! after the other has dialled anew. What a dead device sent may still arrive.
+//!
+//! It knows no machine: who hears what, and when, is all there is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -10,7 +13,6 @@ use ccpeer_core::manifest::Want;
 use ccpeer_core::wire::Message;
 
 use crate::rng::Rng;
-use crate::swarm::Options;
 
 /// What travels.
 #[derive(Debug, Clone)]
@@ -27,27 +29,37 @@ pub(crate) type Pair = (usize, usize);
 
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(crate) id: u64,
+    pub(crate) ends: Pair,
     /// By direction: 0 is from the smaller index to the greater.
     lanes: [Lane; 2],
     pub(crate) closing: bool,
     /// Ends that have not heard of the end yet.
-    pub(crate) open_ends: BTreeSet<usize>,
+    open_ends: BTreeSet<usize>,
 }
 
 #[derive(Debug, Default)]
 struct Lane {
     sent: u64,
     delivered: u64,
-    /// Deliveries stay in order: none before this.
+    /// Words stay in order: none before this. Chunks have streams of their own.
     floor: u64,
+    /// The last arrival of anything.
+    last: u64,
     /// Packets from this number on never arrive.
     cut: Option<u64>,
 }
 
+/// How something is sent.
+pub(crate) struct Sending {
+    pub(crate) now: u64,
+    pub(crate) latency_ms: (u64, u64),
+    /// Behind everything that was sent in order before.
+    pub(crate) ordered: bool,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Network {
-    pub(crate) links: BTreeMap<Pair, Link>,
+    links: BTreeMap<u64, Link>,
     /// Directions that are blocked, until when.
     pub(crate) blocked: BTreeMap<(usize, usize), u64>,
     /// Directions that stand still, until when.
@@ -60,111 +72,134 @@ pub(crate) fn pair(a: usize, b: usize) -> Pair {
 }
 
 impl Network {
-    /// A new link; both ends are to hear of it at the given time.
+    /// A new link; both ends are to hear of it until the given time.
     pub(crate) fn open(&mut self, ends: Pair, at: u64) -> u64 {
         self.next_id += 1;
         let lane = || Lane {
             floor: at + 1,
+            last: at + 1,
             ..Lane::default()
         };
         let link = Link {
-            id: self.next_id,
+            ends,
             lanes: [lane(), lane()],
             closing: false,
             open_ends: BTreeSet::from([ends.0, ends.1]),
         };
-        self.links.insert(ends, link);
+        self.links.insert(self.next_id, link);
         self.next_id
     }
 
-    /// Sends something: link id, number and time of arrival, if there is a link.
+    /// The links that nobody has begun to close.
+    pub(crate) fn standing(&self) -> Vec<u64> {
+        let standing = self.links.iter().filter(|(_, l)| !l.closing);
+        standing.map(|(id, _)| *id).collect()
+    }
+
+    /// The link of two devices that nobody has begun to close.
+    pub(crate) fn between(&self, a: usize, b: usize) -> Option<u64> {
+        let ends = pair(a, b);
+        let mut links = self.links.iter();
+        links
+            .find(|(_, l)| l.ends == ends && !l.closing)
+            .map(|(id, _)| *id)
+    }
+
+    pub(crate) fn ends(&self, id: u64) -> Option<Pair> {
+        self.links.get(&id).map(|l| l.ends)
+    }
+
+    /// Sends something: number and time of arrival, if the link stands.
     pub(crate) fn send(
         &mut self,
-        from: usize,
-        to: usize,
-        now: u64,
-        options: &Options,
+        id: u64,
+        (from, to): (usize, usize),
+        how: &Sending,
         rng: &mut Rng,
-    ) -> Option<(u64, u64, u64)> {
+    ) -> Option<(u64, u64)> {
         let clogged = self.clogged.get(&(from, to)).copied().unwrap_or(0);
-        let link = self.links.get_mut(&pair(from, to)).filter(|l| !l.closing)?;
+        let link = self.links.get_mut(&id).filter(|l| !l.closing)?;
         let lane = &mut link.lanes[usize::from(from > to)];
         let number = lane.sent;
         lane.sent += 1;
-        let delay = rng.between(options.latency_ms.0, options.latency_ms.1);
-        lane.floor = lane.floor.max(now + delay).max(clogged);
-        Some((link.id, number, lane.floor))
+        let arrives = how.now + rng.between(how.latency_ms.0, how.latency_ms.1);
+        let mut arrives = arrives.max(clogged);
+        if how.ordered {
+            lane.floor = lane.floor.max(arrives);
+            arrives = lane.floor;
+        }
+        lane.last = lane.last.max(arrives);
+        Some((number, arrives))
     }
 
     /// Whether a packet arrives, or was lost with its link.
-    pub(crate) fn deliver(&mut self, from: usize, to: usize, link: u64, number: u64) -> bool {
-        let Some(link) = self.links.get_mut(&pair(from, to)).filter(|l| l.id == link) else {
+    pub(crate) fn deliver(&mut self, id: u64, (from, to): (usize, usize), number: u64) -> bool {
+        let Some(link) = self.links.get_mut(&id) else {
             return false;
         };
         let lane = &mut link.lanes[usize::from(from > to)];
         if lane.cut.is_some_and(|cut| number >= cut) || !link.open_ends.contains(&to) {
             return false;
         }
-        lane.delivered = number + 1;
+        lane.delivered = lane.delivered.max(number + 1);
         true
     }
 
-    /// Breaks a link. Gives its id and when each open end hears of it.
+    /// Breaks a link. Gives when each open end hears of it, within its time.
     pub(crate) fn close(
         &mut self,
-        ends: Pair,
+        id: u64,
         now: u64,
-        slow_ms: u64,
+        slow_ms: [(u64, u64); 2],
         rng: &mut Rng,
-    ) -> Option<(u64, Vec<(usize, u64)>)> {
-        let link = self.links.get_mut(&ends).filter(|l| !l.closing)?;
+    ) -> Vec<(usize, u64)> {
+        let Some(link) = self.links.get_mut(&id).filter(|l| !l.closing) else {
+            return Vec::new();
+        };
         link.closing = true;
         let mut heard = Vec::new();
-        for end in [ends.0, ends.1] {
+        for (n, end) in [link.ends.0, link.ends.1].into_iter().enumerate() {
             // What arrives at this end comes by the other direction's lane.
-            let lane = &mut link.lanes[usize::from(end == ends.0)];
+            let lane = &mut link.lanes[usize::from(n == 0)];
             let under_way = lane.sent - lane.delivered;
             let arrives = rng.below(under_way + 1);
             lane.cut = Some(lane.cut.unwrap_or(u64::MAX).min(lane.delivered + arrives));
-            let last = if arrives > 0 { lane.floor } else { now };
+            let last = if arrives > 0 { lane.last } else { now };
             if link.open_ends.contains(&end) {
-                heard.push((end, last.max(now + rng.below(slow_ms + 1)) + 1));
+                let (low, high) = slow_ms[n];
+                heard.push((end, last.max(now + rng.between(low, high)) + 1));
             }
         }
-        let id = link.id;
         if link.open_ends.is_empty() {
-            self.links.remove(&ends);
+            self.links.remove(&id);
         }
-        Some((id, heard))
+        heard
     }
 
     /// An end has heard that its link is gone, or died itself.
-    pub(crate) fn end_gone(&mut self, ends: Pair, id: u64, end: usize) {
-        if let Some(link) = self.links.get_mut(&ends).filter(|l| l.id == id) {
+    pub(crate) fn end_gone(&mut self, id: u64, end: usize) {
+        if let Some(link) = self.links.get_mut(&id) {
             link.open_ends.remove(&end);
             if link.open_ends.is_empty() {
-                self.links.remove(&ends);
+                self.links.remove(&id);
             }
         }
     }
 
     /// Nothing more arrives in this direction, although both ends still believe
     /// in the link.
-    pub(crate) fn silence(&mut self, from: usize, to: usize) {
-        if let Some(link) = self.links.get_mut(&pair(from, to)) {
+    pub(crate) fn silence(&mut self, id: u64, (from, to): (usize, usize)) {
+        if let Some(link) = self.links.get_mut(&id) {
             let lane = &mut link.lanes[usize::from(from > to)];
             lane.cut = Some(lane.cut.unwrap_or(u64::MAX).min(lane.delivered));
         }
     }
 
-    /// Links that do not carry anything any more in some direction.
-    pub(crate) fn silenced(&self) -> Vec<Pair> {
-        let dead = |link: &Link| link.lanes.iter().any(|lane| lane.cut.is_some());
-        self.links
-            .iter()
-            .filter(|(_, link)| dead(link))
-            .map(|(ends, _)| *ends)
-            .collect()
+    /// Standing links that do not carry anything any more in some direction.
+    pub(crate) fn silenced(&self) -> Vec<u64> {
+        let dead = |link: &Link| !link.closing && link.lanes.iter().any(|l| l.cut.is_some());
+        let silenced = self.links.iter().filter(|(_, link)| dead(link));
+        silenced.map(|(id, _)| *id).collect()
     }
 
     pub(crate) fn is_blocked(&self, a: usize, b: usize, now: u64) -> bool {

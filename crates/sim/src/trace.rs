@@ -126,9 +126,12 @@ impl Brief {
         match event {
             Event::PeerUp(d) => peer("> peer up", d, 0, 0),
             Event::PeerDown(d) => peer("> peer down", d, 0, 0),
-            Event::Received(d, Received::Have(f)) => {
-                peer("> have", d, f.len(), f.iter().map(|h| h.seq.0).sum())
-            }
+            Event::Received(d, Received::Have(f)) => peer(
+                "> have",
+                d,
+                f.len(),
+                f.iter().fold(0, |n: u64, h| n.wrapping_add(h.seq.0)),
+            ),
             Event::Received(d, Received::Entries(e)) => {
                 let first = e.first();
                 Self {
@@ -183,7 +186,7 @@ impl Brief {
                 "< send have",
                 d,
                 f.len() as u64,
-                f.iter().map(|h| h.seq.0).sum(),
+                f.iter().fold(0, |n: u64, h| n.wrapping_add(h.seq.0)),
             ),
             Effect::Send(d, Message::Entries(e)) => peer(
                 "< send entries",

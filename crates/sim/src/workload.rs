@@ -1,12 +1,12 @@
-//! What users do, and what the world does to them.
+//! What users do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use ccpeer_core::entry::{
     ContentRef, DeviceInfo, Mark, Payload, Presence, SessionMeta, TrustChange, Version,
 };
-use ccpeer_core::id::{ChunkId, EntryHash, SessionId};
+use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, SessionId};
 use ccpeer_core::limits;
 use ccpeer_core::lineage::VersionNode;
 use ccpeer_core::manifest::{
@@ -20,26 +20,14 @@ use ccpeer_core::time::Timestamp;
 
 use crate::driver::Job;
 use crate::mutants::Mutant;
-use crate::network::pair;
-use crate::swarm::FaultKind;
 use crate::world::{Happening, World};
 
 impl World {
     /// Who trusts whom when the world begins.
     pub(crate) fn first_trust(&mut self) {
         let count = self.devices.len();
-        for device in 0..count {
-            // Names are suggestions; some are alike.
-            let name = if device % 2 == 0 {
-                "desk".to_owned()
-            } else {
-                format!("device {device}")
-            };
-            let info = DeviceInfo {
-                name,
-                os: "linux".into(),
-            };
-            self.give(device, Job::State(Payload::Device(info)));
+        for device in self.honest() {
+            self.name_itself(device);
         }
         for a in 0..count {
             for b in a + 1..count {
@@ -50,8 +38,26 @@ impl World {
         }
     }
 
-    fn pair(&mut self, a: usize, b: usize) {
+    /// A device says its name. Names are suggestions; some are alike.
+    pub(crate) fn name_itself(&mut self, device: usize) {
+        let name = if self.rng.chance(500_000) {
+            "desk".to_owned()
+        } else {
+            format!("device {}", self.rng.below(4))
+        };
+        let info = DeviceInfo {
+            name,
+            os: "linux".into(),
+        };
+        self.give(device, Job::State(Payload::Device(info)));
+    }
+
+    pub(crate) fn pair(&mut self, a: usize, b: usize) {
         for (from, to) in [(a, b), (b, a)] {
+            if self.devices[from].hostile {
+                self.adversary_pairs(to);
+                continue;
+            }
             let change = TrustChange::Add(self.devices[to].id);
             // One side may come late, or never.
             if self.chaos && self.now > 0 && self.rng.chance(150_000) {
@@ -73,9 +79,7 @@ impl World {
 
     /// Somebody does something somewhere.
     pub(crate) fn user(&mut self) {
-        let awake: Vec<usize> = (0..self.devices.len())
-            .filter(|d| self.devices[*d].machine.is_some())
-            .collect();
+        let awake = self.awake();
         let Some(device) = self.rng.pick(&awake).copied() else {
             return;
         };
@@ -86,7 +90,7 @@ impl World {
         let Some(session) = self.rng.pick(&sessions).copied() else {
             return;
         };
-        match self.rng.below(20) {
+        match self.rng.below(21) {
             0..=11 => self.capture(device, session),
             12 => {
                 let state = self.some_state();
@@ -113,6 +117,7 @@ impl World {
                 self.devices[device].backup = Some(backup);
             }
             18 => self.join(device, session),
+            19 => self.name_itself(device),
             _ => {
                 let fresh = SessionId(self.rng.bytes());
                 if self.sessions.len() < 2 * self.options.sessions {
@@ -124,15 +129,20 @@ impl World {
 
     fn change_trust(&mut self, device: usize) {
         let other = self.rng.index(self.devices.len());
-        if other == device {
+        if self.devices[other].id == self.devices[device].id {
             return;
         }
         if self.rng.chance(700_000) {
             self.pair(device, other);
         } else {
-            let change = TrustChange::Revoke(self.devices[other].id);
-            self.give(device, Job::State(Payload::Trust(change)));
+            self.revoke(device, self.devices[other].id);
         }
+    }
+
+    pub(crate) fn revoke(&mut self, device: usize, other: DeviceId) {
+        self.count("revocation");
+        let change = Payload::Trust(TrustChange::Revoke(other));
+        self.give(device, Job::State(change));
     }
 
     fn some_state(&mut self) -> SessionState {
@@ -149,7 +159,7 @@ impl World {
         let take_over = self.rng.chance(self.options.hand_over);
         let d = &self.devices[device];
         let placed = d.placed.get(&session).copied();
-        let newest = self.newest(device, &session).map(|n| n.id);
+        let newest = self.newest_by_number(device, &session);
         let base = if take_over {
             newest.or(placed)
         } else {
@@ -167,7 +177,9 @@ impl World {
         let Some(record) = machine.session(&session) else {
             return;
         };
-        let heads: Vec<EntryHash> = record.heads().iter().map(|h| h.id).collect();
+        let mut heads = record.heads();
+        heads.sort_by_key(|h| h.order());
+        let heads: Vec<EntryHash> = heads.iter().map(|h| h.id).collect();
         if heads.len() < 2 || heads.len() > limits::PARENTS_MAX {
             return;
         }
@@ -243,17 +255,22 @@ impl World {
                 ..SessionMeta::default()
             },
         };
+        self.library.extend(chunks.iter().cloned());
+        let chunk = manifest.iter().map(|(r, bytes)| (r.id, Rc::clone(bytes)));
+        self.library.extend(chunk);
         // Chunks, then the manifest, then the entry.
-        let mut jobs = vec![Job::Keep(chunks)];
-        jobs.extend(manifest.map(|(r, bytes)| Job::Keep(vec![(r.id, bytes)])));
         let captured = Job::Captured(Box::new(version));
+        let mut job = captured;
         if self.mutant == Some(Mutant::EntryBeforeChunks) {
-            jobs.insert(0, captured);
+            self.devices[device].inbox.push_back(job);
+            job = Job::Keep(chunks, Box::new(Job::Restate));
         } else {
-            jobs.push(captured);
+            if let Some((r, bytes)) = manifest {
+                job = Job::Keep(vec![(r.id, bytes)], Box::new(job));
+            }
+            job = Job::Keep(chunks, Box::new(job));
         }
-        self.devices[device].inbox.extend(jobs);
-        self.advance(device);
+        self.give(device, job);
     }
 
     /// The references of a version that is whole on a device.
@@ -279,11 +296,9 @@ impl World {
         let Some(record) = machine.session(&session) else {
             return;
         };
-        let manifests: Vec<ChunkId> = record
-            .nodes()
-            .filter_map(|n| n.version.manifest)
-            .map(|m| m.id)
-            .collect();
+        let manifests = record.nodes().filter_map(|n| n.version.manifest);
+        let manifests: BTreeSet<ChunkId> = manifests.map(|m| m.id).collect();
+        let manifests: Vec<ChunkId> = manifests.into_iter().collect();
         if let Some(id) = self.rng.pick(&manifests).copied() {
             let want = Want {
                 id,
@@ -291,6 +306,14 @@ impl World {
             };
             self.give(device, Job::Event(Event::Need(want)));
         }
+    }
+
+    /// The newest version, whatever its hash: what users do must not depend on
+    /// labels, which are in the hash.
+    fn newest_by_number(&self, device: usize, session: &SessionId) -> Option<EntryHash> {
+        let record = self.devices[device].machine.as_ref()?.session(session)?;
+        let heads = record.heads();
+        heads.iter().max_by_key(|h| h.order()).map(|h| h.id)
     }
 
     /// The version that a user is shown first.
@@ -309,76 +332,6 @@ impl World {
         machine
             .version_of(version)
             .is_some_and(|node| machine.is_here(node))
-    }
-
-    /// Something breaks.
-    pub(crate) fn fault(&mut self) {
-        let faults = self.options.faults.clone();
-        let Some(kind) = self.rng.pick(&faults).copied() else {
-            return;
-        };
-        let device = self.rng.index(self.devices.len());
-        match kind {
-            FaultKind::Crash => self.stop(device, 100, 5_000),
-            FaultKind::Off => self.stop(device, 20_000, 200_000),
-            FaultKind::Cut => {
-                let links: Vec<_> = self.net.links.keys().copied().collect();
-                if let Some(ends) = self.rng.pick(&links).copied() {
-                    self.close(ends, 10_000);
-                }
-            }
-            FaultKind::Partition => self.partition(),
-            FaultKind::Clog => {
-                let other = self.rng.index(self.devices.len());
-                let until = self.now + self.rng.between(1_000, 30_000);
-                self.net.clogged.insert((device, other), until);
-            }
-            FaultKind::Restore => {
-                let Some(image) = self.devices[device].backup.take() else {
-                    let backup = self.devices[device].disk.durable.clone();
-                    self.devices[device].backup = Some(backup);
-                    return;
-                };
-                self.stop(device, 1_000, 60_000);
-                let d = &mut self.devices[device];
-                let kept: BTreeSet<EntryHash> = image.entries().map(|e| e.hash()).collect();
-                d.acked.retain(|hash| kept.contains(hash));
-                d.placed.clear();
-                d.disk.restore(image);
-            }
-        }
-    }
-
-    fn stop(&mut self, device: usize, low: u64, high: u64) {
-        self.die(device);
-        let pause = self.rng.between(low, high);
-        self.after(pause, Happening::Start { device });
-    }
-
-    /// Two groups cannot talk for a while, or only in one direction.
-    fn partition(&mut self) {
-        let count = self.devices.len();
-        let until = self.now + self.rng.between(5_000, 60_000);
-        let one_way = self.rng.chance(300_000);
-        let side: BTreeMap<usize, bool> =
-            (0..count).map(|d| (d, self.rng.chance(500_000))).collect();
-        for a in 0..count {
-            for b in 0..count {
-                if a == b
-                    || side.get(&a) == side.get(&b)
-                    || (one_way && side.get(&a) == Some(&true))
-                {
-                    continue;
-                }
-                self.net.blocked.insert((a, b), until);
-                self.net.silence(a, b);
-                let ends = pair(a, b);
-                if let Some(link) = self.net.links.get(&ends).map(|l| l.id) {
-                    let pause = self.rng.between(500, 30_000);
-                    self.after(pause, Happening::Close { ends, link });
-                }
-            }
-        }
     }
 
     /// The planted bug: because a file is gone at its source, everybody throws
@@ -407,7 +360,11 @@ impl World {
     }
 }
 
-fn manifest_of(session: SessionId, tail: Vec<ChunkRef>, pages: Vec<ChunkId>) -> Manifest {
+pub(crate) fn manifest_of(
+    session: SessionId,
+    tail: Vec<ChunkRef>,
+    pages: Vec<ChunkId>,
+) -> Manifest {
     let paged = (pages.len() * limits::LIST_REFS_MAX) as u64 * 24;
     let len = paged + tail.iter().map(|r| u64::from(r.len)).sum::<u64>();
     let segment = Segment {

@@ -11,22 +11,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use ccpeer_core::entry::{VerifiedEntry, device_of};
-use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, Epoch, SessionId};
+use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, Epoch, LogId, SessionId};
 use ccpeer_core::sync::effect::Effect;
 use ccpeer_core::sync::machine::Machine;
-use ccpeer_core::time::{Instant, Timestamp};
+use ccpeer_core::wire::Message;
 use ed25519_dalek::SigningKey;
 
+use crate::adversary::Adversary;
 use crate::check::TrustModel;
+use crate::clock::Clock;
 use crate::disk::{Disk, Image, Memo};
-use crate::driver::{After, Job};
+use crate::driver::{After, Job, Then};
 use crate::mutants::Mutant;
 use crate::network::{Network, Packet};
 use crate::rng::Rng;
 use crate::swarm::Options;
 use crate::trace::{Brief, LINES_MAX, Line, Trace};
 
-/// How long a healed world may take to agree.
+/// How long a healed world may take to agree, whatever happened in it.
 pub const HEAL_MS_MAX: u64 = 30 * 60_000;
 /// Steps after which a world is called endless.
 pub const STEPS_MAX: u64 = 400_000;
@@ -48,6 +50,16 @@ pub struct Outcome {
     pub chunks: u64,
     /// How long the world took to agree after it had healed.
     pub healed_ms: u64,
+    /// Hops between the two devices that are furthest apart.
+    pub diameter: u64,
+    /// How long the world existed.
+    pub lived_ms: u64,
+    /// Things that users did.
+    pub acts: u64,
+    /// What happened to it, and how often.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// What every device holds in the end, without labels.
+    pub holdings: Vec<String>,
     /// Hash over everything that happened.
     pub trace_hash: u64,
     /// What went wrong, if anything did.
@@ -76,6 +88,10 @@ pub struct Run {
     pub mutant: Option<Mutant>,
     /// Keep every line of the trace.
     pub whole_trace: bool,
+    /// All wall clocks are right, and stay so.
+    pub good_clocks: bool,
+    /// Describe in the end what every device holds.
+    pub holdings: bool,
 }
 
 /// Runs one seed.
@@ -90,8 +106,18 @@ pub fn run(seed: u64, how: Run) -> Outcome {
             .or_else(|| panic.downcast_ref::<&str>().copied());
         world.fail("panic", text.unwrap_or("panic without words").to_owned());
     }
+    let holdings = if how.holdings {
+        world.holdings()
+    } else {
+        Vec::new()
+    };
     Outcome {
         seed,
+        holdings,
+        diameter: world.diameter(),
+        lived_ms: world.now,
+        acts: world.user_acts,
+        faults: world.counts.faults,
         options: world.options,
         steps: world.trace.steps,
         entries: world.counts.entries,
@@ -107,6 +133,7 @@ pub fn run(seed: u64, how: Run) -> Outcome {
 pub(crate) struct World {
     pub(crate) options: Options,
     pub(crate) mutant: Option<Mutant>,
+    pub(crate) good_clocks: bool,
     pub(crate) rng: Rng,
     pub(crate) now: u64,
     queue: BTreeMap<(u64, u64), Happening>,
@@ -129,6 +156,12 @@ pub(crate) struct World {
     pub(crate) snapshots: BTreeSet<ChunkId>,
     pub(crate) memo: Memo,
     pub(crate) user_acts: u64,
+    /// Every chunk that a user's directory ever held: a capture cuts files anew
+    /// and finds again what the disk has lost.
+    pub(crate) library: HashMap<ChunkId, Rc<Vec<u8>>>,
+    /// Words of long ago, to be said again.
+    pub(crate) heard: VecDeque<(DeviceId, DeviceId, Message)>,
+    pub(crate) adversary: Option<Adversary>,
 }
 
 #[derive(Debug, Default)]
@@ -137,6 +170,7 @@ pub(crate) struct Counts {
     pub(crate) messages: u64,
     pub(crate) chunks: u64,
     pub(crate) healed_ms: u64,
+    pub(crate) faults: BTreeMap<&'static str, u64>,
 }
 
 pub(crate) struct Device {
@@ -153,10 +187,24 @@ pub(crate) struct Device {
     pub(crate) busy: Option<After>,
     pub(crate) links: BTreeMap<usize, LinkEnd>,
     pub(crate) tick: u64,
-    boot: u64,
-    base: u64,
-    rate: u64,
-    skew_ms: i64,
+    pub(crate) clock: Clock,
+    /// Its lid is closed: what comes to it meanwhile waits here.
+    pub(crate) asleep: bool,
+    pub(crate) held: Vec<Happening>,
+    /// It will never start again.
+    pub(crate) gone: bool,
+    pub(crate) hostile: bool,
+    /// Its disk was once that of an earlier day, or is a copy of another one, or
+    /// was copied.
+    pub(crate) may_fork: bool,
+    /// How many times slower it is than others.
+    pub(crate) slow: u64,
+    /// Logs of which it told its user that they have two branches.
+    pub(crate) reported: BTreeSet<LogId>,
+    /// Damage that was found while a commit was under way.
+    pub(crate) lost: BTreeSet<ChunkId>,
+    /// Roots in which damage was found, and which have to come back.
+    pub(crate) broken: BTreeSet<ChunkId>,
     pub(crate) model: TrustModel,
     /// Entries of its own whose durability a user was told of.
     pub(crate) acked: BTreeSet<EntryHash>,
@@ -174,10 +222,18 @@ pub(crate) struct LinkEnd {
 }
 
 pub(crate) enum Happening {
-    /// A disk has synced.
+    /// What stands at a barrier is durable.
     Synced {
         device: usize,
         life: u32,
+        write: u64,
+    },
+    /// Chunks that were written beside the driver are durable.
+    Kept {
+        device: usize,
+        life: u32,
+        write: u64,
+        then: Then,
     },
     Tick {
         device: usize,
@@ -207,17 +263,93 @@ pub(crate) enum Happening {
         peer: usize,
         link: u64,
     },
+    /// Nothing came for too long in answer to a request.
+    Stalled {
+        device: usize,
+        peer: usize,
+        link: u64,
+        asked: Vec<ChunkId>,
+    },
     Start {
         device: usize,
     },
+    Wake {
+        device: usize,
+    },
     Close {
-        ends: (usize, usize),
         link: u64,
+    },
+    Clog {
+        from: usize,
+        to: usize,
+        until: u64,
+    },
+    DiskFree {
+        device: usize,
     },
     Dial,
     User,
     Fault,
+    Mischief,
     Look,
+}
+
+impl Happening {
+    /// Whom it happens to, if a sleeper does not notice it.
+    fn sleeper(&self) -> Option<usize> {
+        match self {
+            Self::Synced { device, .. }
+            | Self::Kept { device, .. }
+            | Self::Tick { device, .. }
+            | Self::Job { device, .. }
+            | Self::LinkUp { device, .. }
+            | Self::LinkDown { device, .. }
+            | Self::Stalled { device, .. } => Some(*device),
+            Self::Deliver { to, .. } => Some(*to),
+            Self::Start { .. }
+            | Self::Wake { .. }
+            | Self::Close { .. }
+            | Self::Clog { .. }
+            | Self::DiskFree { .. }
+            | Self::Dial
+            | Self::User
+            | Self::Fault
+            | Self::Mischief
+            | Self::Look => None,
+        }
+    }
+}
+
+impl Device {
+    pub(crate) fn new(key: SigningKey, disk: Disk, clock: Clock) -> Self {
+        Self {
+            id: device_of(&key),
+            key,
+            life: 0,
+            machine: None,
+            disk,
+            backup: None,
+            inbox: VecDeque::new(),
+            effects: VecDeque::new(),
+            busy: None,
+            links: BTreeMap::new(),
+            tick: 0,
+            clock,
+            asleep: false,
+            held: Vec::new(),
+            gone: false,
+            hostile: false,
+            may_fork: false,
+            slow: 1,
+            reported: BTreeSet::new(),
+            lost: BTreeSet::new(),
+            broken: BTreeSet::new(),
+            model: TrustModel::default(),
+            acked: BTreeSet::new(),
+            placed: BTreeMap::new(),
+            restated: 0,
+        }
+    }
 }
 
 impl World {
@@ -226,34 +358,20 @@ impl World {
         let options = Options::draw(&mut rng);
         let mut devices = Vec::new();
         for n in 0..options.devices {
-            let mut secret = [0u8; 32];
-            secret[0] = n as u8 + 1;
-            let key = SigningKey::from_bytes(&secret);
             let mut disk = Disk::fresh(Epoch(rng.bytes()));
             disk.forgetful = how.mutant == Some(Mutant::LostFsync) && n == 0;
-            let skew = rng.between(0, 2 * options.skew_ms) as i64 - options.skew_ms as i64;
-            devices.push(Device {
-                id: device_of(&key),
-                key,
-                life: 0,
-                machine: None,
-                disk,
-                backup: None,
-                inbox: VecDeque::new(),
-                effects: VecDeque::new(),
-                busy: None,
-                links: BTreeMap::new(),
-                tick: 0,
-                boot: 0,
-                base: 0,
-                rate: 1000 - options.drift + rng.below(2 * options.drift + 1),
-                skew_ms: skew,
-                model: TrustModel::default(),
-                acked: BTreeSet::new(),
-                placed: BTreeMap::new(),
-                restated: 0,
-            });
+            let clock = Clock::draw(&options, &mut rng);
+            let mut device = Device::new(key(n), disk, clock);
+            if options.slow > 1 && rng.chance(400_000) {
+                device.slow = rng.between(2, options.slow);
+            }
+            device.hostile = options.hostile.is_some() && n + 1 == options.devices;
+            devices.push(device);
         }
+        let adversary = options
+            .hostile
+            .as_ref()
+            .map(|habits| Adversary::new(devices.len() - 1, habits, &mut rng));
         let sessions = (0..options.sessions)
             .map(|_| SessionId(rng.bytes()))
             .collect();
@@ -261,6 +379,7 @@ impl World {
             by_id: devices.iter().enumerate().map(|(n, d)| (d.id, n)).collect(),
             options,
             mutant: how.mutant,
+            good_clocks: how.good_clocks,
             rng,
             now: 0,
             queue: BTreeMap::new(),
@@ -282,29 +401,36 @@ impl World {
             snapshots: BTreeSet::new(),
             memo: Memo::default(),
             user_acts: 0,
+            library: HashMap::new(),
+            heard: VecDeque::new(),
+            adversary,
         }
     }
 
     /// Both phases.
     fn live(&mut self) {
-        for device in 0..self.devices.len() {
+        for device in self.honest() {
             self.start(device);
         }
         self.first_trust();
         self.at(500, Happening::Dial);
         self.at(1_000, Happening::User);
         self.at(2_000, Happening::Fault);
+        if self.adversary.is_some() {
+            self.at(3_000, Happening::Mischief);
+        }
         self.at(5_000, Happening::Look);
         self.run_until(self.options.chaos_ms);
         self.heal();
         let start = self.now;
+        let bound = self.heal_bound();
         while self.failure.is_none() {
             self.run_until(self.now + 5_000);
             let Some(why) = self.disagreement() else {
                 break;
             };
-            if self.now - start > HEAL_MS_MAX {
-                self.fail("L1", why);
+            if self.now - start > bound {
+                self.fail("L1", format!("after {} s: {why}", bound / 1_000));
             }
         }
         self.counts.healed_ms = self.now - start;
@@ -328,11 +454,30 @@ impl World {
         self.now = self.now.max(end);
     }
 
-    fn happen(&mut self, happening: Happening) {
+    pub(crate) fn happen(&mut self, happening: Happening) {
+        if let Some(sleeper) = happening.sleeper()
+            && self.devices[sleeper].asleep
+        {
+            return self.devices[sleeper].held.push(happening);
+        }
         match happening {
-            Happening::Synced { device, life } => {
+            Happening::Synced {
+                device,
+                life,
+                write,
+            } => {
                 if self.is_alive(device, life) {
-                    self.synced(device);
+                    self.synced(device, write);
+                }
+            }
+            Happening::Kept {
+                device,
+                life,
+                write,
+                then,
+            } => {
+                if self.is_alive(device, life) {
+                    self.kept(device, write, then);
                 }
             }
             Happening::Tick { device, life, tick } => {
@@ -352,21 +497,30 @@ impl World {
                 number,
                 packet,
             } => {
-                let arrives = self.net.deliver(from, to, link, number);
+                let arrives = self.net.deliver(link, (from, to), number);
                 self.arrive(from, to, arrives, packet);
             }
             Happening::LinkUp { device, peer, link } => self.link_up(device, peer, link),
             Happening::LinkDown { device, peer, link } => self.link_down(device, peer, link),
-            Happening::Close { ends, link } => {
-                if self.net.links.get(&ends).is_some_and(|l| l.id == link) {
-                    self.close(ends, 2_000);
-                }
-            }
+            Happening::Stalled {
+                device,
+                peer,
+                link,
+                asked,
+            } => self.stalled(device, peer, link, asked),
+            Happening::Close { link } => self.close(link, 2_000),
             Happening::Start { device } => {
                 if self.devices[device].machine.is_none() {
                     self.start(device);
                 }
             }
+            Happening::Wake { device } => self.wake(device),
+            Happening::Clog { from, to, until } => {
+                if self.chaos {
+                    self.net.clogged.insert((from, to), until);
+                }
+            }
+            Happening::DiskFree { device } => self.devices[device].disk.full = false,
             Happening::Dial => {
                 self.dial();
                 let pause = self.rng.between(500, 3_000);
@@ -385,11 +539,14 @@ impl World {
                 let pause = self.rng.between(low, high);
                 self.after(pause, Happening::Fault);
             }
+            Happening::Mischief => self.mischief(),
             Happening::User | Happening::Fault => {}
             Happening::Look => {
-                let device = self.rng.index(self.devices.len());
-                self.check_lineage(device);
-                self.check_bounds(device);
+                let honest = self.honest();
+                if let Some(device) = self.rng.pick(&honest).copied() {
+                    self.check_lineage(device);
+                    self.check_bounds(device);
+                }
                 self.after(15_000, Happening::Look);
             }
         }
@@ -424,31 +581,31 @@ impl World {
         self.trace.note(self.now, device, what);
     }
 
-    /// The device's monotonic clock.
-    pub(crate) fn clock(&self, device: usize) -> Instant {
-        let d = &self.devices[device];
-        Instant(d.base + (self.now - d.boot) * d.rate / 1000)
+    /// Something happened to the world.
+    pub(crate) fn count(&mut self, what: &'static str) {
+        *self.counts.faults.entry(what).or_default() += 1;
     }
 
-    /// How long until the device's clock shows `at`.
-    pub(crate) fn until(&self, device: usize, at: Instant) -> u64 {
-        let left = at.since_ms(self.clock(device));
-        (left.saturating_mul(1000) / self.devices[device].rate.max(1))
-            .saturating_add(u64::from(left > 0))
+    /// The devices that run the machine.
+    pub(crate) fn honest(&self) -> Vec<usize> {
+        let all = 0..self.devices.len();
+        all.filter(|d| !self.devices[*d].hostile && !self.devices[*d].gone)
+            .collect()
     }
 
-    /// The device's wall clock.
-    pub(crate) fn wall(&self, device: usize) -> Timestamp {
-        let real = 1_700_000_000_000 + self.now as i64;
-        Timestamp(u64::try_from(real + self.devices[device].skew_ms).unwrap_or(0))
+    /// The devices that run right now, and are not asleep.
+    pub(crate) fn awake(&self) -> Vec<usize> {
+        let all = 0..self.devices.len();
+        all.filter(|d| self.devices[*d].machine.is_some() && !self.devices[*d].asleep)
+            .collect()
     }
 
-    pub(crate) fn boot_clock(&mut self, device: usize) {
-        let base = self.rng.below(1_000_000);
-        let now = self.now;
-        let d = &mut self.devices[device];
-        d.boot = now;
-        d.base = base;
+    /// The device of this name that another one is linked with; without a link
+    /// the first one of that name.
+    pub(crate) fn peer_of(&self, device: usize, id: &DeviceId) -> Option<usize> {
+        let mut linked = self.devices[device].links.keys();
+        let linked = linked.find(|peer| self.devices[**peer].id == *id);
+        linked.or_else(|| self.by_id.get(id)).copied()
     }
 
     fn heal(&mut self) {
@@ -457,13 +614,24 @@ impl World {
         self.net.clogged.clear();
         // A link that a partition silenced is found dead. The others stay: what
         // was lost on them must be made good without a new beginning.
-        for ends in self.net.silenced() {
-            self.close(ends, 1_000);
+        for link in self.net.silenced() {
+            self.close(link, 1_000);
         }
-        for device in 0..self.devices.len() {
+        for device in self.honest() {
+            self.devices[device].disk.full = false;
+            if self.devices[device].asleep {
+                self.wake(device);
+            }
             if self.devices[device].machine.is_none() {
                 self.after(1_000, Happening::Start { device });
             }
         }
     }
+}
+
+/// The key of the n-th device of a world.
+pub(crate) fn key(n: usize) -> SigningKey {
+    let mut secret = [0u8; 32];
+    secret[0] = n as u8 + 1;
+    SigningKey::from_bytes(&secret)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ccpeer_core::id::{ChunkId, DeviceId, Epoch, LogId, Seq};
 use ccpeer_core::limits;
@@ -93,6 +94,13 @@ impl Driver {
             Ok(stored) => {
                 self.machine = Machine::recover(self.shared.me, stored, self.seed);
                 let now = self.now();
+                self.machine.pause(now);
+                // What was to be said again is said when there may be room.
+                let tx = self.tx.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(limits::FETCH_SLOW_MS.1)).await;
+                    tx.send(Input::Restate).await
+                });
                 let mut effects = self.machine.start(now);
                 for device in self.links.clone() {
                     effects.extend(self.machine.handle(Event::PeerUp(device), now));
@@ -234,7 +242,7 @@ async fn keep(
         if want.children(&content).is_ok() {
             good.push((want, content));
         } else {
-            fetch_failed(&tx, from, want.id, FetchFault::Wrong).await;
+            fetch_failed(&tx, from, want.id, FetchFault::Malformed).await;
         }
     }
     let wants: Vec<(Want, u64)> = good.iter().map(|(w, c)| (*w, c.len() as u64)).collect();

@@ -248,9 +248,9 @@ impl Driver {
             }
         }
         let roots: Vec<ChunkId> = lost.keys().copied().collect();
-        if !roots.is_empty() {
-            let _logged = self.apply(Event::Forgotten(roots)).await;
-        }
+        // Said even if it is none: what is just being fetched may have counted on a
+        // chunk that is gone.
+        let _logged = self.apply(Event::Forgotten(roots)).await;
         for want in lost.values() {
             // Heads are wanted by themselves; older versions because we ask.
             let _logged = self.apply(Event::Need(*want)).await;

@@ -50,7 +50,10 @@ pub enum Event {
     Need(Want),
     /// The store does not hold these manifests and snapshots whole any more: they
     /// were collected, or found damaged. Those that a head needs are fetched
-    /// again.
+    /// again. To be said after every loss of a chunk, even if it is part of none:
+    /// what is just being fetched may have counted on it. And where a commit was
+    /// under way when the loss was found, it is to be looked at after it: the
+    /// commit may have called something whole.
     Forgotten(Vec<ChunkId>),
     /// How much content may be fetched because of whom.
     Quotas(Quotas),
@@ -108,9 +111,12 @@ pub enum Received {
 pub enum FetchFault {
     /// The peer does not hold it (yet).
     NotHeld,
-    /// It came and was not what its hash says, or not of its kind. The author of
-    /// a malformed manifest and a lying peer look alike; both cost the peer.
+    /// It came and was not what its hash says: the peer's fault.
     Wrong,
+    /// It is what its hash says, but not of its kind: no manifest, no list page.
+    /// That is the fault of the author who named it, and not of the peer who may
+    /// hold it for good reasons.
+    Malformed,
     /// The link went away or stalled.
     Link,
     /// Our own store could not keep it.

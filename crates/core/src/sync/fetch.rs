@@ -17,9 +17,12 @@ use crate::time::Instant;
 
 mod chunk;
 mod quota;
+mod root;
 pub(crate) use chunk::Candidate;
 use chunk::{Choice, Chunk, ChunkStage, Pace};
 use quota::Quota;
+pub(crate) use root::Wanted;
+use root::{Plan, Rank, Root, Stage};
 
 /// The chunks' side of the machine.
 #[derive(Debug, Clone)]
@@ -61,49 +64,6 @@ pub struct Progress {
     pub missing: u64,
 }
 
-/// A root that a head needs.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted {
-    pub(crate) want: Want,
-    /// The head's clock.
-    pub(crate) lamport: u64,
-    /// Whose quota it counts for; nobody's if it is our own.
-    pub(crate) author: Option<DeviceId>,
-}
-
-/// What is served first: what somebody asked for, then the newest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
-    needed: bool,
-    lamport: u64,
-}
-
-#[derive(Debug, Clone)]
-struct Root {
-    want: Want,
-    rank: Rank,
-    /// Whose quota it counts for.
-    author: Option<DeviceId>,
-    sessions: BTreeSet<SessionId>,
-    stage: Stage,
-    known: u64,
-    missing: BTreeSet<ChunkId>,
-    /// Those of the missing that may be asked for now.
-    idle: BTreeSet<ChunkId>,
-    /// Something found missing had no room; look again when the rest is here.
-    look_again: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// The store is to be asked what is missing.
-    Unchecked,
-    /// It was asked.
-    Checking,
-    /// We know.
-    Open,
-}
-
 impl Fetch {
     pub(crate) fn new(complete: BTreeSet<ChunkId>, seed: u64) -> Self {
         Self {
@@ -139,6 +99,32 @@ impl Fetch {
     /// It is not whole any more.
     pub(crate) fn forget(&mut self, root: &ChunkId) {
         self.complete.remove(root);
+    }
+
+    /// Our own disk refuses to write: what we would find out could not be kept.
+    pub(crate) fn pause(&mut self, now: Instant) {
+        #[cfg(feature = "mutants")]
+        if self.planted == Some(crate::mutant::Mutant::NoPauseWhenFull) {
+            return;
+        }
+        self.paused_until = Some(now.after_ms(limits::FETCH_SLOW_MS.1));
+    }
+
+    /// Whether our own disk refused something a short while ago.
+    pub(crate) fn is_paused(&self, now: Instant) -> bool {
+        self.paused_until.is_some_and(|until| until > now)
+    }
+
+    /// Chunks are gone that were here. What is being fetched may have counted on
+    /// them: the store is looked at once more before it is called whole.
+    pub(crate) fn distrust(&mut self) {
+        #[cfg(feature = "mutants")]
+        if self.planted == Some(crate::mutant::Mutant::LossUnderWay) {
+            return;
+        }
+        for root in self.roots.values_mut() {
+            root.look_again |= root.stage != Stage::Unchecked;
+        }
     }
 
     pub(crate) fn set_quotas(&mut self, quotas: Quotas) {
@@ -245,7 +231,12 @@ impl Fetch {
         root.stage = Stage::Open;
         self.checking = self.checking.saturating_sub(1);
         if missing.is_empty() {
-            return true;
+            if !core::mem::take(&mut root.look_again) {
+                return true;
+            }
+            root.stage = Stage::Unchecked;
+            self.file(&want.id);
+            return false;
         }
         // It was believed whole, and a chunk was lost since.
         self.complete.remove(&want.id);
@@ -305,15 +296,20 @@ impl Fetch {
         if !asked {
             return false;
         }
+        let is_to_blame = why == FetchFault::Wrong;
+        #[cfg(feature = "mutants")]
+        let is_to_blame = is_to_blame
+            || (why == FetchFault::Malformed
+                && self.planted == Some(crate::mutant::Mutant::PeerBlamed));
         let Some(chunk) = self.chunks.get_mut(id) else {
-            return why == FetchFault::Wrong;
+            return is_to_blame;
         };
         match why {
             FetchFault::NotHeld => {
                 chunk.tried.insert(from);
                 self.set_stage(id, ChunkStage::Idle);
             }
-            FetchFault::Wrong => {
+            FetchFault::Wrong | FetchFault::Malformed => {
                 chunk.refused.insert(from);
                 self.set_stage(id, ChunkStage::Idle);
             }
@@ -323,7 +319,7 @@ impl Fetch {
                 self.paused_until = Some(now.after_ms(limits::FETCH_SLOW_MS.1));
             }
         }
-        why == FetchFault::Wrong
+        is_to_blame
     }
 
     /// A peer is gone: what it was asked for is asked of others.
@@ -386,11 +382,11 @@ impl Fetch {
         out: &mut Vec<Effect>,
     ) {
         self.release(now);
-        self.look(out);
-        if self.paused_until.is_some_and(|until| until > now) {
+        if self.is_paused(now) {
             return;
         }
         self.paused_until = None;
+        self.look(out);
         let mut room: BTreeMap<DeviceId, usize> = BTreeMap::new();
         for peer in peers {
             let asked = self.in_flight.get(peer).map_or(0, BTreeSet::len);
@@ -700,20 +696,4 @@ impl Fetch {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
-}
-
-/// What one pump is about to do.
-#[derive(Default)]
-struct Plan {
-    /// How much more each peer may be asked for.
-    room: BTreeMap<DeviceId, usize>,
-    asks: BTreeMap<ChunkId, (DeviceId, Want)>,
-    pauses: Vec<(ChunkId, Pace)>,
-    /// Roots that nobody holds.
-    homeless: Vec<ChunkId>,
-    /// Roots of devices that have used up their quota.
-    over: Vec<ChunkId>,
-    /// Chunks whose holders have enough to do. A look at more of them is for
-    /// nothing until one of those is done.
-    busy: usize,
 }

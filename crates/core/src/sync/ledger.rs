@@ -239,7 +239,15 @@ impl Ledger {
         let header = entry.header();
         self.logs.entry(header.log).or_default().push(entry.hash());
         *self.log_bytes.entry(header.log.device).or_default() += entry.signed().size() as u64;
-        self.lamport = self.lamport.max(header.lamport);
+        // One entry moves our clock on by so much and no more: a peer that claims
+        // the end of time must not leave us without numbers.
+        let furthest = self.lamport.saturating_add(limits::LAMPORT_STEP_MAX);
+        #[cfg(feature = "mutants")]
+        let furthest = match self.planted {
+            Some(crate::mutant::Mutant::ClockJumps) => u64::MAX,
+            _ => furthest,
+        };
+        self.lamport = self.lamport.max(header.lamport.min(furthest));
         let order = Order {
             lamport: header.lamport,
             log: header.log,
@@ -251,6 +259,8 @@ impl Ledger {
         };
         let author = header.log.device;
         let own = header.log == self.own_log();
+        #[cfg(feature = "mutants")]
+        let order = crate::mutant::order(self.planted, order, body.at);
         match &body.payload {
             Payload::Device(info) => {
                 self.said.device |= own;
@@ -322,6 +332,18 @@ impl Ledger {
                     .or_default()
                     .add_mark(order, mark);
             }
+        }
+    }
+
+    /// A planted bug: what was heard again is the last that was said.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn move_back(&mut self, entry: &VerifiedEntry) {
+        let len = usize::try_from(entry.seq().0).unwrap_or(usize::MAX);
+        if self.planted == Some(crate::mutant::Mutant::ReplayMovesBack)
+            && entry.log().device != self.me
+            && let Some(log) = self.logs.get_mut(&entry.log())
+        {
+            log.truncate(len);
         }
     }
 
@@ -406,7 +428,10 @@ impl Ledger {
         for (session, record) in &self.sessions {
             let mut restated = false;
             for head in record.heads() {
-                if !stale(&head.log) || !head.roots().all(|r| is_complete(&r.id)) {
+                if !stale(&head.log)
+                    || !head.roots().all(|r| is_complete(&r.id))
+                    || self.is_said(record, head)
+                {
                     continue;
                 }
                 let mut version = head.version.clone();
@@ -432,5 +457,22 @@ impl Ledger {
             }
         }
         out
+    }
+
+    /// Whether the log of the current epoch says what a version says, under
+    /// another name. Two devices that share a key each take the other's epoch for
+    /// a former one of their own; without this they would repeat each other for
+    /// ever.
+    fn is_said(&self, record: &SessionRecord, version: &VersionNode) -> bool {
+        #[cfg(feature = "mutants")]
+        if self.planted == Some(crate::mutant::Mutant::RepeatedForEver) {
+            return false;
+        }
+        let own = self.own_log();
+        record.nodes().any(|node| {
+            node.log == own
+                && node.version.manifest == version.version.manifest
+                && node.version.snapshot == version.version.snapshot
+        })
     }
 }

@@ -12,7 +12,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::entry::{DeviceInfo, ENTRY_VERSION, Header, Payload, VerifiedEntry};
+use crate::entry::{DeviceInfo, ENTRY_VERSION, Header, Payload, SignedEntry, VerifiedEntry};
 use crate::id::{ChunkId, DeviceId, EntryHash, Epoch, LogId, SessionId};
 use crate::limits;
 use crate::lineage::{SessionRecord, VersionNode};
@@ -37,8 +37,9 @@ pub struct Machine {
     ledger: Ledger,
     peers: BTreeMap<DeviceId, Peer>,
     fetch: Fetch,
-    /// Logs under whose numbers two different things were seen.
-    forked: BTreeSet<LogId>,
+    /// Logs under whose numbers two different things were seen, each
+    /// with an entry of the branch that we do not hold.
+    forked: BTreeMap<LogId, SignedEntry>,
     /// Devices of which it was told that their logs are full.
     full_told: BTreeSet<DeviceId>,
     /// The driver was told to draw a new epoch and has not done so yet.
@@ -88,13 +89,21 @@ impl Machine {
             ledger,
             peers: BTreeMap::new(),
             fetch: Fetch::new(stored.complete, seed),
-            forked: BTreeSet::new(),
+            forked: BTreeMap::new(),
             full_told: BTreeSet::new(),
             behind_told: false,
             wake: None,
         };
         machine.want_heads_of(changes.sessions);
         machine
+    }
+
+    /// To be called between [`Machine::recover`] and [`Machine::start`] where the
+    /// machine before this one was thrown away because a write failed: the same
+    /// write would come next, and fail, as often as the disk is fast. Nothing is
+    /// looked for or asked for until a pause is over.
+    pub fn pause(&mut self, now: Instant) {
+        self.fetch.pause(now);
     }
 
     /// The first effects after [`Machine::recover`].
@@ -372,7 +381,7 @@ impl Machine {
     /// Logs of which two branches were seen since the start. We hold one; those
     /// who hold the other keep it.
     pub fn forked_logs(&self) -> impl Iterator<Item = &LogId> {
-        self.forked.iter()
+        self.forked.keys()
     }
 
     /// Plants a bug.
@@ -450,6 +459,7 @@ impl Machine {
             let versions = self.ledger.versions_of_root(root);
             sessions.extend(versions.map(|v| v.version.session));
         }
+        self.fetch.distrust();
         self.want_heads_of(sessions);
     }
 

@@ -1,11 +1,12 @@
 //! The machine's talk with its peers: frontiers, entries, and who is told what.
 
+use alloc::collections::btree_map::Entry;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use super::Machine;
-use crate::entry::VerifiedEntry;
+use crate::entry::{Content, VerifiedEntry};
 use crate::id::{ChunkId, DeviceId, LogId, Seq};
 use crate::limits;
 use crate::log::{Fit, Frontier, Held};
@@ -56,17 +57,20 @@ impl Machine {
 
     fn hear(&mut self, from: DeviceId, held: &[Held], now: Instant, out: &mut Vec<Effect>) {
         let frontier = Frontier::of(held);
-        let own = self.ledger.own_log();
-        let behind = frontier.get(&own) > self.ledger.tip(&own).seq;
+        #[cfg(feature = "mutants")]
+        if self.ledger.planted == Some(crate::mutant::Mutant::ClaimBelieved)
+            && frontier.get(&self.ledger.own_log()) > self.ledger.tip(&self.ledger.own_log()).seq
+        {
+            self.tell_behind(out);
+        }
+        // A claim to hold more of our own log than we do is no proof that we lost
+        // anything: what we lost comes back to us signed, and is the proof.
         let Some(peer) = self.peers.get_mut(&from) else {
             return;
         };
         let first = peer.hear(frontier, now);
         peer.count_behind(&self.ledger);
         self.fetch.peer_holds_more();
-        if behind {
-            self.tell_behind(out);
-        }
         self.offer_all(from, now, out);
         for held in held {
             if self.ledger.confirms(held)
@@ -78,6 +82,7 @@ impl Machine {
         }
         if first {
             self.tell_heads(from, out);
+            self.show_forks(from, out);
         }
     }
 
@@ -139,10 +144,17 @@ impl Machine {
         let mut fresh = Fresh::default();
         let mut foreign = false;
         let mut gap = false;
+        let mut behind = false;
         let mut full: BTreeSet<DeviceId> = BTreeSet::new();
         let mut forks: BTreeMap<(LogId, Seq), VerifiedEntry> = BTreeMap::new();
         for entry in entries {
             let log = entry.log();
+            // No policy withholds anything yet, so somebody on the way has kept
+            // the payload, and an entry that is held is not asked for again.
+            if *entry.content() == Content::Withheld && !self.takes_stripped() {
+                self.blame(from, Fault::Misbehaviour, out);
+                continue;
+            }
             if entry.seq() > self.ledger.accepts_upto(&log) {
                 // Somebody whom we revoked, or who replaced his key, a moment ago
                 // is no fault of the peer.
@@ -154,13 +166,23 @@ impl Machine {
             if let Some(peer) = self.peers.get_mut(&from) {
                 peer.showed(log, entry.seq());
             }
-            match fresh.fit(&entry).unwrap_or_else(|| self.ledger.fit(&entry)) {
+            let fit = fresh.fit(&entry).unwrap_or_else(|| self.ledger.fit(&entry));
+            // We signed it, and do not know it.
+            behind |= log == self.ledger.own_log() && matches!(fit, Fit::Next | Fit::Gap);
+            #[cfg(feature = "mutants")]
+            if fit == Fit::Known {
+                self.ledger.move_back(&entry);
+            }
+            match fit {
+                // It could not be kept, and comes again: a peer must not be able to
+                // make us fail as often as it likes.
+                Fit::Next if self.fetch.is_paused(now) => {}
                 Fit::Next if self.ledger.has_room(&log) => fresh.push(entry),
                 Fit::Next if self.ledger.is_full(&log.device) => {
                     full.insert(log.device);
                 }
                 Fit::Next | Fit::Known => {}
-                Fit::Gap => gap |= !self.forked.contains(&log),
+                Fit::Gap => gap |= !self.forked.contains_key(&log),
                 Fit::Fork => {
                     forks.insert((log, entry.seq()), entry);
                 }
@@ -177,6 +199,9 @@ impl Machine {
             if self.full_told.insert(device) {
                 out.push(Effect::Notice(Notice::LogFull(device)));
             }
+        }
+        if behind {
+            self.tell_behind(out);
         }
         for (_, entry) in forks {
             self.prove_fork(from, &entry, out);
@@ -354,7 +379,8 @@ impl Machine {
                 upto: ours,
             });
         }
-        if self.forked.insert(log) {
+        if let Entry::Vacant(place) = self.forked.entry(log) {
+            place.insert(entry.signed().clone());
             out.push(Effect::Notice(Notice::Equivocation(log)));
             for device in self.linked() {
                 if device != from && self.ledger.entitled(&device, &log.device) {
@@ -366,6 +392,32 @@ impl Machine {
         if log == self.ledger.own_log() {
             self.tell_behind(out);
         }
+    }
+
+    /// Shows a peer whose link is new the other branches of logs that it may hold,
+    /// the author first of all: he may be the one of two twins whose branch
+    /// everybody holds, and would never hear of the other.
+    fn show_forks(&self, to: DeviceId, out: &mut Vec<Effect>) {
+        #[cfg(feature = "mutants")]
+        if self.ledger.planted == Some(crate::mutant::Mutant::ProofKept) {
+            return;
+        }
+        for (log, proof) in &self.forked {
+            if self.ledger.entitled(&to, &log.device) {
+                out.push(Effect::Send(
+                    to,
+                    Message::Entries(alloc::vec![proof.clone()]),
+                ));
+            }
+        }
+    }
+
+    /// A planted bug, if it is planted.
+    fn takes_stripped(&self) -> bool {
+        #[cfg(feature = "mutants")]
+        return self.ledger.planted == Some(crate::mutant::Mutant::StrippedAccepted);
+        #[cfg(not(feature = "mutants"))]
+        return false;
     }
 
     fn tell_behind(&mut self, out: &mut Vec<Effect>) {
