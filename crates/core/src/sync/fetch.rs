@@ -12,7 +12,7 @@ use crate::id::{ChunkId, DeviceId, SessionId};
 use crate::limits;
 use crate::manifest::Want;
 use crate::sync::effect::Effect;
-use crate::sync::event::{FetchFault, Quotas};
+use crate::sync::event::FetchFault;
 use crate::time::Instant;
 
 mod chunk;
@@ -124,31 +124,6 @@ impl Fetch {
         }
         for root in self.roots.values_mut() {
             root.look_again |= root.stage != Stage::Unchecked;
-        }
-    }
-
-    pub(crate) fn set_quotas(&mut self, quotas: Quotas) {
-        self.quota.set(quotas);
-        self.release_held_back();
-    }
-
-    pub(crate) fn set_charges(&mut self, charges: BTreeMap<DeviceId, u64>) {
-        self.quota.recount(charges);
-        self.release_held_back();
-    }
-
-    pub(crate) fn charges(&self) -> &BTreeMap<DeviceId, u64> {
-        self.quota.charges()
-    }
-
-    /// Devices that went over their quota since the last call.
-    pub(crate) fn newly_over(&mut self) -> Vec<DeviceId> {
-        self.quota.newly_over()
-    }
-
-    fn release_held_back(&mut self) {
-        for id in core::mem::take(&mut self.held_back) {
-            self.file(&id);
         }
     }
 
@@ -426,16 +401,6 @@ impl Fetch {
             self.wait(&id, now, pace);
         }
         self.ask(plan.asks.into_values(), out);
-    }
-
-    /// Whether a root is not worth fetching by itself. What somebody asked for is.
-    fn is_over_quota(&self, id: &ChunkId) -> bool {
-        self.roots.get(id).is_some_and(|root| {
-            !root.rank.needed
-                && root
-                    .author
-                    .is_some_and(|author| self.quota.is_over(&author))
-        })
     }
 
     /// Finds somebody to ask for what a root lacks.

@@ -1,11 +1,49 @@
-//! How much content is here because of whom, and who may bring no more. It knows
-//! no chunk and no session; it counts what it is told.
+//! How much content is here because of whom, and who may bring no more. The
+//! account knows no chunk and no session; it counts what it is told.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use crate::id::DeviceId;
+use super::Fetch;
+use crate::id::{ChunkId, DeviceId};
 use crate::sync::event::Quotas;
+
+impl Fetch {
+    pub(crate) fn set_quotas(&mut self, quotas: Quotas) {
+        self.quota.set(quotas);
+        self.release_held_back();
+    }
+
+    pub(crate) fn set_charges(&mut self, charges: BTreeMap<DeviceId, u64>) {
+        self.quota.recount(charges);
+        self.release_held_back();
+    }
+
+    pub(crate) fn charges(&self) -> &BTreeMap<DeviceId, u64> {
+        self.quota.charges()
+    }
+
+    /// Devices that went over their quota since the last call.
+    pub(crate) fn newly_over(&mut self) -> Vec<DeviceId> {
+        self.quota.newly_over()
+    }
+
+    fn release_held_back(&mut self) {
+        for id in core::mem::take(&mut self.held_back) {
+            self.file(&id);
+        }
+    }
+
+    /// Whether a root is not worth fetching by itself. What somebody asked for is.
+    pub(super) fn is_over_quota(&self, id: &ChunkId) -> bool {
+        self.roots.get(id).is_some_and(|root| {
+            !root.rank.needed
+                && root
+                    .author
+                    .is_some_and(|author| self.quota.is_over(&author))
+        })
+    }
+}
 
 /// The account of every device that brought something.
 #[derive(Debug, Clone, Default)]
