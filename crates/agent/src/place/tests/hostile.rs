@@ -336,7 +336,7 @@ fn seen(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     out
 }
 
-/// The rule of decision 0013: placed as it is, and told.
+/// The rule of decision 0011: placed as it is, and told.
 #[test]
 fn an_open_tool_call_at_the_end_is_told() {
     let b = World::in_memory("bob");
