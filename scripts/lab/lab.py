@@ -152,17 +152,8 @@ def at_once(lab):
 def apart(lab):
     """Both go on apart from each other: two lines, and both live."""
     a, b = lab.three_homes("a", "b")
-    join_up(lab, a, b)
-    session = a.claude("Please build it. [play:build]")["session_id"]
-    settled(b, session, a)
-    b.ask("continue", session, "--into", b.project, "--no-exec")
-    b.down()
-    a.claude("Paint it vermilion.", "--resume", session)
-    b.claude("Paint it turquoise.", "--resume", session)
-    b.up()
-    rows = {}
+    session, rows = go_apart(lab, a, b)
     for m in (a, b):
-        rows[m] = m.wait("two heads", lambda: two_heads(m, session), 40)
         owners = sorted(r["device"]["id"] for r in rows[m])
         lab.check("tasks on %s shows two heads, one of each device" % m.name.upper(), owners == sorted([a.device()["id"], b.device()["id"]]), len(rows[m]))
     lab.check("neither file was touched", b"vermilion" in read(a.transcript(session)) and b"turquoise" not in read(a.transcript(session))
@@ -180,6 +171,24 @@ def apart(lab):
     said = talk(lab, a, "What colour is it?", "--resume", placed["new_session_id"] or session)
     lab.check("  it is resumed with B's turn and without A's", "turquoise" in said and "vermilion" not in said)
     lab.check("  and names no path of B", not any(b.root in json.dumps(r["body"]) for r in lab.api.since(mark)))
+
+
+def joined(lab):
+    """Both went on apart, and the user wants one session again: `continue --join`."""
+    a, b = lab.three_homes("a", "b")
+    session, _ = go_apart(lab, a, b)
+    own = read(a.transcript(session))
+    placed = a.ask("continue", session, "--join", "--no-exec")
+    lab.check("A joins B's line to its own", placed["placed"] == "joined" and placed["new_session_id"] is None, placed["placed"])
+    lab.check("  its own file only grew", read(a.transcript(session)).startswith(own))
+    for m in (a, b):
+        rows = m.wait("one head", lambda: [r for r in m.tasks(session) if r["heads"] == 1 and r["complete"]], 40)
+        lab.check("one head is left on %s" % m.name.upper(), len(rows) == 1, "%d rows" % len(rows))
+    both_turns(lab, a, session, b)
+    settled(b, session, a)
+    back = b.ask("continue", session, "--no-exec")
+    lab.check("B takes the joined session as a fast-forward", back["placed"] == "fast_forward", back["placed"])
+    both_turns(lab, b, session, a)
 
 
 def third(lab):
@@ -211,10 +220,32 @@ def third(lab):
     lab.check("and A gets B's turn from C while B is off", back["placed"] == "fast_forward", back["placed"])
 
 
-STORIES = {"there-and-back": there_and_back, "window": in_the_window, "at-once": at_once, "apart": apart, "third": third}
+STORIES = {"there-and-back": there_and_back, "window": in_the_window, "at-once": at_once, "apart": apart, "joined": joined, "third": third}
 
 
 # --------------------------------------------------------------------- passages
+
+def go_apart(lab, a, b):
+    """A session on both, continued on each while the other one is away. Gives it
+    and the two heads as each machine lists them."""
+    join_up(lab, a, b)
+    session = a.claude("Please build it. [play:build]")["session_id"]
+    settled(b, session, a)
+    b.ask("continue", session, "--into", b.project, "--no-exec")
+    b.down()
+    a.claude("Paint it vermilion.", "--resume", session)
+    b.claude("Paint it turquoise.", "--resume", session)
+    b.up()
+    return session, {m: m.wait("two heads", lambda: two_heads(m, session), 40) for m in (a, b)}
+
+
+def both_turns(lab, m, session, other):
+    """The real CLI sends the turns of both lines to the model, in this machine's paths."""
+    mark = lab.api.mark()
+    said = talk(lab, m, "What colour is it?", "--resume", session)
+    lab.check("the real CLI on %s has the turns of both" % m.name.upper(), "vermilion" in said and "turquoise" in said)
+    lab.check("  and names no path of the other", not any(other.root in json.dumps(r["body"]) for r in lab.api.since(mark)))
+
 
 def join_up(lab, *machines):
     """Starts the agents, pairs each with each, and waits for the links."""
