@@ -40,12 +40,10 @@ pub enum Mutant {
     StrippedAccepted,
     /// A peer that claims to hold more of our own log is believed.
     ClaimBelieved,
-    /// An author is not shown that his log has another branch.
+    /// The second branch of a log is shown to nobody but those who had it.
     ProofKept,
     /// An entry moves our lamport clock on as far as it likes.
     ClockJumps,
-    /// A peer is blamed for what an author named wrongly.
-    PeerBlamed,
     /// An entry that was held already takes the log back to where it stood.
     ReplayMovesBack,
     /// A chunk that is lost while the rest of its root comes in is not missed.

@@ -153,6 +153,11 @@ impl World {
 
     /// What a device calls itself, as the other one knows it (K-D06).
     fn name_lacks(&self, from: usize, to: usize) -> Option<String> {
+        // A name that was said in a lost branch may be the newer one for those who
+        // hold that branch.
+        if self.devices[from].may_fork {
+            return None;
+        }
         let id = self.devices[from].id;
         let said = self.devices[from].machine.as_ref()?.device_info(&id);
         let known = self.devices[to].machine.as_ref()?.device_info(&id);

@@ -20,7 +20,7 @@ const USAGE: &str = "usage:
   ccpeer-sim run [--seeds N] [--from N] [--keep-going]
                                      run N seeds (2000), beginning with --from (0)
   ccpeer-sim replay SEED [--trace]   run one seed, with its whole trace
-  ccpeer-sim mutants                 plant each bug and count the seeds until it is found";
+  ccpeer-sim mutants [NAME]          plant each bug and count the seeds until it is found";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -34,7 +34,8 @@ fn main() -> ExitCode {
             Ok(seed) => replay(seed, rest.contains(&"--trace")),
             Err(_) => usage(),
         },
-        ["mutants"] => hunt(),
+        ["mutants"] => hunt(""),
+        ["mutants", name] => hunt(name),
         _ => usage(),
     }
 }
@@ -138,13 +139,16 @@ fn short(outcome: &Outcome) -> String {
     }
 }
 
-fn hunt() -> ExitCode {
+fn hunt(only: &str) -> ExitCode {
     let survived = AtomicU64::new(0);
     on_all_cores(mutants::ALL.len() as u64, |n| {
         let Some((mutant, name, from)) = usize::try_from(n).ok().and_then(|n| mutants::ALL.get(n))
         else {
             return;
         };
+        if !name.contains(only) {
+            return;
+        }
         match mutants::hunt(*mutant, *from) {
             Some(outcome) => {
                 let seeds = outcome.seed + 1;

@@ -272,10 +272,6 @@ impl Fetch {
             return false;
         }
         let is_to_blame = why == FetchFault::Wrong;
-        #[cfg(feature = "mutants")]
-        let is_to_blame = is_to_blame
-            || (why == FetchFault::Malformed
-                && self.planted == Some(crate::mutant::Mutant::PeerBlamed));
         let Some(chunk) = self.chunks.get_mut(id) else {
             return is_to_blame;
         };

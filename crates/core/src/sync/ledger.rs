@@ -239,9 +239,13 @@ impl Ledger {
         let header = entry.header();
         self.logs.entry(header.log).or_default().push(entry.hash());
         *self.log_bytes.entry(header.log.device).or_default() += entry.signed().size() as u64;
-        // One entry moves our clock on by so much and no more: a peer that claims
-        // the end of time must not leave us without numbers.
-        let furthest = self.lamport.saturating_add(limits::LAMPORT_STEP_MAX);
+        // One entry of another device moves our clock on by so much and no more: a
+        // peer that claims the end of time must not leave us without numbers.
+        let furthest = if self.is_me(&header.log.device) {
+            u64::MAX
+        } else {
+            self.lamport.saturating_add(limits::LAMPORT_STEP_MAX)
+        };
         #[cfg(feature = "mutants")]
         let furthest = match self.planted {
             Some(crate::mutant::Mutant::ClockJumps) => u64::MAX,

@@ -77,6 +77,8 @@ impl Machine {
                 && let Some(peer) = self.peers.get_mut(&from)
             {
                 peer.note_agreed(held);
+                // It holds what we hold: whatever it showed us, it only passed on.
+                peer.forked.remove(&held.log);
             }
             self.challenge(from, held, out);
         }
@@ -383,6 +385,10 @@ impl Machine {
             place.insert(entry.signed().clone());
             out.push(Effect::Notice(Notice::Equivocation(log)));
             for device in self.linked() {
+                #[cfg(feature = "mutants")]
+                if self.ledger.planted == Some(crate::mutant::Mutant::ProofKept) {
+                    break;
+                }
                 if device != from && self.ledger.entitled(&device, &log.device) {
                     let proof = Message::Entries(alloc::vec![entry.signed().clone()]);
                     out.push(Effect::Send(device, proof));

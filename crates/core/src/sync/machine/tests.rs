@@ -720,7 +720,7 @@ fn a_malformed_manifest_is_not_asked_for_again() {
     let wrong = Event::FetchFailed {
         from: b.id(),
         chunk: chunk(1),
-        why: FetchFault::Wrong,
+        why: FetchFault::Malformed,
     };
     assert_eq!(fetches(&m.handle(wrong, NOW)), []);
     for hours in 1..5 {
@@ -732,6 +732,29 @@ fn a_malformed_manifest_is_not_asked_for_again() {
         NOW,
     );
     assert_eq!(fetches(&out), []);
+}
+
+#[test]
+fn a_peer_is_not_shut_out_for_what_an_author_named_wrongly() {
+    let shut_out = |why: FetchFault| {
+        let (mut m, _, mut b, c) = machine_with_a_want();
+        let mut said = Vec::new();
+        for n in 20..40 {
+            let version = b.version(n, vec![]);
+            entries(&mut m, &c, &[&version]);
+            let wanted = want(n, WantKind::Manifest);
+            m.handle(Event::Checked(wanted, vec![wanted]), NOW);
+            let failed = Event::FetchFailed {
+                from: b.id(),
+                chunk: wanted.id,
+                why,
+            };
+            said.extend(m.handle(failed, NOW));
+        }
+        kinds(&said).contains(&"disconnect")
+    };
+    assert!(shut_out(FetchFault::Wrong));
+    assert!(!shut_out(FetchFault::Malformed));
 }
 
 #[test]
