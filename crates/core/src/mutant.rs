@@ -40,8 +40,6 @@ pub enum Mutant {
     StrippedAccepted,
     /// A peer that claims to hold more of our own log is believed.
     ClaimBelieved,
-    /// The second branch of a log is shown to nobody but those who had it.
-    ProofKept,
     /// An entry moves our lamport clock on as far as it likes.
     ClockJumps,
     /// An entry that was held already takes the log back to where it stood.

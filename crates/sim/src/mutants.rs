@@ -48,7 +48,7 @@ pub enum Mutant {
 
 /// Every mutant, with a name for people, and a seed before which none finds it,
 /// so that the tests need not look there again.
-pub const ALL: [(Mutant, &str, u64); 38] = [
+pub const ALL: [(Mutant, &str, u64); 37] = [
     (Mutant::Machine(Planted::GapAccepted), "gap accepted", 7),
     (Mutant::Machine(Planted::ForkAccepted), "fork accepted", 65),
     (
@@ -104,7 +104,6 @@ pub const ALL: [(Mutant, &str, u64); 38] = [
         "claim believed",
         12,
     ),
-    (Mutant::Machine(Planted::ProofKept), "proof kept", 0),
     (Mutant::Machine(Planted::ClockJumps), "clock jumps", 12),
     (
         Mutant::Machine(Planted::ReplayMovesBack),

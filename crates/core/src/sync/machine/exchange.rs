@@ -385,10 +385,6 @@ impl Machine {
             place.insert(entry.signed().clone());
             out.push(Effect::Notice(Notice::Equivocation(log)));
             for device in self.linked() {
-                #[cfg(feature = "mutants")]
-                if self.ledger.planted == Some(crate::mutant::Mutant::ProofKept) {
-                    break;
-                }
                 if device != from && self.ledger.entitled(&device, &log.device) {
                     let proof = Message::Entries(alloc::vec![entry.signed().clone()]);
                     out.push(Effect::Send(device, proof));
@@ -404,10 +400,6 @@ impl Machine {
     /// the author first of all: he may be the one of two twins whose branch
     /// everybody holds, and would never hear of the other.
     fn show_forks(&self, to: DeviceId, out: &mut Vec<Effect>) {
-        #[cfg(feature = "mutants")]
-        if self.ledger.planted == Some(crate::mutant::Mutant::ProofKept) {
-            return;
-        }
         for (log, proof) in &self.forked {
             if self.ledger.entitled(&to, &log.device) {
                 out.push(Effect::Send(

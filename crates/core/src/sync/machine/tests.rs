@@ -594,6 +594,11 @@ fn k_n14_the_second_branch_is_shown_to_all_who_hold_the_first() {
     let out = entries(&mut m, &c, &[&more]);
     let passed = Effect::Send(b.id(), Message::Entries(vec![more.signed().clone()]));
     assert!(out.contains(&passed), "{out:?}");
+    // Whoever was away when it was found is shown the proof when he comes.
+    m.handle(Event::PeerDown(c.id()), NOW);
+    m.handle(Event::PeerUp(c.id()), NOW);
+    let out = m.handle(Event::Received(c.id(), have(&[(&other, 3)])), NOW);
+    assert!(out.contains(&shown), "{out:?}");
 }
 
 #[test]
