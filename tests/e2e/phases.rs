@@ -377,6 +377,7 @@ fn k_s01_kills_in_every_phase_lose_nothing() {
 }
 
 /// The full form takes minutes, so each phase is shown when it is over.
+#[expect(clippy::print_stdout, reason = "figures are for people")]
 fn told(t: Tally) -> Tally {
     let lost = t.losses.len();
     println!(

@@ -530,7 +530,12 @@ impl Driver {
             agent: "running".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: Some(std::process::id()),
-            device: Some(self.name_of(&self.shared.me)),
+            // By the key that this agent speaks with, not by the one that takes its
+            // place: who waits for the new key waits for the next life.
+            device: Some(api::DeviceName {
+                id: self.shared.me.to_string(),
+                ..self.name_of(&self.shared.me)
+            }),
             listen: self
                 .shared
                 .net
