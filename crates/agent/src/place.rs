@@ -160,12 +160,22 @@ pub(crate) fn sweep_backups(store: &Store, home: &Home, now: Timestamp) -> Resul
     )
 }
 
-/// Takes back the last placement, byte for byte.
+/// The session whose files the next [`undo`] would change.
 ///
 /// # Errors
-/// When somebody has changed the files since, or has the session open.
-pub(crate) fn undo(store: &Store, home: &Home) -> Result<Undone, PlaceError> {
-    undo_with(store, home, Disk::default())
+/// When the store cannot be read.
+pub(crate) fn undo_next(store: &Store) -> Result<Option<SessionId>, PlaceError> {
+    Ok(journal::undo_next(store)?)
+}
+
+/// Takes back the last placement, byte for byte, if it wrote the session `of`:
+/// captures of that one are kept away meanwhile, and of no other.
+///
+/// # Errors
+/// When it wrote another session, somebody has changed the files since, or has
+/// the session open.
+pub(crate) fn undo(store: &Store, home: &Home, of: &SessionId) -> Result<Undone, PlaceError> {
+    undo_with(store, home, of, Disk::default())
 }
 
 /// The project that a version belongs to; of a version that is not here,
@@ -254,14 +264,20 @@ fn recover_with(store: &Store, home: &Home, disk: Disk<'_>) -> Result<Vec<String
     })
 }
 
-fn undo_with(store: &Store, home: &Home, disk: Disk<'_>) -> Result<Undone, PlaceError> {
+fn undo_with(
+    store: &Store,
+    home: &Home,
+    of: &SessionId,
+    disk: Disk<'_>,
+) -> Result<Undone, PlaceError> {
     let root = Root::open(home.claude())?.ok_or(PlaceError::NothingToUndo)?;
-    journal::undo(&Site {
+    let site = Site {
         store,
         home,
         root: &root,
         disk,
-    })
+    };
+    journal::undo(&site, of)
 }
 
 fn manifest_of(store: &Store, manifest: ContentRef) -> Result<Manifest, PlaceError> {

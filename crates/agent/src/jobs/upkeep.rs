@@ -10,6 +10,7 @@ use ccpeer_formats::snapshot::Snapshot;
 use super::{one_head, resolve};
 use crate::api::{self, ApiError, BasedOn, ErrorCode, Scope, Sections, Undone};
 use crate::driver::{Ask, Handle, Head};
+use crate::place::PlaceError;
 use crate::pool::blocking;
 use crate::{hooks, place, problem, scan, spool, view};
 
@@ -137,7 +138,13 @@ async fn local_ids(handle: &Handle) -> BTreeSet<SessionId> {
 
 pub(super) async fn undo(handle: &Handle) -> Result<Undone, ApiError> {
     let shared = Arc::clone(&handle.shared);
-    let undone = blocking(move || place::undo(&shared.store, &shared.home)).await?;
+    let next = blocking(move || place::undo_next(&shared.store)).await?;
+    let session = next.ok_or(PlaceError::NothingToUndo)?;
+    // Files that are half taken back would pass for somebody's work.
+    let hold = handle.hold(session).await?;
+    let shared = Arc::clone(&handle.shared);
+    let undone = blocking(move || place::undo(&shared.store, &shared.home, &session)).await?;
+    drop(hold);
     Ok(Undone {
         session_id: undone.session.to_string(),
         restored: undone.restored,

@@ -506,10 +506,16 @@ pub(super) fn recover(site: &Site<'_>) -> Result<Vec<String>, PlaceError> {
     Ok(lines)
 }
 
-/// Takes back the last placement.
-pub(super) fn undo(site: &Site<'_>) -> Result<Undone, PlaceError> {
+/// The session that the last placement wrote.
+pub(super) fn undo_next(store: &Store) -> Result<Option<SessionId>, StoreError> {
+    Ok(undoable(store)?.pop().map(|(_, record)| record.session))
+}
+
+/// Takes back the last placement, if it wrote this session.
+pub(super) fn undo(site: &Site<'_>, of: &SessionId) -> Result<Undone, PlaceError> {
     let (number, record) = undoable(site.store)?
         .pop()
+        .filter(|(_, record)| record.session == *of)
         .ok_or(PlaceError::NothingToUndo)?;
     if live::live_sessions(site.home).contains_key(&record.session) {
         return Err(PlaceError::Live(record.session));

@@ -222,6 +222,16 @@ fn put(world: &World, request: &PlaceRequest) -> Result<Placed, PlaceError> {
 }
 
 /// Every file below a directory and its content.
+/// Takes back whatever was placed last.
+fn undo(store: &Store, home: &Home) -> Result<Undone, PlaceError> {
+    undo_with(store, home, Disk::default())
+}
+
+fn undo_with(store: &Store, home: &Home, disk: Disk<'_>) -> Result<Undone, PlaceError> {
+    let last = undo_next(store)?.ok_or(PlaceError::NothingToUndo)?;
+    super::undo_with(store, home, &last, disk)
+}
+
 fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     fn walk(base: &Path, dir: &Path, out: &mut BTreeMap<String, Vec<u8>>) {
         let Ok(entries) = fs::read_dir(dir) else {
@@ -511,6 +521,8 @@ fn k_a13_undo_gives_back_every_byte() {
     put(&pair.b, &request(&pair, two, &code)).unwrap();
     assert_ne!(files(pair.b.claude()), placed);
 
+    let other = super::undo(&pair.b.store, &pair.b.home, &SessionId([9; 16]));
+    assert!(matches!(other, Err(PlaceError::NothingToUndo)), "not asked");
     let undone = undo(&pair.b.store, &pair.b.home).unwrap();
     assert_eq!(
         (undone.session, undone.restored, undone.removed),
