@@ -20,6 +20,7 @@ mod phases;
 mod presence;
 mod retention;
 mod round_trip;
+mod story;
 mod third;
 mod upkeep;
 mod why;

@@ -2,53 +2,28 @@
 
 use std::fs;
 
-use super::world::{World, arrives, connected, continue_into, pair, until};
+use super::story::Story;
+use super::world::{arrives, connected, until};
 
 const ID: &str = "5f0d7a52-6f0e-4d8e-9a41-0c6a8f6f1d11";
 
 #[test]
 fn both_lines_survive_and_each_can_be_resumed() {
-    let world = World::new();
-    let (mut a, mut b) = (world.running("desk"), world.running("laptop"));
-    pair(&a, &b);
-    let mut on_a = a.session(ID, &a.project("work/proj"));
-    a.turn(&mut on_a, "base");
-    arrives(&b, ID, &on_a);
-    let there = b.project("proj");
-    let placed = continue_into(&b, ID, &there);
-    let mut on_b = on_a.at(placed["path"].as_str().unwrap().as_ref(), &there);
+    let mut story = Story::continued(ID);
+    story.part();
+    let Story {
+        a, b, on_a, on_b, ..
+    } = &story;
+    let (a_bytes, b_bytes) = (on_a.bytes(), on_b.bytes());
 
-    // Apart: each agent is off while the other's user works.
-    b.stop();
-    a.turn(&mut on_a, "the line of desk");
-    let a_bytes = on_a.bytes();
-    until("desk has its line", || {
-        a.json(&["sessions", "--json"])[0]["records"].as_u64() == Some(on_a.records())
-    });
-    a.stop();
-    b.start();
-    b.turn(&mut on_b, "the line of laptop");
-    let b_bytes = on_b.bytes();
-    a.start();
-    connected(&a, &b);
-
-    for device in [&a, &b] {
-        until("both heads are there", || {
-            let rows = device.rows(ID);
-            rows.len() == 2
-                && rows
-                    .iter()
-                    .all(|r| r["heads"] == 2 && r["complete"] == true)
-        });
-    }
     // Without a word which, it is a question and not a guess.
     let asked = a.run(&["continue", ID, "--no-exec", "--json"]);
     assert_eq!(asked.code, 1, "{}", asked.stderr);
     assert!(asked.stderr.contains("ambiguous"), "{}", asked.stderr);
 
     for (device, own, other, bytes) in [
-        (&a, "desk", "laptop", &a_bytes),
-        (&b, "laptop", "desk", &b_bytes),
+        (a, "desk", "laptop", &a_bytes),
+        (b, "laptop", "desk", &b_bytes),
     ] {
         let rows = device.rows(ID);
         let number = |name: &str| {
@@ -92,41 +67,36 @@ fn trailing(session: &super::world::Session) {
 
 #[test]
 fn bookkeeping_after_the_last_hook_is_no_fork() {
-    let world = World::new();
-    let (mut a, mut b) = (world.running("desk"), world.running("laptop"));
-    pair(&a, &b);
-    let mut on_a = a.session(ID, &a.project("work/proj"));
-    a.turn(&mut on_a, "base");
-    arrives(&b, ID, &on_a);
-    let there = b.project("proj");
-    let placed = continue_into(&b, ID, &there);
-    let mut on_b = on_a.at(placed["path"].as_str().unwrap().as_ref(), &there);
+    let mut story = Story::continued(ID);
 
     // Found after the other side went on: no version is made of it.
-    b.turn(&mut on_b, "went on");
-    arrives(&a, ID, &on_b);
-    trailing(&on_a);
+    story.b.turn(&mut story.on_b, "went on");
+    arrives(&story.a, ID, &story.on_b);
+    trailing(&story.on_a);
     // At once: what grew from it elsewhere is held by whoever wrote that.
+    let a = &story.a;
     let pushed = a.ok(&["push", ID]);
     assert!(pushed.contains("held by laptop"), "{pushed}");
     assert_eq!(a.rows(ID).len(), 1, "a fork of bookkeeping");
     let back = a.json(&["continue", ID, "--no-exec", "--json"]);
     assert_eq!(back["placed"], "fast_forward", "{back}");
-    arrives(&b, ID, &on_a);
+    arrives(&story.b, ID, &story.on_a);
 
     // Captured before it was heard that the other side went on: two heads, which
     // become one when the session is continued.
-    let placed = continue_into(&b, ID, &there);
-    let mut on_b = on_a.at(placed["path"].as_str().unwrap().as_ref(), &there);
+    story.continue_on_b();
+    let Story {
+        a, b, on_a, on_b, ..
+    } = &mut story;
     a.stop();
-    b.turn(&mut on_b, "went on again");
+    b.turn(on_b, "went on again");
     b.ok(&["push", ID]);
-    trailing(&on_a);
+    trailing(on_a);
     b.stop();
     a.start();
     a.ok(&["push", ID]);
     b.start();
-    connected(&a, &b);
+    connected(a, b);
     until("both heads are known", || a.rows(ID).len() == 2);
     let n = a
         .rows(ID)
@@ -136,7 +106,7 @@ fn bookkeeping_after_the_last_hook_is_no_fork() {
         .to_string();
     let back = a.json(&["continue", &n, "--no-exec", "--json"]);
     assert_eq!(back["placed"], "fast_forward", "{back}");
-    for device in [&a, &b] {
+    for device in [a, b] {
         until("one head again", || device.rows(ID).len() == 1);
     }
     assert!(

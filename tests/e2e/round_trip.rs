@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::story::begun;
 use super::world::{World, arrives, continue_into, pair};
 
 const ID: &str = "5f0d7a52-6f0e-4d8e-9a41-0c6a8f6f1d01";
@@ -67,12 +68,7 @@ fn a_session_goes_to_another_machine_and_comes_back() {
 
 #[test]
 fn a_source_that_is_off_does_not_matter_once_it_was_heard() {
-    let world = World::new();
-    let (mut a, b) = (world.running("desk"), world.running("laptop"));
-    pair(&a, &b);
-    let mut on_a = a.session(ID, &a.project("work/proj"));
-    a.turn(&mut on_a, "write the parser");
-    arrives(&b, ID, &on_a);
+    let (_world, mut a, b, _) = begun(ID);
     a.stop();
     let placed = continue_into(&b, "1", &b.project("proj"));
     assert_eq!(placed["placed"], "new");

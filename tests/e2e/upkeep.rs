@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::world::{Device, World, arrives, connected, pair, until};
+use super::world::{Device, Session, World, arrives, connected, pair, until};
 
 const ID: &str = "6a1e5f00-0000-4000-8000-0000000000a1";
 
@@ -68,32 +68,42 @@ fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
     None
 }
 
+/// A session of one turn, with `content` as a file of its history: raw bytes.
+fn with_history(device: &Device, content: &[u8]) -> Session {
+    let history = device.claude().join("file-history").join(ID);
+    fs::create_dir_all(&history).unwrap();
+    fs::write(history.join("0123456789abcdef@v1"), content).unwrap();
+    let mut session = device.session(ID, &device.project("p"));
+    device.turn(&mut session, "keep this");
+    session
+}
+
+/// Flips a bit of the stored content at each of these places, while the agent is
+/// off.
+fn flip(device: &Device, content: &[u8], places: impl Iterator<Item = usize>) {
+    let store = device.ccpeer_home().join("store.redb");
+    let mut file = fs::read(&store).unwrap();
+    for (n, place) in places.enumerate() {
+        // A place where the bytes lie together in the file, not cut by a page.
+        let at = (0..64)
+            .find_map(|k| find(&file, &content[place + k * 97..][..48]))
+            .expect("the store keeps noise as it is");
+        file[at + 20] ^= 1 << (n % 8);
+    }
+    fs::write(&store, &file).unwrap();
+}
+
 #[test]
 fn k_s07_flipped_bits_are_named_never_served_and_made_good_by_a_peer() {
     let world = World::new();
     let (mut a, b) = (world.running("amber"), world.running("birch"));
     pair(&a, &b);
-    // A file of the session's history, as raw bytes.
     let content = noise((flips() + 1) * APART);
-    let history = a.claude().join("file-history").join(ID);
-    fs::create_dir_all(&history).unwrap();
-    fs::write(history.join("0123456789abcdef@v1"), &content).unwrap();
-    let mut session = a.session(ID, &a.project("p"));
-    a.turn(&mut session, "keep this");
+    let session = with_history(&a, &content);
     arrives(&b, ID, &session);
 
     a.stop();
-    let store = a.ccpeer_home().join("store.redb");
-    let mut file = fs::read(&store).unwrap();
-    for n in 0..flips() {
-        // A place where the bytes lie together in the file, not cut by a page.
-        let at = (0..64)
-            .find_map(|k| find(&file, &content[n * APART + k * 97..][..48]))
-            .expect("the store keeps noise as it is");
-        file[at + 20] ^= 1 << (n % 8);
-    }
-    fs::write(&store, &file).unwrap();
-    drop(file);
+    flip(&a, &content, (0..flips()).map(|n| n * APART));
 
     a.start();
     connected(&a, &b);
@@ -119,18 +129,10 @@ fn k_s07_what_nobody_can_give_back_is_told_as_lost() {
     let world = World::new();
     let mut a = world.running("amber");
     let content = noise(4 * APART);
-    let history = a.claude().join("file-history").join(ID);
-    fs::create_dir_all(&history).unwrap();
-    fs::write(history.join("0123456789abcdef@v1"), &content).unwrap();
-    let mut session = a.session(ID, &a.project("p"));
-    a.turn(&mut session, "alone");
+    let session = with_history(&a, &content);
     arrives(&a, ID, &session);
     a.stop();
-    let store = a.ccpeer_home().join("store.redb");
-    let mut file = fs::read(&store).unwrap();
-    let at = (0..64).find_map(|k| find(&file, &content[APART + k * 97..][..48]));
-    file[at.unwrap() + 20] ^= 4;
-    fs::write(&store, &file).unwrap();
+    flip(&a, &content, [APART].into_iter());
     a.start();
     let ran = a.run(&["verify", "--read-data", "--json"]);
     let verified: Value = serde_json::from_str(&ran.stdout).unwrap();

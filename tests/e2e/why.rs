@@ -1,17 +1,13 @@
 //! What `why` says of a session, wherever it stands.
 
-use super::world::{World, arrives, continue_into, pair, until};
+use super::story::begun;
+use super::world::{continue_into, until};
 
 const ID: &str = "5f0d7a52-6f0e-4d8e-9a41-0c6a8f6f1d81";
 
 #[test]
 fn why_says_where_a_session_is_and_what_to_do_next() {
-    let world = World::new();
-    let (mut a, b) = (world.running("desk"), world.running("laptop"));
-    pair(&a, &b);
-    let mut on_a = a.session(ID, &a.project("work/proj"));
-    a.turn(&mut on_a, "write the parser");
-    arrives(&b, ID, &on_a);
+    let (_world, mut a, b, _) = begun(ID);
 
     // Held, not placed, its project unknown here.
     let why = b.json(&["why", ID, "--json"]);
