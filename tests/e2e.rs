@@ -3,6 +3,8 @@
 mod bad_input;
 mod baton;
 mod claude;
+#[cfg(target_os = "linux")]
+mod code;
 mod fork;
 #[cfg(target_os = "linux")]
 mod full_disk;
@@ -10,8 +12,15 @@ mod full_disk;
 mod hooks_live;
 mod join;
 mod kills;
+#[cfg(target_os = "linux")]
+mod lan;
 mod names;
+#[cfg(target_os = "linux")]
 mod netns;
+#[cfg(target_os = "linux")]
+mod netns_faults;
+#[cfg(target_os = "linux")]
+mod netns_quiet;
 #[cfg(unix)]
 mod one_home;
 mod pairing;
@@ -24,4 +33,6 @@ mod story;
 mod third;
 mod upkeep;
 mod why;
+#[cfg(target_os = "linux")]
+mod wire;
 mod world;

@@ -2,6 +2,7 @@
 //! machine, real agents on loopback, real connections, the real binary.
 //!
 //! Nothing is slept for: every wait has a condition and a deadline.
+#![expect(clippy::print_stdout, reason = "figures are of use to who sees them")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -211,6 +212,26 @@ impl Device {
     pub(super) fn json(&self, args: &[&str]) -> Value {
         let out = self.ok(args);
         serde_json::from_str(&out).unwrap_or_else(|e| panic!("ccpeer {args:?}: {e}: {out}"))
+    }
+
+    /// Whether this device says that it has a link to that one.
+    pub(super) fn is_linked(&self, other: &Device) -> bool {
+        let status = self.json(&["status", "--json"]);
+        let peers = status["peers"].as_array().unwrap();
+        peers
+            .iter()
+            .any(|p| p["name"] == other.name && p["state"] == "connected")
+    }
+
+    /// Whether it holds a session with so many lines, and all of it.
+    pub(super) fn holds(&self, session: &str, records: u64) -> bool {
+        let sessions = self.json(&["sessions", "--json"]);
+        let known = sessions
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|s| s["session_id"] == session && s["records"].as_u64() == Some(records));
+        known && self.rows(session).iter().all(|t| t["complete"] == true)
     }
 
     pub(super) fn tasks(&self) -> Vec<Value> {
@@ -441,14 +462,7 @@ pub(super) fn connected(a: &Device, b: &Device) {
     for (one, other) in [(a, b), (b, a)] {
         until(
             &format!("{} has a link to {}", one.name, other.name),
-            || {
-                let status = one.json(&["status", "--json"]);
-                status["peers"]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .any(|p| p["name"] == other.name && p["state"] == "connected")
-            },
+            || one.is_linked(other),
         );
     }
 }
@@ -462,6 +476,22 @@ pub(super) fn until(what: &str, mut met: impl FnMut() -> bool) {
         // failing wait from taking both cores.
         std::thread::yield_now();
     }
+}
+
+/// Waits for a condition and tells how long it took since then. The bound holds in
+/// the full form; in the quick one the machine may be busy.
+pub(super) fn within(
+    what: &str,
+    bound: Duration,
+    since: Instant,
+    met: impl FnMut() -> bool,
+) -> Duration {
+    until(what, met);
+    let took = since.elapsed();
+    println!("{what}: {:.2} s", took.as_secs_f64());
+    let full = crate::form::times(0, 1) == 1;
+    assert!(!full || took <= bound, "{what}: {took:?}, not {bound:?}");
+    took
 }
 
 /// Continues a session on a device, into a directory, without running anything.
@@ -482,14 +512,6 @@ pub(super) fn arrives(device: &Device, session: &str, there: &Session) {
     let records = there.records();
     until(
         &format!("{} holds {session} with {records} lines", device.name),
-        || {
-            let sessions = device.json(&["sessions", "--json"]);
-            let known = sessions
-                .as_array()
-                .unwrap()
-                .iter()
-                .any(|s| s["session_id"] == session && s["records"].as_u64() == Some(records));
-            known && device.rows(session).iter().all(|t| t["complete"] == true)
-        },
+        || device.holds(session, records),
     );
 }
