@@ -97,10 +97,15 @@ hostile N="100000":
     CCPEER_REAL_TIMES=1 cargo test -p ccpeer-net --lib crowds::k_n -- --nocapture --test-threads=1
     CCPEER_RECORDS=200000 cargo test -p ccpeer-net --lib rumours -- --nocapture
 
-# Two agents in two network namespaces: mDNS, and not a packet to the outside
-netns:
-    cargo build --release
-    scripts/netns.py target/release/ccpeer
+# Agents in network namespaces: blocked multicast, cuts, moves, loss, a stranger,
+# seven devices, and ten minutes in which nobody does anything (Linux, root)
+netns QUIET="600":
+    CCPEER_FULL=1 CCPEER_QUIET={{ QUIET }} cargo test -p ccpeer --test house netns -- --nocapture --test-threads=1
+
+# How soon a turn shows on another device: 100 runs, direct and through a third,
+# and beside a device that does not answer (Linux, root)
+latency:
+    CCPEER_FULL=1 cargo test --release -p ccpeer --test house latency -- --nocapture --test-threads=1
 
 # Write expectations and generated documents anew
 bless:

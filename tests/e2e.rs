@@ -14,11 +14,15 @@ mod join;
 mod kills;
 #[cfg(target_os = "linux")]
 mod lan;
+#[cfg(target_os = "linux")]
+mod latency;
 mod names;
 #[cfg(target_os = "linux")]
 mod netns;
 #[cfg(target_os = "linux")]
 mod netns_faults;
+#[cfg(target_os = "linux")]
+mod netns_many;
 #[cfg(target_os = "linux")]
 mod netns_quiet;
 #[cfg(unix)]

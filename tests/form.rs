@@ -42,10 +42,10 @@ impl fmt::Display for Figures {
         let ms = |d: Duration| d.as_secs_f64() * 1000.0;
         write!(
             f,
-            "{} runs, p50 {:.1} ms, p90 {:.1} ms, p99 {:.1} ms, slowest {:.1} ms",
+            "{} runs, p50 {:.1} ms, p95 {:.1} ms, p99 {:.1} ms, slowest {:.1} ms",
             self.0.len(),
             ms(self.share(50)),
-            ms(self.share(90)),
+            ms(self.share(95)),
             ms(self.share(99)),
             ms(self.max())
         )

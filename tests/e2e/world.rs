@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 /// Generous, because tests share two cores with each other.
 pub(super) const DEADLINE: Duration = Duration::from_secs(40);
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_ccpeer");
+
 /// A directory with devices in it. Agents end with it.
 pub(super) struct World {
     dir: tempfile::TempDir,
@@ -90,15 +92,22 @@ impl Device {
 
     /// The program with an environment of its own and nothing inherited.
     pub(super) fn command(&self, args: &[&str]) -> Command {
-        let program = env!("CARGO_BIN_EXE_ccpeer");
-        let mut command = match &self.netns {
-            None => Command::new(program),
+        match &self.netns {
+            None => self.bare(args),
             Some(ns) => {
                 let mut command = Command::new("ip");
-                command.args(["netns", "exec", ns, program]);
-                command
+                command.args(["netns", "exec", ns, PROGRAM]);
+                self.fill(command, args)
             }
-        };
+        }
+    }
+
+    /// The same, without being taken to its network: whoever starts it is there.
+    pub(super) fn bare(&self, args: &[&str]) -> Command {
+        self.fill(Command::new(PROGRAM), args)
+    }
+
+    fn fill(&self, mut command: Command, args: &[&str]) -> Command {
         command
             .args(args)
             .env_clear()

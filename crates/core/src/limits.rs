@@ -175,7 +175,8 @@ pub const DIALS_MAX: usize = 8;
 pub const DIAL_TIMEOUT_MS: u64 = 3_000;
 /// Both hellos are said within this, or the connection is closed.
 pub const HELLO_TIMEOUT_MS: u64 = 5_000;
-/// A ping every so often, and how long a peer may then be silent.
+/// A peer is pinged when nothing was heard of it for so long, and how long it may
+/// then be silent. The side that was dialled waits longer by half of the second.
 pub const HEARTBEAT_MS: (u64, u64) = (5_000, 3_000);
 /// A frame, or a piece of a chunk, that was begun is complete within this.
 pub const PROGRESS_TIMEOUT_MS: u64 = 30_000;

@@ -389,13 +389,28 @@ async fn write(
     }
 }
 
-/// Pings, and ends a link on which nothing is heard afterwards. The transport
-/// alone would notice a change of address only after a minute.
+/// Pings a peer of which nothing was heard for a while, and ends a link on which
+/// nothing is heard afterwards. The transport alone would notice a change of
+/// address only after a minute.
+///
+/// A ping is a sign of life for the other side as well, so one of the two is
+/// enough: the side that was dialled waits longer, and pings only if the other
+/// one does not.
 async fn beat(link: &Link, timing: &Timing) -> Option<DownReason> {
+    let patience = match link.dialler {
+        Dialler::Us => timing.heartbeat,
+        Dialler::Them => timing.heartbeat + timing.silence / 2,
+    };
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(timing.heartbeat) => {}
-            () = link.probe.notified() => {}
+        loop {
+            let due = link.heard_at() + patience;
+            if due <= Instant::now() {
+                break;
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(due.into()) => {}
+                () = link.probe.notified() => break,
+            }
         }
         let asked = Instant::now();
         let sent_us = u64::try_from((asked - link.since).as_micros()).unwrap_or(u64::MAX);

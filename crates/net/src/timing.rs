@@ -10,7 +10,7 @@ use ccpeer_core::limits;
 pub(crate) struct Timing {
     pub(crate) dial: Duration,
     pub(crate) hello: Duration,
-    /// Between pings.
+    /// After the last that was heard, until a ping.
     pub(crate) heartbeat: Duration,
     /// After a ping.
     pub(crate) silence: Duration,

@@ -19,7 +19,7 @@ fn k_n10_the_default_speaks_to_peers_and_to_nobody_else() {
 }
 
 /// The whole default: all interfaces, discovery on. What passes on the wire is
-/// captured by `scripts/netns.py`.
+/// looked at in `tests/e2e/netns_quiet.rs`.
 async fn k_n10() {
     let any = |n: u8, other: u8| Config {
         listen: Listen::Any { port: 0 },
