@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 use ccpeer_core::entry::ContentRef;
 use ccpeer_core::id::{EntryHash, SessionId};
-use ccpeer_core::manifest::{FileEntry, Manifest, Origin, ProjectIdentity, Slot, Want, WantKind};
+use ccpeer_core::manifest::{FileEntry, Manifest, Origin, ProjectIdentity, Slot, Want};
 use ccpeer_core::time::Timestamp;
 use ccpeer_formats::claude::layout;
 use ccpeer_formats::claude::slug::project_slug;
@@ -289,10 +289,7 @@ fn manifest_of(store: &Store, manifest: ContentRef) -> Result<Manifest, PlaceErr
 
 /// The manifest, checked again, with everything it refers to in the store.
 fn load(store: &Store, request: &PlaceRequest) -> Result<Manifest, PlaceError> {
-    let want = Want {
-        id: request.manifest.id,
-        kind: WantKind::Manifest,
-    };
+    let want = Want::manifest(request.manifest.id);
     let missing = match store.missing(want) {
         Ok(missing) => missing.len() as u64,
         Err(StoreError::Wrong { why, .. }) => return Err(PlaceError::Malformed(why)),

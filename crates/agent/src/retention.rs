@@ -183,9 +183,7 @@ impl Line {
         let nodes = record.nodes().map(|n| Node {
             id: n.id,
             roots: n.roots().collect(),
-            manifest: n
-                .roots()
-                .find(|r| Some(r.id) == n.version.manifest.map(|m| m.id)),
+            manifest: n.version.manifest.map(|m| Want::manifest(m.id)),
             children: children.remove(&n.id).unwrap_or_default(),
             head: heads.contains(&n.id),
             replicated: replicated.contains(&n.id),
@@ -204,7 +202,7 @@ pub(crate) fn needed(store: &Store, lines: &[Line]) -> Result<Vec<Want>, StoreEr
     for line in lines {
         let by_id: BTreeMap<&EntryHash, &Node> = line.nodes.iter().map(|n| (&n.id, n)).collect();
         for node in &line.nodes {
-            let held = node.manifest.is_some_and(|m| complete.contains(&m.id));
+            let held = node.manifest.is_some_and(|m| complete.contains(&m));
             let mut contained = false;
             if held && !node.head && node.replicated {
                 for child in node.children.iter().filter_map(|c| by_id.get(c)) {
@@ -212,7 +210,7 @@ pub(crate) fn needed(store: &Store, lines: &[Line]) -> Result<Vec<Want>, StoreEr
                     if compared > COMPARED_MAX || contained {
                         break;
                     }
-                    let child_held = child.manifest.is_some_and(|m| complete.contains(&m.id));
+                    let child_held = child.manifest.is_some_and(|m| complete.contains(&m));
                     if let (true, Some(old), Some(new)) =
                         (child_held, node.manifest, child.manifest)
                     {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ccpeer_core::id::DeviceId;
-use ccpeer_core::manifest::{Want, WantKind};
+use ccpeer_core::manifest::Want;
 use ccpeer_core::sync::event::Event;
 use ccpeer_core::time::Instant;
 use ccpeer_store::{CollectPlan, Namespace, NoteWrite, Store, StoreError, VerifyPosition};
@@ -94,15 +94,18 @@ async fn collect(
             "collected"
         );
     }
-    let gone: BTreeSet<_> = collected.withdrawn.into_iter().collect();
+    let mut gone: BTreeSet<_> = collected.withdrawn.into_iter().collect();
     if !gone.is_empty() {
-        let event = Event::Forgotten(gone.into_iter().collect());
+        let event = Event::Forgotten(gone.iter().copied().collect());
         handle.send(Input::Machine(Box::new(event))).await?;
     }
-    for id in collected.obscured {
-        let kind = WantKind::Manifest;
-        let event = Event::Need(Want { id, kind });
-        handle.send(Input::Machine(Box::new(event))).await?;
+    if !collected.obscured.is_empty() {
+        // Damage hides what is needed: it is fetched again, of older versions too.
+        gone.extend(collected.obscured.into_iter().filter(|w| w.kind.is_root()));
+        for want in gone {
+            let event = Event::Need(want);
+            handle.send(Input::Machine(Box::new(event))).await?;
+        }
     }
     Ok(())
 }
@@ -111,12 +114,7 @@ async fn collect(
 fn placed(store: &Store) -> Result<Vec<Want>, StoreError> {
     let states = LocalState::load_all(store)?;
     let manifests = states.into_iter().filter_map(|(_, s)| s.manifest);
-    Ok(manifests
-        .map(|m| Want {
-            id: m.id,
-            kind: WantKind::Manifest,
-        })
-        .collect())
+    Ok(manifests.map(|m| Want::manifest(m.id)).collect())
 }
 
 /// Tells the machine how much is here because of whom.

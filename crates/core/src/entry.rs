@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{self, DecodeError};
 use crate::id::{ChunkId, DeviceId, EntryHash, LogId, Seq, SessionId};
 use crate::limits;
+use crate::manifest::Want;
 use crate::presence::SessionState;
 use crate::roll::KeyRoll;
 use crate::time::Timestamp;
@@ -135,6 +136,15 @@ pub struct Version {
     pub state: SessionState,
     /// What lists show.
     pub meta: SessionMeta,
+}
+
+impl Version {
+    /// Its snapshot and its manifest, which stands for all that it names.
+    pub fn roots(&self) -> impl Iterator<Item = Want> + '_ {
+        let snapshot = self.snapshot.map(|s| Want::data(s.id));
+        let manifest = self.manifest.map(|m| Want::manifest(m.id));
+        snapshot.into_iter().chain(manifest)
+    }
 }
 
 /// What a list of sessions shows without fetching anything.

@@ -272,16 +272,7 @@ impl VersionNode {
     /// The chunks that together are this version: its manifest, which stands
     /// for all that it names, and its snapshot.
     pub fn roots(&self) -> impl Iterator<Item = crate::manifest::Want> + '_ {
-        use crate::manifest::{Want, WantKind};
-        let manifest = self.version.manifest.map(|m| Want {
-            id: m.id,
-            kind: WantKind::Manifest,
-        });
-        let snapshot = self.version.snapshot.map(|s| Want {
-            id: s.id,
-            kind: WantKind::Data,
-        });
-        snapshot.into_iter().chain(manifest)
+        self.version.roots()
     }
 }
 

@@ -349,19 +349,15 @@ impl Manifest {
         let mut out = Vec::new();
         for s in self.files.iter().flat_map(|f| &f.segments) {
             for page in &s.pages {
-                if seen.insert(*page) {
-                    out.push(Want {
-                        id: *page,
-                        kind: WantKind::List,
-                    });
+                let want = Want::list(*page);
+                if seen.insert(want) {
+                    out.push(want);
                 }
             }
             for r in &s.tail {
-                if seen.insert(r.id) {
-                    out.push(Want {
-                        id: r.id,
-                        kind: WantKind::Data,
-                    });
+                let want = Want::data(r.id);
+                if seen.insert(want) {
+                    out.push(want);
                 }
             }
         }
@@ -404,7 +400,8 @@ impl ListPage {
     }
 }
 
-/// A chunk that is needed, and how to read it once it is there.
+/// A chunk that is needed, and how to read it once it is there. The same bytes
+/// under two kinds are two wants: what is needed below them differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Want {
     /// Which chunk.
@@ -424,7 +421,49 @@ pub enum WantKind {
     Data,
 }
 
+impl WantKind {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::Manifest, Self::List, Self::Data];
+
+    /// Whether a version can consist of this: a page is only ever part of a
+    /// manifest.
+    #[must_use]
+    pub fn is_root(self) -> bool {
+        match self {
+            Self::Manifest | Self::Data => true,
+            Self::List => false,
+        }
+    }
+}
+
 impl Want {
+    /// A manifest.
+    #[must_use]
+    pub fn manifest(id: ChunkId) -> Self {
+        let kind = WantKind::Manifest;
+        Self { id, kind }
+    }
+
+    /// A list page.
+    #[must_use]
+    pub fn list(id: ChunkId) -> Self {
+        let kind = WantKind::List;
+        Self { id, kind }
+    }
+
+    /// Content, or a snapshot's document.
+    #[must_use]
+    pub fn data(id: ChunkId) -> Self {
+        let kind = WantKind::Data;
+        Self { id, kind }
+    }
+
+    /// The same bytes as everything that they can be called, this kind included.
+    pub fn all_kinds(&self) -> impl Iterator<Item = Self> + use<> {
+        let id = self.id;
+        WantKind::ALL.into_iter().map(move |kind| Self { id, kind })
+    }
+
     /// What the content of this chunk refers to.
     ///
     /// # Errors
@@ -435,10 +474,7 @@ impl Want {
             WantKind::List => Ok(ListPage::from_bytes(content)?
                 .refs
                 .iter()
-                .map(|r| Want {
-                    id: r.id,
-                    kind: WantKind::Data,
-                })
+                .map(|r| Want::data(r.id))
                 .collect()),
             WantKind::Data => Ok(Vec::new()),
         }

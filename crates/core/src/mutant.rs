@@ -50,6 +50,8 @@ pub enum Mutant {
     NoPauseWhenFull,
     /// Of two statements, the one with the later wall clock is the newer one.
     NewestByWallClock,
+    /// What is here as one thing is taken to be here as any other.
+    KindsMixedUp,
 }
 
 /// What a planted bug makes of a statement's place among others.

@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 
 use crate::entry::{SignedEntry, VerifiedEntry};
 use crate::id::{ChunkId, Epoch, LogId, Seq};
+use crate::manifest::Want;
 
 /// What must become durable together, before anything after it happens.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -18,7 +19,8 @@ pub struct Batch {
     /// Entries to append, each log in order.
     pub entries: Vec<VerifiedEntry>,
     /// Manifests whose chunks are now all in the store, and snapshots that are.
-    pub complete: Vec<ChunkId>,
+    /// Each as what it is: the same bytes as something else are another mark.
+    pub complete: Vec<Want>,
     /// The epoch to write in from now on.
     pub epoch: Option<Epoch>,
 }
@@ -39,7 +41,7 @@ pub struct Recovered {
     /// All entries, by log, in order.
     pub entries: Vec<VerifiedEntry>,
     /// Manifests known to be complete, and snapshots.
-    pub complete: BTreeSet<ChunkId>,
+    pub complete: BTreeSet<Want>,
 }
 
 /// A disk. Every method may block.

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, DecodeError};
 use crate::entry::SignedEntry;
-use crate::id::ChunkId;
 use crate::limits;
 use crate::log::Held;
+use crate::manifest::Want;
 
 /// Version of every message, its first byte.
 pub const WIRE_VERSION: u8 = 1;
@@ -28,8 +28,9 @@ pub enum Message {
     Have(Vec<Held>),
     /// Entries of one log, in order, without a gap.
     Entries(Vec<SignedEntry>),
-    /// I hold these manifests with all their chunks.
-    Complete(Vec<ChunkId>),
+    /// I hold these manifests with all their chunks, and these snapshots. A list
+    /// page is never among them.
+    Complete(Vec<Want>),
     /// Nothing new; answers to prove that I am here.
     Ping(u64),
     /// The answer to a ping.
@@ -73,7 +74,9 @@ impl Message {
             Self::Hello(h) => h.name.len() <= 1024 && h.os.len() <= 64 && h.version.len() <= 64,
             Self::Have(f) => f.len() <= limits::FRONTIER_LOGS_MAX,
             Self::Entries(e) => !e.is_empty() && e.len() <= limits::MESSAGE_ENTRIES_MAX,
-            Self::Complete(c) => c.len() <= limits::MESSAGE_ENTRIES_MAX,
+            Self::Complete(c) => {
+                c.len() <= limits::MESSAGE_ENTRIES_MAX && c.iter().all(|w| w.kind.is_root())
+            }
             Self::Ping(_) | Self::Pong(_) => true,
         };
         if bounded {

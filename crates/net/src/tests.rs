@@ -26,6 +26,7 @@ use std::time::Duration;
 use ccpeer_core::entry::{Header, Payload, SignedEntry};
 use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, Epoch, LogId, Seq};
 use ccpeer_core::log::Held;
+use ccpeer_core::manifest::Want;
 use ccpeer_core::time::Timestamp;
 use ccpeer_core::wire::{Hello, Message};
 use iroh::endpoint::{Connection, RecvStream, SendStream, presets};
@@ -315,5 +316,5 @@ fn held(log: LogId, seq: u64) -> Held {
 
 /// A message that carries a number.
 fn marked(n: u8) -> Message {
-    Message::Complete(vec![ChunkId([n; 32])])
+    Message::Complete(vec![Want::manifest(ChunkId([n; 32]))])
 }

@@ -12,7 +12,7 @@ use ccpeer_core::entry::{
 use ccpeer_core::id::{ChunkId, EntryHash, Epoch, LogId, Seq, SessionId};
 use ccpeer_core::limits;
 use ccpeer_core::log::{Frontier, Held};
-use ccpeer_core::manifest::{ChunkRef, Want};
+use ccpeer_core::manifest::{ChunkRef, Want, WantKind};
 use ccpeer_core::presence::SessionState;
 use ccpeer_core::time::Timestamp;
 use ccpeer_core::wire::Message;
@@ -44,7 +44,7 @@ pub(crate) struct Adversary {
     frontier: BTreeMap<LogId, Seq>,
     /// What its peers said last.
     told: BTreeMap<usize, BTreeMap<LogId, Seq>>,
-    roots: Vec<ChunkId>,
+    roots: Vec<Want>,
     own_chunks: BTreeMap<ChunkId, Rc<Vec<u8>>>,
     written: usize,
 }
@@ -120,8 +120,8 @@ impl World {
                     let seq = mind.frontier.entry(read.log()).or_default();
                     *seq = read.seq().max(*seq);
                     if let Some(Payload::Version(version)) = read.payload() {
-                        let roots = version.manifest.iter().chain(&version.snapshot);
-                        roots.for_each(|r| remember(&mut mind.roots, r.id));
+                        let roots = version.roots();
+                        roots.for_each(|r| remember(&mut mind.roots, r));
                     }
                     remember(&mut mind.entries, entry.clone());
                 }
@@ -134,7 +134,11 @@ impl World {
                 }
                 self.adversary_offers(mind, from, &theirs);
             }
-            Message::Complete(ids) => ids.iter().for_each(|id| remember(&mut mind.roots, *id)),
+            Message::Complete(roots) => {
+                roots
+                    .iter()
+                    .for_each(|root| remember(&mut mind.roots, *root));
+            }
             Message::Hello(_) | Message::Ping(_) | Message::Pong(_) => {}
         }
     }
@@ -372,18 +376,21 @@ impl World {
             Habit::Malform => {
                 let payload = self.adversary_version(mind, true);
                 self.adversary_writes(mind, &[0, 1], &payload);
-                if let Payload::Version(version) = &payload {
-                    let roots = version.manifest.iter().chain(&version.snapshot);
-                    let roots = roots.map(|r| r.id).collect();
-                    self.adversary_says(mind, to, Message::Complete(roots));
+                self.adversary_boasts(mind, to, &payload);
+            }
+            Habit::Misname => {
+                if let Some(payload) = self.adversary_misnames(mind) {
+                    self.count("misnamed");
+                    self.adversary_writes(mind, &[0, 1], &payload);
+                    self.adversary_boasts(mind, to, &payload);
                 }
             }
             Habit::Garbage => {
                 let nonsense = if self.rng.chance(500_000) {
                     Message::Entries(Vec::new())
                 } else {
-                    let id = ChunkId(self.rng.bytes());
-                    Message::Complete(vec![id; limits::MESSAGE_ENTRIES_MAX + 1])
+                    let root = Want::data(ChunkId(self.rng.bytes()));
+                    Message::Complete(vec![root; limits::MESSAGE_ENTRIES_MAX + 1])
                 };
                 self.adversary_says(mind, to, nonsense);
             }
@@ -445,6 +452,65 @@ impl World {
                 state: SessionState::Idle,
             })
         }
+    }
+
+    /// It says that it holds what it named.
+    fn adversary_boasts(&mut self, mind: &Adversary, to: usize, payload: &Payload) {
+        if let Payload::Version(version) = payload {
+            let roots = version.roots().collect();
+            self.adversary_says(mind, to, Message::Complete(roots));
+        }
+    }
+
+    /// A version that consists of what somebody else wrote, under another kind.
+    fn adversary_misnames(&mut self, mind: &mut Adversary) -> Option<Payload> {
+        // What was said last is what others are still fetching.
+        let latest = mind.roots.len().saturating_sub(20);
+        let root = *self.rng.pick(mind.roots.get(latest..)?)?;
+        let content = Rc::clone(self.library.get(&root.id)?);
+        let parts = root.children(&content).ok()?;
+        let pages = parts.iter().filter(|part| part.kind == WantKind::List);
+        let pages: Vec<Want> = pages.copied().collect();
+        let below = if pages.is_empty() { parts } else { pages };
+        let stolen = if self.rng.chance(500_000) {
+            root
+        } else {
+            self.rng.pick(&below).copied().unwrap_or(root)
+        };
+        let bytes = Rc::clone(self.library.get(&stolen.id)?);
+        let len = bytes.len() as u32;
+        mind.own_chunks.insert(stolen.id, bytes);
+        let named = ContentRef { id: stolen.id, len };
+        let session = self.some_session();
+        let mut version = Version {
+            session,
+            parents: Vec::new(),
+            derived_from: None,
+            manifest: None,
+            snapshot: None,
+            state: SessionState::Live,
+            meta: SessionMeta::default(),
+        };
+        let others = stolen.all_kinds().filter(|want| *want != stolen);
+        let others: Vec<Want> = others.collect();
+        let (tail, pages) = match self.rng.pick(&others)?.kind {
+            WantKind::Manifest => {
+                version.manifest = Some(named);
+                return Some(Payload::Version(version));
+            }
+            WantKind::Data if self.rng.chance(500_000) => {
+                version.snapshot = Some(named);
+                return Some(Payload::Version(version));
+            }
+            WantKind::Data => (vec![ChunkRef { id: stolen.id, len }], Vec::new()),
+            WantKind::List => (Vec::new(), vec![stolen.id]),
+        };
+        let manifest = manifest_of(session, tail, pages).to_bytes();
+        let id = ChunkId::of(&manifest);
+        let len = manifest.len() as u32;
+        version.manifest = Some(ContentRef { id, len });
+        mind.own_chunks.insert(id, Rc::new(manifest));
+        Some(Payload::Version(version))
     }
 
     /// A version of somebody's session, or what is called one.

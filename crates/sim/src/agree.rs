@@ -138,7 +138,6 @@ impl World {
                 self.may_pass(from, to, &node.log.device) && holds.version_of(&node.id).is_some();
             node.roots()
                 .filter(|_| told)
-                .map(|root| root.id)
                 .find(|root| holds.is_complete(root) && !wants.is_complete(root))
         };
         for (session, record) in wants.sessions() {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ccpeer_core::entry::{Payload, TrustChange, VerifiedEntry};
 use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, SessionId};
 use ccpeer_core::limits;
-use ccpeer_core::manifest::{Want, WantKind};
+use ccpeer_core::manifest::Want;
 use ccpeer_core::store::Batch;
 use ccpeer_core::sync::effect::Fault;
 use ccpeer_core::wire::Message;
@@ -145,15 +145,9 @@ impl World {
     }
 
     /// S5: what is called whole has every chunk, durably.
-    pub(crate) fn check_whole(&mut self, device: usize, root: &ChunkId) {
+    pub(crate) fn check_whole(&mut self, device: usize, root: &Want) {
         let image = &self.devices[device].disk.durable;
-        let kind = if self.snapshots.contains(root) {
-            WantKind::Data
-        } else {
-            WantKind::Manifest
-        };
-        let want = Want { id: *root, kind };
-        let missing = image.lacks(&want, &mut self.memo);
+        let missing = image.lacks(root, &mut self.memo);
         // Where damage was found a moment ago, the machine is about to hear of it.
         if missing > 0 && self.devices[device].lost.is_empty() {
             let what =
@@ -193,11 +187,10 @@ impl World {
         }
     }
 
-    fn roots_of(&self, device: usize, version: &EntryHash) -> Vec<ChunkId> {
+    fn roots_of(&self, device: usize, version: &EntryHash) -> Vec<Want> {
         let machine = self.devices[device].machine.as_ref();
         let node = machine.and_then(|m| m.version_of(version));
-        node.map(|n| n.roots().map(|r| r.id).collect())
-            .unwrap_or_default()
+        node.map(|n| n.roots().collect()).unwrap_or_default()
     }
 
     /// S7: the heads are exactly the versions that nothing grew from, newest
@@ -288,7 +281,7 @@ impl World {
             self.check_composure(device);
             self.check_bounds(device);
             let durable = &self.devices[device].disk.durable;
-            let roots: Vec<ChunkId> = durable.complete.iter().copied().collect();
+            let roots: Vec<Want> = durable.complete.iter().copied().collect();
             let broken = durable.logs.iter().find(|(_, log)| {
                 let mut prev = EntryHash::ZERO;
                 log.iter().enumerate().any(|(n, e)| {

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use ccpeer_core::entry::{SignedEntry, VerifiedEntry};
-use ccpeer_core::id::{ChunkId, DeviceId};
+use ccpeer_core::id::DeviceId;
 use ccpeer_core::limits;
 use ccpeer_core::manifest::Want;
 use ccpeer_core::sync::effect::Fault;
@@ -33,12 +33,11 @@ impl World {
             return;
         };
         let Some(end) = self.devices[device].links.get_mut(&peer) else {
-            let failed = Packet::ids(&wants);
-            return self.fetch_failed(device, from, failed, FetchFault::Link);
+            return self.fetch_failed(device, from, wants, FetchFault::Link);
         };
-        end.asked.extend(wants.iter().map(|w| w.id));
+        end.asked.extend(wants.iter().copied());
         let link = end.id;
-        let asked = Packet::ids(&wants);
+        let asked = wants.clone();
         self.after(
             limits::PROGRESS_TIMEOUT_MS,
             Happening::Stalled {
@@ -52,14 +51,14 @@ impl World {
     }
 
     /// A request was not answered for so long that it is given up.
-    pub(crate) fn stalled(&mut self, device: usize, peer: usize, link: u64, asked: Vec<ChunkId>) {
+    pub(crate) fn stalled(&mut self, device: usize, peer: usize, link: u64, asked: Vec<Want>) {
         let end = self.devices[device].links.get_mut(&peer);
         let Some(end) = end.filter(|end| end.id == link) else {
             return;
         };
-        let asked: Vec<ChunkId> = asked
+        let asked: Vec<Want> = asked
             .into_iter()
-            .filter(|id| end.asked.remove(id))
+            .filter(|want| end.asked.remove(want))
             .collect();
         if !asked.is_empty() {
             self.count("request stalled");
@@ -73,16 +72,16 @@ impl World {
         &mut self,
         device: usize,
         from: &DeviceId,
-        ids: Vec<ChunkId>,
+        wants: Vec<Want>,
         why: FetchFault,
     ) {
         if self.mutant == Some(Mutant::FailureSwallowed) && why == FetchFault::NotHeld {
             return;
         }
-        for chunk in ids {
+        for want in wants {
             let event = Event::FetchFailed {
                 from: *from,
-                chunk,
+                want,
                 why,
             };
             self.devices[device].inbox.push_back(Job::Event(event));
@@ -228,12 +227,12 @@ impl World {
                 let mut came = Vec::new();
                 let mut absent = Vec::new();
                 for (want, content) in answer {
-                    if !end.asked.remove(&want.id) {
+                    if !end.asked.remove(&want) {
                         continue;
                     }
                     match content {
                         Some(bytes) => came.push((want, bytes)),
-                        None => absent.push(want.id),
+                        None => absent.push(want),
                     }
                 }
                 self.fetch_failed(to, &sender, absent, FetchFault::NotHeld);

@@ -22,7 +22,7 @@ pub struct Image {
     /// Entries by log, in order.
     pub logs: BTreeMap<LogId, Vec<Rc<VerifiedEntry>>>,
     /// Manifests and snapshots known to be whole.
-    pub complete: BTreeSet<ChunkId>,
+    pub complete: BTreeSet<Want>,
     /// Chunks by hash.
     pub chunks: BTreeMap<ChunkId, Rc<Vec<u8>>>,
     /// Chunks in which a bit has flipped. Only the checks know of it; whoever
@@ -178,16 +178,13 @@ impl Disk {
 
     /// Strikes chunks off that were found to be damaged, and gives the roots that
     /// are no longer whole by that.
-    pub fn quarantine(&mut self, ids: &BTreeSet<ChunkId>, memo: &Memo) -> Vec<ChunkId> {
+    pub fn quarantine(&mut self, ids: &BTreeSet<ChunkId>, memo: &Memo) -> Vec<Want> {
         if ids.is_empty() {
             return Vec::new();
         }
-        let hit = |root: &ChunkId| {
+        let hit = |root: &Want| {
             let of = |want: &Want| memo.0.get(&(want.id, want.kind)).cloned().flatten();
-            let mut next = vec![Want {
-                id: *root,
-                kind: WantKind::Manifest,
-            }];
+            let mut next = vec![*root];
             while let Some(want) = next.pop() {
                 if ids.contains(&want.id) {
                     return true;
@@ -196,7 +193,7 @@ impl Disk {
             }
             false
         };
-        let broken: Vec<ChunkId> = self.live.complete.iter().copied().filter(hit).collect();
+        let broken: Vec<Want> = self.live.complete.iter().copied().filter(hit).collect();
         for image in [&mut self.live, &mut self.durable] {
             for id in ids {
                 image.chunks.remove(id);

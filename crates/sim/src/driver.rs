@@ -8,7 +8,7 @@ use std::rc::Rc;
 use ccpeer_core::entry::{Payload, SignedEntry, Version};
 use ccpeer_core::id::{ChunkId, DeviceId, Epoch};
 use ccpeer_core::limits;
-use ccpeer_core::manifest::{Want, WantKind};
+use ccpeer_core::manifest::Want;
 use ccpeer_core::store::{Batch, Store};
 use ccpeer_core::sync::effect::{Effect, Notice};
 use ccpeer_core::sync::event::{Event, FetchFault};
@@ -98,9 +98,13 @@ impl World {
         let seed = self.rng.next();
         let now = self.clock(device);
         let d = &mut self.devices[device];
-        let Ok(stored) = d.disk.recovered() else {
+        let Ok(mut stored) = d.disk.recovered() else {
             return false;
         };
+        if self.mutant == Some(Mutant::MarksWithoutKinds) {
+            let marks = stored.complete.iter().flat_map(Want::all_kinds);
+            stored.complete = marks.collect();
+        }
         d.model = TrustModel::of(stored.entries.iter());
         let mut machine = Machine::recover(d.id, stored, seed);
         if let Some(Mutant::Machine(planted)) = self.mutant {
@@ -223,11 +227,7 @@ impl World {
     fn captured(&mut self, device: usize, version: Box<Version>) {
         let mut lost = Vec::new();
         if let Some(manifest) = version.manifest {
-            let want = Want {
-                id: manifest.id,
-                kind: WantKind::Manifest,
-            };
-            lost = self.missing(device, &want);
+            lost = self.missing(device, &Want::manifest(manifest.id));
         }
         let found = lost.iter().filter_map(|want| {
             let bytes = self.library.get(&want.id)?;
@@ -304,8 +304,7 @@ impl World {
                 self.count("chunks refused");
                 // A capture is given up; nobody was told that it is safe.
                 if let Then::Fetched(from, wants) = then {
-                    let ids = Packet::ids(&wants);
-                    self.fetch_failed(device, &from, ids, FetchFault::Store);
+                    self.fetch_failed(device, &from, wants, FetchFault::Store);
                 }
             }
             Err(error) => self.fail("INV-4", format!("device {device} keeps {error:?}")),
@@ -330,7 +329,7 @@ impl World {
             };
             self.count("wrong chunk");
             let from = self.devices[from].id;
-            self.fetch_failed(device, &from, vec![want.id], why);
+            self.fetch_failed(device, &from, vec![want], why);
         }
         if good.is_empty() {
             return;

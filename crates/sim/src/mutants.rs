@@ -44,11 +44,13 @@ pub enum Mutant {
     DamageNotTold,
     /// Signatures are not looked at.
     ForgeryAccepted,
+    /// The disk does not keep as what something is whole.
+    MarksWithoutKinds,
 }
 
 /// Every mutant, with a name for people, and a seed before which none finds it,
 /// so that the tests need not look there again.
-pub const ALL: [(Mutant, &str, u64); 37] = [
+pub const ALL: [(Mutant, &str, u64); 39] = [
     (Mutant::Machine(Planted::GapAccepted), "gap accepted", 7),
     (Mutant::Machine(Planted::ForkAccepted), "fork accepted", 65),
     (
@@ -142,6 +144,8 @@ pub const ALL: [(Mutant, &str, u64); 37] = [
     (Mutant::DamageNotForgotten, "damage not forgotten", 9),
     (Mutant::DamageNotTold, "damage not told", 9),
     (Mutant::ForgeryAccepted, "forgery accepted", 0),
+    (Mutant::Machine(Planted::KindsMixedUp), "kinds mixed up", 7),
+    (Mutant::MarksWithoutKinds, "marks without kinds", 39),
 ];
 
 /// Seeds within which a mutant must be found.

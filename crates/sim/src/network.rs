@@ -8,7 +8,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use ccpeer_core::id::ChunkId;
 use ccpeer_core::manifest::Want;
 use ccpeer_core::wire::Message;
 
@@ -206,12 +205,5 @@ impl Network {
         [(a, b), (b, a)]
             .iter()
             .any(|d| self.blocked.get(d).is_some_and(|until| *until > now))
-    }
-}
-
-impl Packet {
-    /// The chunk ids of a request, for its failure.
-    pub(crate) fn ids(wants: &[Want]) -> Vec<ChunkId> {
-        wants.iter().map(|w| w.id).collect()
     }
 }

@@ -84,7 +84,7 @@ impl Survey {
 }
 
 /// What must have happened somewhere in any thousand worlds.
-const KNOBS: [&str; 28] = [
+const KNOBS: [&str; 29] = [
     "crash",
     "torn write",
     "off",
@@ -113,6 +113,7 @@ const KNOBS: [&str; 28] = [
     "revocation",
     "own fork found",
     "mischief",
+    "misnamed",
 ];
 
 impl fmt::Display for Survey {

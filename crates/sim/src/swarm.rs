@@ -113,10 +113,13 @@ pub enum Habit {
     Garbage,
     /// Takes requests and never answers.
     Stall,
+    /// Names what others wrote as what it is not: a manifest as a snapshot, a page
+    /// as content.
+    Misname,
 }
 
 /// Every habit.
-pub const HABITS: [Habit; 11] = [
+pub const HABITS: [Habit; 12] = [
     Habit::Replay,
     Habit::Equivocate,
     Habit::Withhold,
@@ -128,6 +131,7 @@ pub const HABITS: [Habit; 11] = [
     Habit::WrongChunks,
     Habit::Garbage,
     Habit::Stall,
+    Habit::Misname,
 ];
 
 impl Options {

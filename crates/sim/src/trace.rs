@@ -139,9 +139,12 @@ impl Brief {
                     ..peer("> entries", d, e.len(), first.map_or(0, |e| e.seq().0))
                 }
             }
-            Event::Received(d, Received::Complete(c)) => {
-                peer("> complete", d, c.len(), c.first().map_or(0, |c| id(&c.0)))
-            }
+            Event::Received(d, Received::Complete(c)) => peer(
+                "> complete",
+                d,
+                c.len(),
+                c.first().map_or(0, |c| id(&c.id.0)),
+            ),
             Event::Append(e) => Self {
                 log: Some(short(&e.log(), &name)),
                 ..Self::of("> append", e.seq().0, id(&e.hash().0))
@@ -150,14 +153,14 @@ impl Brief {
             Event::Fetched { want, missing, .. } => {
                 Self::of("> fetched", missing.len() as u64, id(&want.id.0))
             }
-            Event::FetchFailed { from, chunk, why } => {
-                peer("> fetch failed", from, *why as usize, id(&chunk.0))
+            Event::FetchFailed { from, want, why } => {
+                peer("> fetch failed", from, *why as usize, id(&want.id.0))
             }
             Event::Need(w) => Self::of("> need", 0, id(&w.id.0)),
             Event::Forgotten(roots) => Self::of(
                 "> forgotten",
                 roots.len() as u64,
-                roots.first().map_or(0, |r| id(&r.0)),
+                roots.first().map_or(0, |r| id(&r.id.0)),
             ),
             Event::Quotas(q) => Self::of("> quotas", q.each, q.of.len() as u64),
             Event::Charged(c) => Self::of("> charged", c.len() as u64, c.values().sum()),
@@ -198,7 +201,7 @@ impl Brief {
                 "< send complete",
                 d,
                 c.len() as u64,
-                c.first().map_or(0, |c| id(&c.0)),
+                c.first().map_or(0, |c| id(&c.id.0)),
             ),
             Effect::Send(d, Message::Hello(_) | Message::Ping(_) | Message::Pong(_)) => {
                 peer("< send other", d, 0, 0)

@@ -11,7 +11,7 @@ use ccpeer_core::limits;
 use ccpeer_core::lineage::VersionNode;
 use ccpeer_core::manifest::{
     ChunkRef, FileEntry, ListPage, MANIFEST_VERSION, Manifest, Origin, PathFlavour,
-    ProjectIdentity, Segment, Slot, Want, WantKind,
+    ProjectIdentity, Segment, Slot, Want,
 };
 use ccpeer_core::presence::{EndReason, SessionState};
 use ccpeer_core::store::Batch;
@@ -224,7 +224,6 @@ impl World {
             let bytes: [u8; 16] = self.rng.bytes();
             let id = ChunkId::of(&bytes);
             chunks.push((id, Rc::new(bytes.to_vec())));
-            self.snapshots.insert(id);
             ContentRef {
                 id,
                 len: bytes.len() as u32,
@@ -300,11 +299,7 @@ impl World {
         let manifests: BTreeSet<ChunkId> = manifests.map(|m| m.id).collect();
         let manifests: Vec<ChunkId> = manifests.into_iter().collect();
         if let Some(id) = self.rng.pick(&manifests).copied() {
-            let want = Want {
-                id,
-                kind: WantKind::Manifest,
-            };
-            self.give(device, Job::Event(Event::Need(want)));
+            self.give(device, Job::Event(Event::Need(Want::manifest(id))));
         }
     }
 

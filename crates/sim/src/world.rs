@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use ccpeer_core::entry::{VerifiedEntry, device_of};
 use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, Epoch, LogId, SessionId};
+use ccpeer_core::manifest::Want;
 use ccpeer_core::sync::effect::Effect;
 use ccpeer_core::sync::machine::Machine;
 use ccpeer_core::wire::Message;
@@ -153,10 +154,8 @@ pub(crate) struct World {
     /// Entries that were durable at their author at some time.
     pub(crate) durable_once: BTreeSet<EntryHash>,
     /// Who ever held which root whole and durably.
-    pub(crate) whole_once: BTreeSet<(usize, ChunkId)>,
+    pub(crate) whole_once: BTreeSet<(usize, Want)>,
     pub(crate) sessions: Vec<SessionId>,
-    /// Roots that are snapshots and not manifests.
-    pub(crate) snapshots: BTreeSet<ChunkId>,
     pub(crate) memo: Memo,
     pub(crate) user_acts: u64,
     /// Every chunk that a user's directory ever held: a capture cuts files anew
@@ -207,7 +206,7 @@ pub(crate) struct Device {
     /// Damage that was found while a commit was under way.
     pub(crate) lost: BTreeSet<ChunkId>,
     /// Roots in which damage was found, and which have to come back.
-    pub(crate) broken: BTreeSet<ChunkId>,
+    pub(crate) broken: BTreeSet<Want>,
     pub(crate) model: TrustModel,
     /// Entries of its own whose durability a user was told of.
     pub(crate) acked: BTreeSet<EntryHash>,
@@ -221,7 +220,7 @@ pub(crate) struct Device {
 pub(crate) struct LinkEnd {
     pub(crate) id: u64,
     /// Chunks that were asked for and not answered.
-    pub(crate) asked: BTreeSet<ChunkId>,
+    pub(crate) asked: BTreeSet<Want>,
 }
 
 pub(crate) enum Happening {
@@ -271,7 +270,7 @@ pub(crate) enum Happening {
         device: usize,
         peer: usize,
         link: u64,
-        asked: Vec<ChunkId>,
+        asked: Vec<Want>,
     },
     Start {
         device: usize,
@@ -401,7 +400,6 @@ impl World {
             durable_once: BTreeSet::new(),
             whole_once: BTreeSet::new(),
             sessions,
-            snapshots: BTreeSet::new(),
             memo: Memo::default(),
             user_acts: 0,
             library: HashMap::new(),

@@ -5,12 +5,13 @@ use std::borrow::Cow;
 
 use ccpeer_core::id::ChunkId;
 use ccpeer_core::limits;
+use ccpeer_core::manifest::Want;
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
 use zstd::bulk::{Compressor, Decompressor};
 
 use crate::error::{Place, StoreError, Trouble};
 use crate::tables::{CHUNKS, COMPLETE, CONDEMNED, HAVE, Have, META, META_TOTALS, TAILS};
-use crate::tables::{cut, part_key, seal, unseal};
+use crate::tables::{cut, mark_key, part_key, seal, unseal};
 
 /// How a packed chunk is written, its first byte.
 const RAW: u8 = 0;
@@ -294,7 +295,7 @@ pub(crate) struct Amendment {
     /// Whole after all.
     pub(crate) adopt: Vec<(ChunkId, Have)>,
     /// Manifests that are not complete (any more).
-    pub(crate) incomplete: Vec<ChunkId>,
+    pub(crate) incomplete: Vec<Want>,
     /// Totals, counted anew.
     pub(crate) recount: bool,
 }
@@ -329,8 +330,8 @@ impl Amendment {
             }
         }
         let mut complete = txn.open_table(COMPLETE)?;
-        for id in &self.incomplete {
-            complete.remove(id.0.as_slice())?;
+        for want in &self.incomplete {
+            complete.remove(mark_key(want).as_slice())?;
         }
         if self.recount {
             totals = Totals::default();

@@ -30,7 +30,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockW
 
 use ccpeer_core::id::{ChunkId, DeviceId};
 use ccpeer_core::limits;
-use ccpeer_core::manifest::{Want, WantKind};
+use ccpeer_core::manifest::Want;
 use ccpeer_core::time::Instant;
 use redb::ReadTransaction;
 
@@ -88,10 +88,10 @@ pub struct Collected {
     pub freed_bytes: u64,
     /// Manifests and documents that are no longer held for complete. Whoever
     /// remembers that they were must forget it.
-    pub withdrawn: Vec<ChunkId>,
+    pub withdrawn: Vec<Want>,
     /// Damaged manifests and list pages. What they refer to cannot be known, so
     /// nothing was condemned or freed; they should be fetched again.
-    pub obscured: Vec<ChunkId>,
+    pub obscured: Vec<Want>,
     /// Whether the run came to its end. If not, the next one goes on.
     pub finished: bool,
 }
@@ -242,32 +242,26 @@ impl Store {
         Ok(())
     }
 
-    /// Those of these manifests of which everything is here. Says all of them
+    /// Those of these manifests and snapshots of which everything is here. Says all of them
     /// without looking while nothing is or was being collected, because then
     /// nothing can have gone.
-    pub(crate) fn still_complete(&self, ids: &[ChunkId]) -> Result<Vec<ChunkId>, StoreError> {
-        if ids.is_empty() {
+    pub(crate) fn still_complete(&self, wants: &[Want]) -> Result<Vec<Want>, StoreError> {
+        if wants.is_empty() {
             return Ok(Vec::new());
         }
         let idle = !self.watch.freed_some.load(Ordering::Acquire)
             && self.disk.read(|txn| Ok(open_condemned(txn)?.is_none()))?;
-        let mut still = Vec::with_capacity(ids.len());
-        for id in ids {
-            let want = Want {
-                id: *id,
-                kind: WantKind::Manifest,
-            };
+        let mut still = Vec::with_capacity(wants.len());
+        for want in wants {
             let missing = if idle {
                 Ok(Vec::new())
             } else {
-                self.missing(want)
+                self.missing(*want)
             };
             match missing {
-                Ok(missing) if missing.is_empty() => still.push(*id),
-                // A snapshot's document is whole by itself.
-                Err(StoreError::Wrong { .. }) => still.push(*id),
-                Ok(_) => {
-                    tracing::error!(manifest = %id, "not complete: some of it has been collected");
+                Ok(missing) if missing.is_empty() => still.push(*want),
+                Ok(_) | Err(StoreError::Wrong { .. }) => {
+                    tracing::error!(root = %want.id, kind = ?want.kind, "not complete: some of it has been collected");
                 }
                 Err(e) => return Err(e),
             }

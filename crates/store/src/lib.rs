@@ -53,7 +53,7 @@ use backend::{FileVolume, OpenOnly};
 use disk::Disk;
 use error::Trouble;
 use queue::{Job, Queue};
-use tables::{ALL, FORMAT, META, META_EPOCH, META_FORMAT};
+use tables::{ALL, COMPLETE, COMPLETE_OF_1, FORMAT, META, META_EPOCH, META_FORMAT};
 
 /// What a new store is given. An existing one keeps what it has.
 #[derive(Debug, Clone, Copy)]
@@ -130,7 +130,9 @@ impl Store {
         {
             store.found(options.fresh_epoch)?;
         }
-        store.disk.read(check_format)?;
+        if store.disk.read(check_format)? < FORMAT {
+            store.upgrade()?;
+        }
         if let Err(error) = store.disk.discard() {
             tracing::warn!(%error, "what an unfinished rewriting left cannot be removed");
         }
@@ -143,13 +145,43 @@ impl Store {
             for table in ALL {
                 txn.open_table(table)?;
             }
+            write_format(txn)?;
             let mut meta = txn.open_table(META)?;
-            let format = tables::seal(&META, META_FORMAT, &FORMAT.to_le_bytes());
-            meta.insert(META_FORMAT, format.as_slice())?;
             let epoch = tables::seal(&META, META_EPOCH, &epoch.0);
             meta.insert(META_EPOCH, epoch.as_slice())?;
             Ok(())
         })
+    }
+
+    /// A store of format 1 does not say as what something is complete. All of it is
+    /// looked at once more: what holds is said again, with its kind, and what does
+    /// not is found out by whoever needs it. One transaction; if it cannot be
+    /// written, the store is as it was.
+    fn upgrade(&self) -> Result<(), StoreError> {
+        let ids: Vec<ChunkId> = self.disk.read(|txn| {
+            let mut ids = Vec::new();
+            for row in txn.open_table(COMPLETE_OF_1)?.iter()? {
+                ids.extend(tables::id_of(row?.0.value()));
+            }
+            Ok(ids)
+        })?;
+        let mut wants = Vec::new();
+        for id in ids {
+            wants.extend(walk::complete_by_content(self, id)?);
+        }
+        self.disk.write(|txn| {
+            let mut complete = txn.open_table(COMPLETE)?;
+            for want in &wants {
+                complete.insert(tables::mark_key(want).as_slice(), &[][..])?;
+            }
+            txn.delete_table(COMPLETE_OF_1)?;
+            write_format(txn)
+        })?;
+        tracing::info!(
+            complete = wants.len(),
+            "the store was brought to format {FORMAT}"
+        );
+        Ok(())
     }
 
     /// Makes a batch durable, all of it or nothing. Entries that are held already
@@ -246,11 +278,11 @@ impl Store {
     }
 
     /// Strikes chunks off the list of what we hold, so that they are fetched
-    /// again, and returns the manifests that are no longer complete by that.
+    /// again, and returns what is no longer complete by that.
     ///
     /// # Errors
     /// When the store cannot be read or written.
-    pub fn quarantine(&self, ids: &[ChunkId]) -> Result<Vec<ChunkId>, StoreError> {
+    pub fn quarantine(&self, ids: &[ChunkId]) -> Result<Vec<Want>, StoreError> {
         let set: BTreeSet<ChunkId> = ids.iter().copied().collect();
         // In one transaction: a crash must not leave a manifest that is held for
         // complete and is not.
@@ -281,12 +313,12 @@ impl Store {
     fn needing_any(
         &self,
         ids: &BTreeSet<ChunkId>,
-        manifests: &BTreeSet<ChunkId>,
-    ) -> Result<Vec<ChunkId>, StoreError> {
+        roots: &BTreeSet<Want>,
+    ) -> Result<Vec<Want>, StoreError> {
         let mut needing = Vec::new();
-        for manifest in manifests {
-            if walk::needs_any(self, *manifest, ids)? {
-                needing.push(*manifest);
+        for root in roots {
+            if walk::needs_any(self, *root, ids)? {
+                needing.push(*root);
             }
         }
         Ok(needing)
@@ -318,14 +350,8 @@ impl Store {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn complete(&self) -> Result<BTreeSet<ChunkId>, StoreError> {
-        self.disk.read(|txn| {
-            let mut ids = BTreeSet::new();
-            for row in txn.open_table(tables::COMPLETE)?.iter()? {
-                ids.extend(tables::id_of(row?.0.value()));
-            }
-            Ok(ids)
-        })
+    pub fn complete(&self) -> Result<BTreeSet<Want>, StoreError> {
+        self.disk.read(log::complete)
     }
 
     /// What of this want, and of everything that it refers to, we do not hold: the
@@ -417,8 +443,16 @@ impl Store {
     }
 }
 
-/// A newer ccpeer may have changed anything but this row.
-fn check_format(txn: &redb::ReadTransaction) -> Result<(), Trouble> {
+fn write_format(txn: &redb::WriteTransaction) -> Result<(), Trouble> {
+    let format = tables::seal(&META, META_FORMAT, &FORMAT.to_le_bytes());
+    let mut meta = txn.open_table(META)?;
+    meta.insert(META_FORMAT, format.as_slice())?;
+    Ok(())
+}
+
+/// The format of a store that we can read. A newer ccpeer may have changed
+/// anything but this row.
+fn check_format(txn: &redb::ReadTransaction) -> Result<u32, Trouble> {
     let damaged = |why: &str| StoreError::corrupt(Place::Meta, why);
     let meta = txn.open_table(META)?;
     let row = meta
@@ -435,7 +469,7 @@ fn check_format(txn: &redb::ReadTransaction) -> Result<(), Trouble> {
         }
         .into());
     }
-    Ok(())
+    Ok(found)
 }
 
 impl std::fmt::Debug for Store {

@@ -1,23 +1,26 @@
 //! Entries: appended, ranged, recovered. Knows the chain, but not what entries
 //! say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ccpeer_core::entry::{SignedEntry, VerifiedEntry};
-use ccpeer_core::id::{ChunkId, EntryHash, Epoch, LogId, Seq};
+use ccpeer_core::id::{EntryHash, Epoch, LogId, Seq};
 use ccpeer_core::log::Tip;
+use ccpeer_core::manifest::Want;
 use ccpeer_core::store::{Batch, Recovered};
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use crate::error::{Place, StoreError, Trouble};
-use crate::tables::{COMPLETE, ENTRIES, META, META_EPOCH};
-use crate::tables::{entry_key, entry_place, entry_row, id_of, read_entry, seal, unseal};
+use crate::tables::{COMPLETE, ENTRIES, MARK_LEN, META, META_EPOCH};
+use crate::tables::{
+    entry_key, entry_place, entry_row, mark_key, mark_of, read_entry, seal, unseal,
+};
 
 /// A batch, encoded.
 #[derive(Debug)]
 pub(crate) struct Rows {
     entries: Vec<EntryRow>,
-    complete: Vec<ChunkId>,
+    complete: Vec<Want>,
     epoch: Option<Epoch>,
 }
 
@@ -34,7 +37,7 @@ struct EntryRow {
 
 impl Rows {
     /// `complete` are those of the batch's that are so.
-    pub(crate) fn of(batch: &Batch, complete: Vec<ChunkId>) -> Self {
+    pub(crate) fn of(batch: &Batch, complete: Vec<Want>) -> Self {
         let entries = batch.entries.iter().map(EntryRow::of).collect();
         Self {
             entries,
@@ -49,7 +52,7 @@ impl Rows {
 
     pub(crate) fn bytes(&self) -> usize {
         let entries: usize = self.entries.iter().map(|e| e.key.len() + e.row.len()).sum();
-        entries + self.complete.len() * ChunkId::LEN + 64
+        entries + self.complete.len() * MARK_LEN + 64
     }
 
     pub(crate) fn apply(&self, txn: &WriteTransaction) -> Result<(), Trouble> {
@@ -60,8 +63,8 @@ impl Rows {
         }
         if !self.complete.is_empty() {
             let mut complete = txn.open_table(COMPLETE)?;
-            for id in &self.complete {
-                complete.insert(id.0.as_slice(), &[][..])?;
+            for want in &self.complete {
+                complete.insert(mark_key(want).as_slice(), &[][..])?;
             }
         }
         if let Some(epoch) = self.epoch {
@@ -160,15 +163,20 @@ pub(crate) fn recovered(txn: &ReadTransaction) -> Result<Recovered, Trouble> {
         let signed = read_entry(key.value(), row.value())?;
         entries.push(chain.take(key.value(), signed, SignedEntry::verified_by_store)?);
     }
-    let mut complete = std::collections::BTreeSet::new();
-    for row in txn.open_table(COMPLETE)?.iter()? {
-        complete.extend(id_of(row?.0.value()));
-    }
     Ok(Recovered {
         epoch: epoch(txn)?,
         entries,
-        complete,
+        complete: complete(txn)?,
     })
+}
+
+/// What was committed as complete.
+pub(crate) fn complete(txn: &ReadTransaction) -> Result<BTreeSet<Want>, Trouble> {
+    let mut wants = BTreeSet::new();
+    for row in txn.open_table(COMPLETE)?.iter()? {
+        wants.extend(mark_of(row?.0.value()));
+    }
+    Ok(wants)
 }
 
 /// Follows the rows of the table and sees that each log is a chain.

@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 
 use ccpeer_core::entry::{SignedEntry, VerifiedEntry};
 use ccpeer_core::id::{ChunkId, DeviceId, LogId, Seq};
-use ccpeer_core::manifest::{Want, WantKind};
+use ccpeer_core::manifest::Want;
 use ccpeer_core::store::Batch;
 
 use crate::backend::OpenOnly;
 use crate::disk::Disk;
-use crate::error::{Place, StoreError};
+use crate::error::StoreError;
 use crate::log::Chain;
 use crate::notes::{Namespace, NoteWrite};
-use crate::tables::{self, COMPLETE, ENTRIES, HAVE, NOTES};
-use crate::{Options, Store, backend, chunks, scan};
+use crate::tables::{self, COMPLETE, COMPLETE_OF_1, ENTRIES, HAVE, NOTES};
+use crate::{Options, Store, backend, chunks, scan, walk};
 
 mod carve;
 mod pages;
@@ -136,7 +136,7 @@ pub fn salvage(old: &Path, new: &Store, me: DeviceId) -> Result<SalvageReport, S
                 return Err(e);
             }
             report.by_table = true;
-            let mut complete = BTreeSet::new();
+            let mut complete = Marks::default();
             by_table(&disk, new, &mut report, &mut complete)?;
             if report.gaps {
                 pages::copy(old, new, me, &mut report)?;
@@ -156,7 +156,7 @@ fn by_table(
     disk: &Disk,
     new: &Store,
     report: &mut SalvageReport,
-    complete: &mut BTreeSet<ChunkId>,
+    complete: &mut Marks,
 ) -> Result<(), StoreError> {
     let mut gaps = 0;
     let mut logs = Logs::default();
@@ -208,11 +208,7 @@ fn by_table(
     }
     report.notes += writes.len() as u64;
 
-    gaps += scan::rows(disk, COMPLETE, &[], &mut |key, _| {
-        complete.extend(tables::id_of(key));
-        true
-    })?
-    .count;
+    gaps += complete.read(disk)?;
     report.gaps |= gaps > 0;
     Ok(())
 }
@@ -323,20 +319,47 @@ impl<'s> Load<'s> {
 
 const LOAD_BYTES: usize = 8 * 1024 * 1024;
 
+/// What was held for complete.
+#[derive(Default)]
+struct Marks {
+    wants: BTreeSet<Want>,
+    /// Of a store of format 1, which did not say as what.
+    ids: BTreeSet<ChunkId>,
+}
+
+impl Marks {
+    /// Returns how many parts could not be read.
+    fn read(&mut self, disk: &Disk) -> Result<usize, StoreError> {
+        let before = disk
+            .read(crate::check_format)
+            .is_ok_and(|format| format < 2);
+        if before {
+            let gaps = scan::rows(disk, COMPLETE_OF_1, &[], &mut |key, _| {
+                self.ids.extend(tables::id_of(key));
+                true
+            })?;
+            return Ok(gaps.count);
+        }
+        let gaps = scan::rows(disk, COMPLETE, &[], &mut |key, _| {
+            self.wants.extend(tables::mark_of(key));
+            true
+        })?;
+        Ok(gaps.count)
+    }
+}
+
 /// What was complete before and still is.
-fn mark_complete(new: &Store, ids: BTreeSet<ChunkId>) -> Result<(), StoreError> {
+fn mark_complete(new: &Store, marks: Marks) -> Result<(), StoreError> {
     let mut complete = Vec::new();
-    for id in ids {
-        match new.missing(Want {
-            id,
-            kind: WantKind::Manifest,
-        }) {
-            Ok(missing) if missing.is_empty() => complete.push(id),
-            // A snapshot's document is whole by itself.
-            Err(StoreError::Wrong { place, .. }) if place == Place::Chunk(id) => complete.push(id),
+    for want in marks.wants {
+        match new.missing(want) {
+            Ok(missing) if missing.is_empty() => complete.push(want),
             Ok(_) | Err(StoreError::Wrong { .. }) => {}
             Err(e) => return Err(e),
         }
+    }
+    for id in marks.ids {
+        complete.extend(walk::complete_by_content(new, id)?);
     }
     new.commit(&Batch {
         complete,

@@ -9,6 +9,7 @@ use ccpeer_core::codec;
 use ccpeer_core::entry::SignedEntry;
 use ccpeer_core::id::{ChunkId, DeviceId, Epoch, LogId, Seq};
 use ccpeer_core::limits;
+use ccpeer_core::manifest::{Want, WantKind};
 use redb::TableDefinition;
 
 use crate::error::{Place, StoreError};
@@ -25,8 +26,13 @@ pub(crate) const CHUNKS: Definition = TableDefinition::new("chunks-1");
 pub(crate) const TAILS: Definition = TableDefinition::new("tails-1");
 /// `chunk id (32)` → [`Have`]. A chunk without this row is not there.
 pub(crate) const HAVE: Definition = TableDefinition::new("have-1");
-/// `manifest id (32)` → nothing.
-pub(crate) const COMPLETE: Definition = TableDefinition::new("complete-1");
+/// `chunk id (32) ‖ kind (2, big-endian)` → nothing: what is whole, as what. Keys
+/// of another length than those of chunks, because rows that are picked out of a
+/// damaged file are told apart by that.
+pub(crate) const COMPLETE: Definition = TableDefinition::new("complete-2");
+/// `chunk id (32)` → nothing. The same in stores of format 1, which did not say
+/// as what.
+pub(crate) const COMPLETE_OF_1: Definition = TableDefinition::new("complete-1");
 /// `chunk id (32)` → `check (8) ‖ uptime u64`: what the collector found needed by
 /// nobody, and when. Stores from before it do not have this table.
 pub(crate) const CONDEMNED: Definition = TableDefinition::new("condemned-1");
@@ -52,7 +58,9 @@ pub(crate) const META_UPTIME: &[u8] = b"uptime";
 pub(crate) const META_FLOOR: &[u8] = b"floor";
 
 /// What we write and the newest that we can read.
-pub(crate) const FORMAT: u32 = 1;
+///
+/// 2 says of what is complete as what it is.
+pub(crate) const FORMAT: u32 = 2;
 
 const CHECK_LEN: usize = 8;
 
@@ -163,6 +171,30 @@ pub(crate) fn part_key(id: &ChunkId, part: u8) -> [u8; 33] {
     key
 }
 
+/// Key of what is complete.
+pub(crate) fn mark_key(want: &Want) -> [u8; MARK_LEN] {
+    let kind: u16 = match want.kind {
+        WantKind::Manifest => 1,
+        WantKind::List => 2,
+        WantKind::Data => 3,
+    };
+    let mut key = [0; MARK_LEN];
+    let (id, end) = key.split_at_mut(32);
+    id.copy_from_slice(&want.id.0);
+    end.copy_from_slice(&kind.to_be_bytes());
+    key
+}
+
+/// Length of the key of what is complete.
+pub(crate) const MARK_LEN: usize = 34;
+
+/// What is complete by this key.
+pub(crate) fn mark_of(key: &[u8]) -> Option<Want> {
+    let id = id_of(key)?;
+    let mut wants = Want::data(id).all_kinds();
+    wants.find(|want| mark_key(want) == key)
+}
+
 /// The id that is this key, or that this key begins with.
 pub(crate) fn id_of(key: &[u8]) -> Option<ChunkId> {
     key.first_chunk::<32>().map(|id| ChunkId(*id))
@@ -246,6 +278,11 @@ mod tests {
         assert!(entry_key(log, Seq(255)) < entry_key(log, Seq(256)));
         assert_eq!(entry_place(&entry_key(log, Seq(77))), Some((log, Seq(77))));
         assert_eq!(entry_place(&[0; 55]), None);
+        for want in Want::data(ChunkId([3; 32])).all_kinds() {
+            assert_eq!(mark_of(&mark_key(&want)), Some(want));
+        }
+        assert_eq!(mark_of(&[3; 32]), None);
+        assert_eq!(mark_of(&[9; MARK_LEN]), None);
         let have = Have {
             raw_len: 70_000,
             packed_len: 9,

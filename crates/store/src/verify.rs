@@ -7,6 +7,7 @@ mod pass;
 use std::collections::BTreeSet;
 
 use ccpeer_core::id::ChunkId;
+use ccpeer_core::manifest::Want;
 use redb::ReadableTableMetadata;
 
 use crate::error::StoreError;
@@ -82,6 +83,8 @@ pub struct Problem {
     pub kind: ProblemKind,
     /// Which one.
     pub id: String,
+    /// What of it is not whole, where it is held for complete and is not.
+    pub root: Option<Want>,
     /// What is wrong with it.
     pub what: String,
     /// Whether another device that holds it can give it back.
@@ -141,7 +144,6 @@ impl Store {
             referenced: BTreeSet::new(),
             manifests: BTreeSet::new(),
             from: Vec::new(),
-            in_steps: false,
             left: u64::MAX,
             stopped_at: None,
         };
@@ -197,7 +199,6 @@ impl Store {
             referenced: BTreeSet::new(),
             manifests: BTreeSet::new(),
             from: key,
-            in_steps: true,
             left: bytes_max,
             stopped_at: None,
         };

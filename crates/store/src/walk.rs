@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use ccpeer_core::id::ChunkId;
 use ccpeer_core::limits;
-use ccpeer_core::manifest::{ChunkRef, ListPage, Segment, Want, WantKind};
+use ccpeer_core::manifest::{ChunkRef, ListPage, Manifest, Segment, Want, WantKind};
 
 use crate::error::{Place, StoreError};
 use crate::{Store, chunks};
@@ -25,27 +25,40 @@ pub(crate) fn missing(store: &Store, want: Want) -> Result<Vec<Want>, StoreError
     Ok(missing)
 }
 
-/// Whether a manifest, or a snapshot's document, needs any of these, or has lost
-/// something already.
+/// Whether something that is held for complete needs any of these, or has lost
+/// something already, or is not of its kind.
 pub(crate) fn needs_any(
     store: &Store,
-    manifest: ChunkId,
+    want: Want,
     ids: &BTreeSet<ChunkId>,
 ) -> Result<bool, StoreError> {
     let mut found = false;
-    let want = Want {
-        id: manifest,
-        kind: WantKind::Manifest,
-    };
     let visited = visit(store, want, Look::Aside, &mut |want, here| {
         found |= !here || ids.contains(&want.id);
         !found
     });
     match visited {
-        // A snapshot's document is whole by itself.
-        Ok(()) | Err(StoreError::Wrong { .. }) => Ok(found),
+        Ok(()) => Ok(found),
+        Err(StoreError::Wrong { .. }) => Ok(true),
         Err(e) => Err(e),
     }
+}
+
+/// What a chunk of which it is only known that it was held for complete is
+/// complete as, if it still is: a store of format 1 did not say. What reads as a
+/// manifest is taken for one; if it is needed as something else, that is looked
+/// for anew.
+pub(crate) fn complete_by_content(store: &Store, id: ChunkId) -> Result<Option<Want>, StoreError> {
+    let content = store.disk.read(|txn| chunks::get(txn, &id))?;
+    let Some(Ok(content)) = content else {
+        return Ok(None);
+    };
+    let want = match Manifest::from_bytes(&content) {
+        Ok(_) => Want::manifest(id),
+        Err(_) => Want::data(id),
+    };
+    let lacks = needs_any(store, want, &BTreeSet::new())?;
+    Ok((!lacks).then_some(want))
 }
 
 /// On whose behalf the store is looked at.
@@ -65,7 +78,7 @@ fn visit(
     look: Look,
     see: &mut dyn FnMut(Want, bool) -> bool,
 ) -> Result<(), StoreError> {
-    let mut seen = BTreeSet::from([want.id]);
+    let mut seen = BTreeSet::from([want]);
     let mut level = vec![want];
     let mut unread = VecDeque::new();
     loop {
@@ -114,7 +127,7 @@ fn visit(
                 WantKind::Data => "it cannot be read",
             })
         })?;
-        level.extend(children.into_iter().filter(|child| seen.insert(child.id)));
+        level.extend(children.into_iter().filter(|child| seen.insert(*child)));
         if seen.len() > limits::WANTS_MAX {
             return Err(refused("it refers to too many chunks"));
         }
@@ -132,7 +145,7 @@ pub(crate) struct Reach<'b> {
     /// content may be the list page of another.
     nodes: BTreeSet<Want>,
     /// What is damaged and should have been looked into.
-    pub(crate) obscured: Vec<ChunkId>,
+    pub(crate) obscured: Vec<Want>,
 }
 
 impl<'b> Reach<'b> {
@@ -146,6 +159,14 @@ impl<'b> Reach<'b> {
 
     pub(crate) fn contains(&self, id: &ChunkId) -> bool {
         self.ids.contains(id)
+    }
+
+    /// Whether it is reached as what it is.
+    pub(crate) fn has(&self, want: &Want) -> bool {
+        match want.kind {
+            WantKind::Data => self.contains(&want.id),
+            WantKind::Manifest | WantKind::List => self.nodes.contains(want),
+        }
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -200,7 +221,7 @@ impl<'b> Reach<'b> {
             Some(Ok(content)) => Ok(want.children(&content).unwrap_or_default()),
             None if !struck_off => Ok(Vec::new()),
             Some(Err(_)) | None => {
-                self.obscured.push(want.id);
+                self.obscured.push(want);
                 Ok(Vec::new())
             }
         }

@@ -25,5 +25,7 @@ mod every_fault;
 mod faults;
 #[path = "store/fixture.rs"]
 mod fixture;
+#[path = "store/kinds.rs"]
+mod kinds;
 #[path = "store/workload.rs"]
 mod workload;

@@ -216,11 +216,11 @@ impl Driver {
                 asked.retain(|w| *w != want);
                 match answer {
                     Ok(content) => arrived.push((want, content)),
-                    Err(why) => fetch_failed(&tx, from, want.id, why).await,
+                    Err(why) => fetch_failed(&tx, from, want, why).await,
                 }
             }
             for want in asked {
-                fetch_failed(&tx, from, want.id, FetchFault::Link).await;
+                fetch_failed(&tx, from, want, FetchFault::Link).await;
             }
             keep(store, tx, from, arrived).await;
         });
@@ -242,7 +242,7 @@ async fn keep(
         if want.children(&content).is_ok() {
             good.push((want, content));
         } else {
-            fetch_failed(&tx, from, want.id, FetchFault::Malformed).await;
+            fetch_failed(&tx, from, want, FetchFault::Malformed).await;
         }
     }
     let wants: Vec<(Want, u64)> = good.iter().map(|(w, c)| (*w, c.len() as u64)).collect();
@@ -270,13 +270,13 @@ async fn keep(
         Err(e) => {
             tracing::error!(error = %e, "cannot keep chunks");
             for (want, _) in looked_for {
-                fetch_failed(&tx, from, want.id, FetchFault::Store).await;
+                fetch_failed(&tx, from, want, FetchFault::Store).await;
             }
         }
     }
 }
 
-async fn fetch_failed(tx: &mpsc::Sender<Input>, from: DeviceId, chunk: ChunkId, why: FetchFault) {
-    let event = Event::FetchFailed { from, chunk, why };
+async fn fetch_failed(tx: &mpsc::Sender<Input>, from: DeviceId, want: Want, why: FetchFault) {
+    let event = Event::FetchFailed { from, want, why };
     let _ending = tx.send(Input::Machine(Box::new(event))).await;
 }

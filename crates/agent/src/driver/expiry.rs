@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ccpeer_core::codec;
 use ccpeer_core::id::{EntryHash, SessionId};
 use ccpeer_core::limits;
+use ccpeer_core::manifest::Want;
 use ccpeer_core::time::Timestamp;
 use ccpeer_formats::claude::retention;
 use ccpeer_store::{Namespace, NoteWrite, Store, StoreError};
@@ -145,7 +146,10 @@ impl Driver {
         };
         let manifest = own.version.manifest;
         self.expiry.held.get(session) == Some(&own.id)
-            || manifest.is_some_and(|m| !self.machine.holders(&m.id).is_empty())
+            || manifest.is_some_and(|m| {
+                let holders = self.machine.holders(&Want::manifest(m.id));
+                !holders.is_empty()
+            })
             || record.nodes().any(|n| {
                 n.log.device != self.shared.me
                     && (n.version.manifest == manifest || record.is_ancestor(&own.id, &n.id))

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use ccpeer_core::entry::{ContentRef, Version};
-use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, SessionId};
+use ccpeer_core::id::{DeviceId, EntryHash, SessionId};
 use ccpeer_core::limits;
 use ccpeer_core::lineage::{SessionRecord, VersionNode};
 use ccpeer_core::manifest::Want;
@@ -44,9 +44,9 @@ pub(crate) enum Ask {
     Device(String, oneshot::Sender<Result<DeviceName, ApiError>>),
     /// Whether a manifest is complete here, and how many chunks are missing of
     /// how many known.
-    Progress(ChunkId, oneshot::Sender<(bool, u64, u64)>),
+    Progress(Want, oneshot::Sender<(bool, u64, u64)>),
     /// Connected devices that hold all of a manifest.
-    Holders(ChunkId, oneshot::Sender<Vec<DeviceName>>),
+    Holders(Want, oneshot::Sender<Vec<DeviceName>>),
     /// Connected devices that hold a version, or one that grew from it.
     Keepers {
         /// Of which session.
@@ -262,7 +262,7 @@ impl Driver {
         let complete = node
             .version
             .manifest
-            .is_none_or(|m| self.machine.is_complete(&m.id));
+            .is_none_or(|m| self.machine.is_complete(&Want::manifest(m.id)));
         let hostname = self
             .machine
             .device_info(&author)
@@ -299,7 +299,7 @@ impl Driver {
         let grown = heads.filter(|h| record.is_ancestor(&version, &h.id));
         for node in grown.chain(record.node(&version)) {
             let manifest = node.version.manifest.iter();
-            keepers.extend(manifest.flat_map(|m| self.machine.holders(&m.id)));
+            keepers.extend(manifest.flat_map(|m| self.machine.holders(&Want::manifest(m.id))));
             let author = node.log.device;
             if self.links.contains(&author) {
                 keepers.insert(author);

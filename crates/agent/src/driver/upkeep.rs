@@ -2,12 +2,12 @@
 //! what was found is told, trust that was lost with a store is stated again, and
 //! content that turned out damaged is wanted again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ccpeer_core::entry::{Payload, TrustChange};
-use ccpeer_core::id::{ChunkId, DeviceId, Epoch};
+use ccpeer_core::id::{DeviceId, Epoch};
 use ccpeer_core::lineage::VersionNode;
 use ccpeer_core::manifest::Want;
 use ccpeer_core::roll::KeyRoll;
@@ -150,7 +150,7 @@ impl Driver {
 
     pub(super) fn lines(&self, old: &Known) -> Vec<Line> {
         let held = |node: &VersionNode| {
-            let holds = |root: Want| self.machine.holders(&root.id);
+            let holds = |root: Want| self.machine.holders(&root);
             let mut roots = node.roots();
             let Some(first) = roots.next().map(holds) else {
                 return false;
@@ -231,32 +231,32 @@ impl Driver {
                 return;
             }
         };
-        let mut lost: BTreeMap<ChunkId, Want> = BTreeMap::new();
+        let mut lost: BTreeSet<Want> = BTreeSet::new();
         for (_, record) in self.machine.sessions() {
             for root in record.nodes().flat_map(|n| n.roots().collect::<Vec<_>>()) {
-                if self.machine.is_complete(&root.id) && !here.contains(&root.id) {
-                    lost.insert(root.id, root);
+                if self.machine.is_complete(&root) && !here.contains(&root) {
+                    lost.insert(root);
                 }
             }
         }
-        let mut heads: BTreeMap<ChunkId, Want> = BTreeMap::new();
+        let mut heads: BTreeSet<Want> = BTreeSet::new();
         for (_, record) in self.machine.sessions() {
             for head in record.heads() {
                 if head.log.device == self.shared.me {
-                    heads.extend(head.roots().map(|r| (r.id, r)));
+                    heads.extend(head.roots());
                 }
             }
         }
-        let roots: Vec<ChunkId> = lost.keys().copied().collect();
+        let roots: Vec<Want> = lost.iter().copied().collect();
         // Said even if it is none: what is just being fetched may have counted on a
         // chunk that is gone.
         let _logged = self.apply(Event::Forgotten(roots)).await;
-        for want in lost.values() {
+        for want in &lost {
             // Heads are wanted by themselves; older versions because we ask.
             let _logged = self.apply(Event::Need(*want)).await;
         }
-        heads.retain(|id, _| !self.machine.is_complete(id));
+        heads.retain(|root| !self.machine.is_complete(root));
         lost.extend(heads);
-        let _gone = to.send(lost.into_values().collect());
+        let _gone = to.send(lost.into_iter().collect());
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ccpeer_core::entry::{ContentRef, Payload, Version};
 use ccpeer_core::id::SessionId;
-use ccpeer_core::manifest::{Want, WantKind};
+use ccpeer_core::manifest::Want;
 use ccpeer_core::sync::effect::Notice;
 use ccpeer_core::sync::event::Event;
 
@@ -292,21 +292,18 @@ async fn fetch(handle: &Handle, out: &Out, head: &Head) -> Result<(), ApiError> 
     let Some(manifest) = head.version.manifest else {
         return Ok(());
     };
+    let manifest = Want::manifest(manifest.id);
     let mut notices = handle.notices();
     let mut last = None;
     let mut deadline = tokio::time::Instant::now() + STALL_MAX;
     loop {
-        let (complete, missing, known) = handle.ask(|to| Ask::Progress(manifest.id, to)).await?;
+        let (complete, missing, known) = handle.ask(|to| Ask::Progress(manifest, to)).await?;
         if complete {
             return Ok(());
         }
         if last.is_none() {
             // Somebody asks for it: quotas do not hold it back.
-            let want = Want {
-                id: manifest.id,
-                kind: WantKind::Manifest,
-            };
-            let event = Event::Need(want);
+            let event = Event::Need(manifest);
             handle.send(Input::Machine(Box::new(event))).await?;
         }
         out.progress("fetching", known.saturating_sub(missing), known);

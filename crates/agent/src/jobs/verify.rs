@@ -51,7 +51,7 @@ pub(super) async fn verify(
         let repaired = match (p.kind, p.id.parse::<ChunkId>()) {
             // With every version whole again, nothing refers to it any more.
             (ProblemKind::Chunk, Ok(id)) => held.contains(&id) || left.is_empty(),
-            (ProblemKind::Manifest, Ok(id)) => here.contains(&id),
+            (ProblemKind::Manifest, _) => p.root.is_some_and(|root| here.contains(&root)),
             _ => again
                 .as_ref()
                 .is_some_and(|a| !a.problems.iter().any(|q| q.kind == p.kind && q.id == p.id)),
@@ -138,7 +138,7 @@ async fn repair(
     let mut notices = handle.notices();
     loop {
         let here = complete(handle).await?;
-        lost.retain(|want| !here.contains(&want.id));
+        lost.retain(|want| !here.contains(want));
         if lost.is_empty() {
             return Ok(lost);
         }
@@ -182,15 +182,14 @@ async fn someone_may_hold(handle: &Handle, left: &[Want]) -> Result<bool, ApiErr
         return Ok(true);
     }
     for want in left {
-        let id = want.id;
-        if !handle.ask(|to| Ask::Holders(id, to)).await?.is_empty() {
+        if !handle.ask(|to| Ask::Holders(*want, to)).await?.is_empty() {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-async fn complete(handle: &Handle) -> Result<BTreeSet<ChunkId>, ApiError> {
+async fn complete(handle: &Handle) -> Result<BTreeSet<Want>, ApiError> {
     let store = Arc::clone(&handle.shared.store);
     let here = blocking(move || store.complete()).await;
     here.map_err(|e| problem::store(&e))

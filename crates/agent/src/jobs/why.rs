@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use ccpeer_core::id::SessionId;
+use ccpeer_core::manifest::Want;
 use ccpeer_core::presence::{EndReason, SessionState};
 use ccpeer_core::time::Timestamp;
 
@@ -129,8 +130,12 @@ async fn uncaptured(handle: &Handle, wanted: &str) -> Result<Option<Why>, ApiErr
 async fn version(handle: &Handle, head: &Head) -> Result<WhyVersion, ApiError> {
     let (mut missing, mut known, mut held_by) = (0, 0, Vec::new());
     if let Some(manifest) = head.version.manifest {
-        (_, missing, known) = handle.ask(|to| Ask::Progress(manifest.id, to)).await?;
-        held_by = handle.ask(|to| Ask::Holders(manifest.id, to)).await?;
+        (_, missing, known) = handle
+            .ask(|to| Ask::Progress(Want::manifest(manifest.id), to))
+            .await?;
+        held_by = handle
+            .ask(|to| Ask::Holders(Want::manifest(manifest.id), to))
+            .await?;
     }
     Ok(WhyVersion {
         version: head.id.to_string(),

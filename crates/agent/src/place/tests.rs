@@ -184,10 +184,7 @@ fn captured(world: &World, session: SessionId, id: EntryHash) -> Option<ContentR
 }
 
 fn carry(from: &World, to: &World, manifest: ContentRef) {
-    let mut wants = vec![Want {
-        id: manifest.id,
-        kind: WantKind::Manifest,
-    }];
+    let mut wants = vec![Want::manifest(manifest.id)];
     while let Some(want) = wants.pop() {
         let content = from.store.get_chunk(&want.id).unwrap().unwrap();
         wants.extend(want.children(&content).unwrap());

@@ -57,7 +57,7 @@ fn version(store: &Store, home: &str, files: &[(Slot, &[&str])]) -> Want {
     };
     let id = put(store, &codec::encode(&manifest)).id;
     let batch = ccpeer_core::store::Batch {
-        complete: vec![id],
+        complete: vec![Want::manifest(id)],
         ..Default::default()
     };
     store.commit(&batch).unwrap();
@@ -176,7 +176,7 @@ fn k_s11_what_is_let_go_is_collected_and_nothing_else() {
         let done = store.collect(&plan(now), &mut || true).unwrap();
         withdrawn.extend(done.withdrawn);
     }
-    assert_eq!(withdrawn, [first.id]);
+    assert_eq!(withdrawn, [first]);
     let chunk = |text: &str| ChunkId::of(text.as_bytes());
     let here = store.has(&[
         chunk("one\n"),

@@ -19,6 +19,7 @@ use crate::entry::{
 };
 use crate::id::{ChunkId, EntryHash, Epoch, LogId, Seq, SessionId};
 use crate::limits;
+use crate::manifest::Want;
 use crate::store::{Batch, Store};
 use crate::time::Timestamp;
 
@@ -256,7 +257,7 @@ fn a_batch_is_one_thing<S: Store>(
             done: true,
         }),
     );
-    let manifest = ChunkId([3; 32]);
+    let manifest = Want::manifest(ChunkId([3; 32]));
     let epoch = Epoch([11; 16]);
     let batch = Batch {
         entries: vec![next.clone()],
@@ -351,11 +352,19 @@ fn chunks_are_kept_by_their_hash<S: Store>(open: &mut dyn FnMut() -> S) {
 }
 
 fn completeness_stays<S: Store>(open: &mut dyn FnMut() -> S) {
-    let ids: BTreeSet<ChunkId> = (20..24).map(|n| ChunkId([n; 32])).collect();
+    // Each as something else, and one as two things.
+    let id = |n| ChunkId([n; 32]);
+    let wants = BTreeSet::from([
+        Want::manifest(id(20)),
+        Want::data(id(21)),
+        Want::manifest(id(22)),
+        Want::data(id(22)),
+    ]);
     let mut store = open();
-    for id in &ids {
+    let before = store.recovered().expect("recovered").complete;
+    for want in &wants {
         let batch = Batch {
-            complete: vec![*id],
+            complete: vec![*want],
             ..Batch::default()
         };
         store.commit(&batch).expect("commit");
@@ -363,5 +372,9 @@ fn completeness_stays<S: Store>(open: &mut dyn FnMut() -> S) {
     }
     drop(store);
     let recovered = open().recovered().expect("recovered").complete;
-    assert!(ids.is_subset(&recovered));
+    let fresh: BTreeSet<Want> = recovered.difference(&before).copied().collect();
+    assert_eq!(
+        fresh, wants,
+        "what is complete as one thing is so as no other"
+    );
 }

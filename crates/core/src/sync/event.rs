@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::entry::VerifiedEntry;
-use crate::id::{ChunkId, DeviceId, Epoch};
+use crate::id::{DeviceId, Epoch};
 use crate::log::Held;
 use crate::manifest::Want;
 
@@ -40,7 +40,7 @@ pub enum Event {
         /// Who was asked.
         from: DeviceId,
         /// For what.
-        chunk: ChunkId,
+        want: Want,
         /// What went wrong.
         why: FetchFault,
     },
@@ -54,7 +54,7 @@ pub enum Event {
     /// what is just being fetched may have counted on it. And where a commit was
     /// under way when the loss was found, it is to be looked at after it: the
     /// commit may have called something whole.
-    Forgotten(Vec<ChunkId>),
+    Forgotten(Vec<Want>),
     /// How much content may be fetched because of whom.
     Quotas(Quotas),
     /// How much content is here because of whom, as counted in the store. Takes
@@ -102,8 +102,8 @@ pub enum Received {
     Have(Vec<Held>),
     /// Entries of one log in order.
     Entries(Vec<VerifiedEntry>),
-    /// Manifests that it holds whole.
-    Complete(Vec<ChunkId>),
+    /// Manifests and snapshots that it holds whole.
+    Complete(Vec<Want>),
 }
 
 /// Why a chunk did not come.

@@ -2,19 +2,23 @@
 //! or a snapshot that we want whole; its chunks are unfolded as manifests and
 //! list pages arrive. Wants are derived from the heads and never stored.
 //!
+//! Everything goes by [`Want`]: the same bytes under another kind are another
+//! want, because whether they are whole depends on how they are read, and who
+//! calls one author's manifest a snapshot must not decide that.
+//!
 //! It knows no entry and no link: the machine tells it who might hold a root.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-use crate::id::{ChunkId, DeviceId, SessionId};
+use crate::id::{DeviceId, SessionId};
 use crate::limits;
 use crate::manifest::Want;
 use crate::sync::effect::Effect;
-use crate::sync::event::FetchFault;
 use crate::time::Instant;
 
+mod answers;
 mod chunk;
 mod quota;
 mod root;
@@ -27,25 +31,28 @@ use root::{Plan, Rank, Root, Stage};
 /// The chunks' side of the machine.
 #[derive(Debug, Clone)]
 pub(crate) struct Fetch {
-    complete: BTreeSet<ChunkId>,
+    complete: BTreeSet<Want>,
     quota: Quota,
-    roots: BTreeMap<ChunkId, Root>,
+    roots: BTreeMap<Want, Root>,
     /// Roots of which something can be asked for now, in the order in which they
     /// are served. Events come by the hundred thousand and roots by the thousand,
     /// so those with nothing to do are not in here; see `file`.
-    order: BTreeSet<(Reverse<Rank>, ChunkId)>,
+    order: BTreeSet<(Reverse<Rank>, Want)>,
     /// Roots about which the store is to be asked, in the same order.
-    unchecked: BTreeSet<(Reverse<Rank>, ChunkId)>,
+    unchecked: BTreeSet<(Reverse<Rank>, Want)>,
     /// Roots that nobody holds who is linked now.
-    parked: BTreeSet<ChunkId>,
+    parked: BTreeSet<Want>,
     /// Roots of devices that have used up their quota.
-    held_back: BTreeSet<ChunkId>,
-    chunks: BTreeMap<ChunkId, Chunk>,
+    held_back: BTreeSet<Want>,
+    chunks: BTreeMap<Want, Chunk>,
     /// Chunks that wait before they are asked for again.
-    waiting: BTreeSet<(Instant, ChunkId)>,
-    in_flight: BTreeMap<DeviceId, BTreeSet<ChunkId>>,
+    waiting: BTreeSet<(Instant, Want)>,
+    in_flight: BTreeMap<DeviceId, BTreeSet<Want>>,
+    /// Chunks that are here, because they came as something else: the store is to
+    /// be asked what they refer to.
+    unfold: BTreeSet<Want>,
     /// What each session's heads need.
-    by_session: BTreeMap<SessionId, BTreeSet<ChunkId>>,
+    by_session: BTreeMap<SessionId, BTreeSet<Want>>,
     checking: usize,
     /// Our own disk refused a chunk; nothing is asked for until then.
     paused_until: Option<Instant>,
@@ -65,7 +72,7 @@ pub struct Progress {
 }
 
 impl Fetch {
-    pub(crate) fn new(complete: BTreeSet<ChunkId>, seed: u64) -> Self {
+    pub(crate) fn new(complete: BTreeSet<Want>, seed: u64) -> Self {
         Self {
             complete,
             quota: Quota::default(),
@@ -77,6 +84,7 @@ impl Fetch {
             chunks: BTreeMap::new(),
             waiting: BTreeSet::new(),
             in_flight: BTreeMap::new(),
+            unfold: BTreeSet::new(),
             by_session: BTreeMap::new(),
             checking: 0,
             paused_until: None,
@@ -86,18 +94,22 @@ impl Fetch {
         }
     }
 
-    pub(crate) fn is_complete(&self, root: &ChunkId) -> bool {
+    pub(crate) fn is_complete(&self, root: &Want) -> bool {
+        #[cfg(feature = "mutants")]
+        if self.planted == Some(crate::mutant::Mutant::KindsMixedUp) {
+            return root.all_kinds().any(|want| self.complete.contains(&want));
+        }
         self.complete.contains(root)
     }
 
     /// Ours by definition, or found whole.
-    pub(crate) fn set_complete(&mut self, root: ChunkId) {
+    pub(crate) fn set_complete(&mut self, root: Want) {
         self.complete.insert(root);
         self.drop_root(&root);
     }
 
     /// It is not whole any more.
-    pub(crate) fn forget(&mut self, root: &ChunkId) {
+    pub(crate) fn forget(&mut self, root: &Want) {
         self.complete.remove(root);
     }
 
@@ -127,7 +139,7 @@ impl Fetch {
         }
     }
 
-    pub(crate) fn progress(&self, root: &ChunkId) -> Option<Progress> {
+    pub(crate) fn progress(&self, root: &Want) -> Option<Progress> {
         let root = self.roots.get(root)?;
         Some(Progress {
             known: root.known,
@@ -137,16 +149,16 @@ impl Fetch {
 
     /// What a session's heads consist of now, with the clock of the newest head
     /// that names it. What no head needs any more is no longer asked for.
-    pub(crate) fn set_session(&mut self, session: SessionId, wants: &BTreeMap<ChunkId, Wanted>) {
+    pub(crate) fn set_session(&mut self, session: SessionId, wants: &BTreeMap<Want, Wanted>) {
         let before = self.by_session.remove(&session).unwrap_or_default();
         let mut now = BTreeSet::new();
-        for (id, wanted) in wants {
-            if self.complete.contains(id) {
+        for (want, wanted) in wants {
+            if self.is_complete(want) {
                 continue;
             }
-            now.insert(*id);
+            now.insert(*want);
             let root = self.root(
-                wanted.want,
+                *want,
                 Rank {
                     needed: false,
                     lamport: wanted.lamport,
@@ -159,16 +171,16 @@ impl Fetch {
             }
             root.sessions.insert(session);
             // Another author may have written it too.
-            self.parked.remove(id);
-            self.file(id);
+            self.parked.remove(want);
+            self.file(want);
         }
-        for id in before.difference(&now) {
-            let Some(root) = self.roots.get_mut(id) else {
+        for want in before.difference(&now) {
+            let Some(root) = self.roots.get_mut(want) else {
                 continue;
             };
             root.sessions.remove(&session);
             if root.sessions.is_empty() && !root.rank.needed {
-                self.drop_root(id);
+                self.drop_root(want);
             }
         }
         if !now.is_empty() {
@@ -188,109 +200,11 @@ impl Fetch {
             lamport: u64::MAX,
         };
         let before = self.root(want, rank).rank;
-        self.order.remove(&(Reverse(before), want.id));
-        self.unchecked.remove(&(Reverse(before), want.id));
+        self.order.remove(&(Reverse(before), want));
+        self.unchecked.remove(&(Reverse(before), want));
         self.root(want, rank).rank = rank;
-        self.held_back.remove(&want.id);
-        self.file(&want.id);
-    }
-
-    /// The store's answer. True if the root is whole.
-    pub(crate) fn checked(&mut self, want: &Want, missing: &[Want]) -> bool {
-        let Some(root) = self.roots.get_mut(&want.id) else {
-            return false;
-        };
-        if root.stage != Stage::Checking {
-            return false;
-        }
-        root.stage = Stage::Open;
-        self.checking = self.checking.saturating_sub(1);
-        if missing.is_empty() {
-            if !core::mem::take(&mut root.look_again) {
-                return true;
-            }
-            root.stage = Stage::Unchecked;
-            self.file(&want.id);
-            return false;
-        }
-        // It was believed whole, and a chunk was lost since.
-        self.complete.remove(&want.id);
-        self.add_chunks(want.id, missing);
-        if let Some(root) = self.roots.get_mut(&want.id)
-            && root.missing.is_empty()
-        {
-            // There was no room for any of it.
-            root.stage = Stage::Unchecked;
-            root.look_again = false;
-        }
-        self.file(&want.id);
-        false
-    }
-
-    /// A chunk is here. Gives the roots that are whole now.
-    pub(crate) fn fetched(&mut self, want: &Want, children: &[Want], bytes: u64) -> Vec<ChunkId> {
-        for asked in self.in_flight.values_mut() {
-            asked.remove(&want.id);
-        }
-        let Some(chunk) = self.remove_chunk(&want.id) else {
-            return Vec::new();
-        };
-        let payer = chunk.roots.first().and_then(|id| self.roots.get(id));
-        if let Some(author) = payer.and_then(|root| root.author) {
-            self.quota.charge(author, bytes);
-        }
-        let mut whole = Vec::new();
-        for id in chunk.roots {
-            self.add_chunks(id, children);
-            let Some(root) = self.roots.get_mut(&id) else {
-                continue;
-            };
-            root.missing.remove(&want.id);
-            root.idle.remove(&want.id);
-            if root.missing.is_empty() {
-                if core::mem::take(&mut root.look_again) {
-                    root.stage = Stage::Unchecked;
-                } else {
-                    whole.push(id);
-                }
-            }
-            self.file(&id);
-        }
-        whole
-    }
-
-    /// A chunk did not come. True if that is the peer's fault.
-    pub(crate) fn failed(
-        &mut self,
-        from: DeviceId,
-        id: &ChunkId,
-        why: FetchFault,
-        now: Instant,
-    ) -> bool {
-        let asked = self.in_flight.get_mut(&from).is_some_and(|a| a.remove(id));
-        if !asked {
-            return false;
-        }
-        let is_to_blame = why == FetchFault::Wrong;
-        let Some(chunk) = self.chunks.get_mut(id) else {
-            return is_to_blame;
-        };
-        match why {
-            FetchFault::NotHeld => {
-                chunk.tried.insert(from);
-                self.set_stage(id, ChunkStage::Idle);
-            }
-            FetchFault::Wrong | FetchFault::Malformed => {
-                chunk.refused.insert(from);
-                self.set_stage(id, ChunkStage::Idle);
-            }
-            FetchFault::Link => self.wait(id, now, Pace::Growing),
-            FetchFault::Store => {
-                self.set_stage(id, ChunkStage::Idle);
-                self.paused_until = Some(now.after_ms(limits::FETCH_SLOW_MS.1));
-            }
-        }
-        is_to_blame
+        self.held_back.remove(&want);
+        self.file(&want);
     }
 
     /// A peer is gone: what it was asked for is asked of others.
@@ -299,8 +213,11 @@ impl Fetch {
         if self.planted == Some(crate::mutant::Mutant::LinkLossIgnored) {
             return;
         }
-        for id in self.in_flight.remove(device).unwrap_or_default() {
-            self.set_stage(&id, ChunkStage::Idle);
+        for want in self.in_flight.remove(device).unwrap_or_default() {
+            let chunk = self.chunks.get(&want);
+            if chunk.is_some_and(|chunk| chunk.stage == ChunkStage::Asked) {
+                self.set_stage(&want, ChunkStage::Idle);
+            }
         }
         for chunk in self.chunks.values_mut() {
             chunk.tried.remove(device);
@@ -309,16 +226,16 @@ impl Fetch {
 
     /// A peer holds more than we knew: what nobody held may be there.
     pub(crate) fn peer_holds_more(&mut self) {
-        for id in core::mem::take(&mut self.parked) {
-            self.file(&id);
+        for root in core::mem::take(&mut self.parked) {
+            self.file(&root);
         }
     }
 
     /// A link is up: whoever comes may hold what the others did not.
     pub(crate) fn peer_up(&mut self) {
-        for (_, id) in core::mem::take(&mut self.waiting) {
-            self.set_stage(&id, ChunkStage::Idle);
-            if let Some(chunk) = self.chunks.get_mut(&id) {
+        for (_, want) in core::mem::take(&mut self.waiting) {
+            self.set_stage(&want, ChunkStage::Idle);
+            if let Some(chunk) = self.chunks.get_mut(&want) {
                 chunk.attempts = 0;
             }
         }
@@ -326,19 +243,19 @@ impl Fetch {
 
     /// A peer said that it holds a root whole: it is asked at once, also for
     /// what it did not hold before.
-    pub(crate) fn hint(&mut self, device: &DeviceId, root: &ChunkId) {
+    pub(crate) fn hint(&mut self, device: &DeviceId, root: &Want) {
         self.parked.remove(root);
         self.file(root);
         let Some(root) = self.roots.get(root) else {
             return;
         };
-        for id in root.missing.clone() {
-            let Some(chunk) = self.chunks.get_mut(&id) else {
+        for want in root.missing.clone() {
+            let Some(chunk) = self.chunks.get_mut(&want) else {
                 continue;
             };
             chunk.tried.remove(device);
             if matches!(chunk.stage, ChunkStage::Waiting(_)) {
-                self.set_stage(&id, ChunkStage::Idle);
+                self.set_stage(&want, ChunkStage::Idle);
             }
         }
     }
@@ -347,7 +264,7 @@ impl Fetch {
     /// allow. `candidates` says who may hold a root.
     pub(crate) fn pump(
         &mut self,
-        candidates: impl Fn(&ChunkId) -> Vec<Candidate>,
+        candidates: impl Fn(&Want) -> Vec<Candidate>,
         peers: &[DeviceId],
         now: Instant,
         out: &mut Vec<Effect>,
@@ -370,48 +287,49 @@ impl Fetch {
             room,
             ..Plan::default()
         };
-        for (_, id) in &self.order {
+        for (_, want) in &self.order {
             if plan.room.is_empty() || plan.busy >= limits::FETCH_LOOKS_MAX {
                 break;
             }
-            if self.is_over_quota(id) {
-                plan.over.push(*id);
+            if self.is_over_quota(want) {
+                plan.over.push(*want);
                 continue;
             }
-            let able = candidates(id);
+            let able = candidates(want);
             if able.is_empty() {
-                plan.homeless.push(*id);
-            } else if let Some(root) = self.roots.get(id) {
+                plan.homeless.push(*want);
+            } else if let Some(root) = self.roots.get(want) {
                 self.plan_root(root, &able, &mut plan);
             }
         }
-        for id in plan.homeless {
-            self.parked.insert(id);
-            self.file(&id);
+        for root in plan.homeless {
+            self.parked.insert(root);
+            self.file(&root);
         }
-        for id in plan.over {
-            self.held_back.insert(id);
-            self.file(&id);
+        for root in plan.over {
+            self.held_back.insert(root);
+            self.file(&root);
         }
-        for (id, pace) in plan.pauses {
-            self.wait(&id, now, pace);
+        for (want, pace) in plan.pauses {
+            self.wait(&want, now, pace);
         }
-        self.ask(plan.asks.into_values(), out);
+        self.ask(plan.asks.into_iter(), out);
     }
 
     /// Finds somebody to ask for what a root lacks.
     fn plan_root(&self, root: &Root, able: &[Candidate], plan: &mut Plan) {
-        for id in &root.idle {
+        for want in &root.idle {
             if plan.room.is_empty() || plan.busy >= limits::FETCH_LOOKS_MAX {
                 return;
             }
             // Another root may have asked for it already.
-            let Some(chunk) = self.chunks.get(id).filter(|_| !plan.asks.contains_key(id)) else {
+            let unasked = |_: &&Chunk| !plan.asks.contains_key(want);
+            let Some(chunk) = self.chunks.get(want).filter(unasked) else {
                 continue;
             };
             match chunk.choose(able, &plan.room) {
                 Choice::Ask(peer) => {
-                    plan.asks.insert(*id, (peer, chunk.want));
+                    plan.asks.insert(*want, peer);
                     if let Some(left) = plan.room.get_mut(&peer) {
                         *left -= 1;
                         if *left == 0 {
@@ -426,7 +344,7 @@ impl Fetch {
                         return;
                     }
                 }
-                Choice::Nobody(pace) => plan.pauses.push((*id, pace)),
+                Choice::Nobody(pace) => plan.pauses.push((*want, pace)),
             }
         }
     }
@@ -449,10 +367,9 @@ impl Fetch {
     }
 
     fn root(&mut self, want: Want, rank: Rank) -> &mut Root {
-        self.roots.entry(want.id).or_insert_with(|| {
-            self.unchecked.insert((Reverse(rank), want.id));
+        self.roots.entry(want).or_insert_with(|| {
+            self.unchecked.insert((Reverse(rank), want));
             Root {
-                want,
                 rank,
                 author: None,
                 sessions: BTreeSet::new(),
@@ -466,17 +383,17 @@ impl Fetch {
     }
 
     /// Puts a root into the queue where it belongs after a change, if into any.
-    fn file(&mut self, id: &ChunkId) {
-        let Some(root) = self.roots.get(id) else {
+    fn file(&mut self, want: &Want) {
+        let Some(root) = self.roots.get(want) else {
             return;
         };
-        let key = (Reverse(root.rank), *id);
+        let key = (Reverse(root.rank), *want);
         if root.stage == Stage::Unchecked {
             self.unchecked.insert(key);
         } else {
             self.unchecked.remove(&key);
         }
-        let kept_out = self.parked.contains(id) || self.held_back.contains(id);
+        let kept_out = self.parked.contains(want) || self.held_back.contains(want);
         if root.stage == Stage::Open && !root.idle.is_empty() && !kept_out {
             self.order.insert(key);
         } else {
@@ -484,14 +401,14 @@ impl Fetch {
         }
     }
 
-    fn drop_root(&mut self, id: &ChunkId) {
-        let Some(root) = self.roots.remove(id) else {
+    fn drop_root(&mut self, want: &Want) {
+        let Some(root) = self.roots.remove(want) else {
             return;
         };
-        self.order.remove(&(Reverse(root.rank), *id));
-        self.unchecked.remove(&(Reverse(root.rank), *id));
-        self.parked.remove(id);
-        self.held_back.remove(id);
+        self.order.remove(&(Reverse(root.rank), *want));
+        self.unchecked.remove(&(Reverse(root.rank), *want));
+        self.parked.remove(want);
+        self.held_back.remove(want);
         if root.stage == Stage::Checking {
             self.checking = self.checking.saturating_sub(1);
         }
@@ -499,43 +416,40 @@ impl Fetch {
             let Some(chunk) = self.chunks.get_mut(&missing) else {
                 continue;
             };
-            chunk.roots.remove(id);
+            chunk.roots.remove(want);
             if chunk.roots.is_empty() {
                 self.remove_chunk(&missing);
             }
         }
         for session in root.sessions {
             if let Some(needs) = self.by_session.get_mut(&session) {
-                needs.remove(id);
+                needs.remove(want);
             }
         }
     }
 
-    fn remove_chunk(&mut self, id: &ChunkId) -> Option<Chunk> {
-        let chunk = self.chunks.remove(id)?;
-        if let ChunkStage::Waiting(at) = chunk.stage {
-            self.waiting.remove(&(at, *id));
-        }
+    fn remove_chunk(&mut self, want: &Want) -> Option<Chunk> {
+        let chunk = self.chunks.remove(want)?;
+        self.leave_stage(want, chunk.stage);
         Some(chunk)
     }
 
-    fn add_chunks(&mut self, root_id: ChunkId, wants: &[Want]) {
-        let Some(root) = self.roots.get_mut(&root_id) else {
+    fn add_chunks(&mut self, root_want: Want, wants: &[Want]) {
+        let Some(root) = self.roots.get_mut(&root_want) else {
             return;
         };
         for want in wants {
-            if self.chunks.len() >= limits::WANTS_MAX && !self.chunks.contains_key(&want.id) {
+            if self.chunks.len() >= limits::WANTS_MAX && !self.chunks.contains_key(want) {
                 root.look_again = true;
                 continue;
             }
-            if !root.missing.insert(want.id) {
+            if !root.missing.insert(*want) {
                 continue;
             }
             root.known += 1;
-            let chunk = self.chunks.entry(want.id).or_insert_with(|| {
-                let asked = self.in_flight.values().any(|a| a.contains(&want.id));
+            let chunk = self.chunks.entry(*want).or_insert_with(|| {
+                let asked = self.in_flight.values().any(|a| a.contains(want));
                 Chunk {
-                    want: *want,
                     roots: BTreeSet::new(),
                     stage: if asked {
                         ChunkStage::Asked
@@ -547,44 +461,61 @@ impl Fetch {
                     attempts: 0,
                 }
             });
-            chunk.roots.insert(root_id);
+            chunk.roots.insert(root_want);
             if chunk.stage == ChunkStage::Idle {
-                root.idle.insert(want.id);
+                root.idle.insert(*want);
             }
         }
     }
 
-    fn set_stage(&mut self, id: &ChunkId, stage: ChunkStage) {
-        let Some(chunk) = self.chunks.get_mut(id) else {
+    fn set_stage(&mut self, want: &Want, stage: ChunkStage) {
+        let Some(chunk) = self.chunks.get_mut(want) else {
             return;
         };
-        if let ChunkStage::Waiting(at) = chunk.stage {
-            self.waiting.remove(&(at, *id));
+        let before = core::mem::replace(&mut chunk.stage, stage);
+        let roots = chunk.roots.clone();
+        self.leave_stage(want, before);
+        match stage {
+            ChunkStage::Waiting(at) => {
+                self.waiting.insert((at, *want));
+            }
+            ChunkStage::Unfolding => {
+                self.unfold.insert(*want);
+            }
+            ChunkStage::Idle | ChunkStage::Asked | ChunkStage::Malformed => {}
         }
-        chunk.stage = stage;
-        if let ChunkStage::Waiting(at) = stage {
-            self.waiting.insert((at, *id));
-        }
-        for root_id in chunk.roots.clone() {
-            let Some(root) = self.roots.get_mut(&root_id) else {
+        for root_want in roots {
+            let Some(root) = self.roots.get_mut(&root_want) else {
                 continue;
             };
             let before = root.idle.is_empty();
             if stage == ChunkStage::Idle {
-                root.idle.insert(*id);
+                root.idle.insert(*want);
             } else {
-                root.idle.remove(id);
+                root.idle.remove(want);
             }
             if root.idle.is_empty() != before {
-                self.file(&root_id);
+                self.file(&root_want);
             }
+        }
+    }
+
+    fn leave_stage(&mut self, want: &Want, stage: ChunkStage) {
+        match stage {
+            ChunkStage::Waiting(at) => {
+                self.waiting.remove(&(at, *want));
+            }
+            ChunkStage::Unfolding => {
+                self.unfold.remove(want);
+            }
+            ChunkStage::Idle | ChunkStage::Asked | ChunkStage::Malformed => {}
         }
     }
 
     /// Everybody was asked, or the link failed: a pause that grows, and never
     /// the same on two devices.
-    fn wait(&mut self, id: &ChunkId, now: Instant, pace: Pace) {
-        let Some(chunk) = self.chunks.get_mut(id) else {
+    fn wait(&mut self, want: &Want, now: Instant, pace: Pace) {
+        let Some(chunk) = self.chunks.get_mut(want) else {
             return;
         };
         chunk.tried.clear();
@@ -599,7 +530,7 @@ impl Fetch {
                 .min(longest)
         };
         let jitter = self.random() % (pause / 4 + 1);
-        self.set_stage(id, ChunkStage::Waiting(now.after_ms(pause + jitter)));
+        self.set_stage(want, ChunkStage::Waiting(now.after_ms(pause + jitter)));
     }
 
     fn release(&mut self, now: Instant) {
@@ -607,36 +538,40 @@ impl Fetch {
         if self.planted == Some(crate::mutant::Mutant::NeverAskedAgain) {
             return;
         }
-        while let Some((at, id)) = self.waiting.first().copied() {
+        while let Some((at, want)) = self.waiting.first().copied() {
             if at > now {
                 break;
             }
-            self.set_stage(&id, ChunkStage::Idle);
+            self.set_stage(&want, ChunkStage::Idle);
         }
     }
 
     fn look(&mut self, out: &mut Vec<Effect>) {
+        // As many as came at once, and what they refer to is small.
+        for want in core::mem::take(&mut self.unfold) {
+            out.push(Effect::Check(want));
+        }
         if self.chunks.len() >= limits::WANTS_MAX {
             return;
         }
         while self.checking < limits::CHECKS_IN_FLIGHT_MAX {
-            let Some((_, id)) = self.unchecked.pop_first() else {
+            let Some((_, want)) = self.unchecked.pop_first() else {
                 break;
             };
-            let Some(root) = self.roots.get_mut(&id) else {
+            let Some(root) = self.roots.get_mut(&want) else {
                 continue;
             };
             root.stage = Stage::Checking;
             self.checking += 1;
-            out.push(Effect::Check(root.want));
+            out.push(Effect::Check(want));
         }
     }
 
-    fn ask(&mut self, asks: impl Iterator<Item = (DeviceId, Want)>, out: &mut Vec<Effect>) {
+    fn ask(&mut self, asks: impl Iterator<Item = (Want, DeviceId)>, out: &mut Vec<Effect>) {
         let mut by_peer: BTreeMap<DeviceId, Vec<Want>> = BTreeMap::new();
-        for (peer, want) in asks {
-            self.set_stage(&want.id, ChunkStage::Asked);
-            self.in_flight.entry(peer).or_default().insert(want.id);
+        for (want, peer) in asks {
+            self.set_stage(&want, ChunkStage::Asked);
+            self.in_flight.entry(peer).or_default().insert(want);
             by_peer.entry(peer).or_default().push(want);
         }
         for (from, wants) in by_peer {

@@ -5,10 +5,11 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::entry::{Content, DeviceInfo, Payload, TrustChange, VerifiedEntry};
-use crate::id::{ChunkId, DeviceId, EntryHash, Epoch, LogId, Seq, SessionId};
+use crate::id::{DeviceId, EntryHash, Epoch, LogId, Seq, SessionId};
 use crate::limits;
 use crate::lineage::{Order, SessionRecord, VersionNode};
 use crate::log::{Fit, Frontier, Held, Tip};
+use crate::manifest::Want;
 use crate::time::Timestamp;
 use crate::trust::TrustBook;
 
@@ -28,7 +29,7 @@ pub(crate) struct Ledger {
     devices: BTreeMap<DeviceId, (Order, DeviceInfo)>,
     sessions: BTreeMap<SessionId, SessionRecord>,
     versions: BTreeMap<EntryHash, SessionId>,
-    by_root: BTreeMap<ChunkId, Vec<EntryHash>>,
+    by_root: BTreeMap<Want, Vec<EntryHash>>,
     said: SaidInEpoch,
     #[cfg(feature = "mutants")]
     pub(crate) planted: Option<crate::mutant::Mutant>,
@@ -299,7 +300,7 @@ impl Ledger {
                 #[cfg(feature = "mutants")]
                 let node = self.settle_fork(node);
                 for root in node.roots() {
-                    self.by_root.entry(root.id).or_default().push(node.id);
+                    self.by_root.entry(root).or_default().push(node.id);
                 }
                 self.versions.insert(node.id, version.session);
                 changes.versions.push(node.id);
@@ -395,7 +396,7 @@ impl Ledger {
     }
 
     /// The versions that consist of this manifest or snapshot.
-    pub(crate) fn versions_of_root(&self, root: &ChunkId) -> impl Iterator<Item = &VersionNode> {
+    pub(crate) fn versions_of_root(&self, root: &Want) -> impl Iterator<Item = &VersionNode> {
         self.by_root
             .get(root)
             .into_iter()
@@ -408,7 +409,7 @@ impl Ledger {
     /// [`Machine::restatements`](super::machine::Machine::restatements).
     pub(crate) fn restatements(
         &self,
-        is_complete: impl Fn(&ChunkId) -> bool,
+        is_complete: impl Fn(&Want) -> bool,
     ) -> Vec<(Payload, Timestamp)> {
         let mut out = Vec::new();
         let unlabelled = Timestamp(0);
@@ -433,7 +434,7 @@ impl Ledger {
             let mut restated = false;
             for head in record.heads() {
                 if !stale(&head.log)
-                    || !head.roots().all(|r| is_complete(&r.id))
+                    || !head.roots().all(|r| is_complete(&r))
                     || self.is_said(record, head)
                 {
                     continue;

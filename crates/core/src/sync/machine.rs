@@ -13,10 +13,11 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::entry::{DeviceInfo, ENTRY_VERSION, Header, Payload, SignedEntry, VerifiedEntry};
-use crate::id::{ChunkId, DeviceId, EntryHash, Epoch, LogId, SessionId};
+use crate::id::{DeviceId, EntryHash, Epoch, LogId, SessionId};
 use crate::limits;
 use crate::lineage::{SessionRecord, VersionNode};
 use crate::log::{Fit, Frontier};
+use crate::manifest::Want;
 use crate::store::{Batch, Recovered};
 use crate::sync::effect::{Effect, Fault, Notice};
 use crate::sync::event::Event;
@@ -126,9 +127,8 @@ impl Machine {
             Event::Received(from, words) => self.received(from, words, now, &mut out),
             Event::Append(entry) => self.append(entry, now, &mut out),
             Event::Checked(want, missing) => {
-                if self.fetch.checked(&want, &missing) {
-                    self.found_whole(&[want.id], &mut out);
-                }
+                let whole = self.fetch.checked(&want, &missing);
+                self.found_whole(&whole, &mut out);
             }
             Event::Fetched {
                 want,
@@ -138,8 +138,8 @@ impl Machine {
                 let whole = self.fetch.fetched(&want, &missing, bytes);
                 self.found_whole(&whole, &mut out);
             }
-            Event::FetchFailed { from, chunk, why } => {
-                if self.fetch.failed(from, &chunk, why, now) {
+            Event::FetchFailed { from, want, why } => {
+                if self.fetch.failed(from, &want, why, now) {
                     self.blame(from, Fault::Misbehaviour, &mut out);
                 }
             }
@@ -330,26 +330,26 @@ impl Machine {
 
     /// Whether a manifest, or a snapshot, is here with all that it names.
     #[must_use]
-    pub fn is_complete(&self, root: &ChunkId) -> bool {
+    pub fn is_complete(&self, root: &Want) -> bool {
         self.fetch.is_complete(root)
     }
 
     /// Whether everything that a version consists of is here.
     #[must_use]
     pub fn is_here(&self, version: &VersionNode) -> bool {
-        version.roots().all(|root| self.fetch.is_complete(&root.id))
+        version.roots().all(|root| self.fetch.is_complete(&root))
     }
 
     /// How far a manifest, or a snapshot, that is being fetched has come.
     #[must_use]
-    pub fn progress(&self, root: &ChunkId) -> Option<Progress> {
+    pub fn progress(&self, root: &Want) -> Option<Progress> {
         self.fetch.progress(root)
     }
 
     /// The linked peers that said that they hold a manifest, or a snapshot,
     /// whole.
     #[must_use]
-    pub fn holders(&self, root: &ChunkId) -> Vec<DeviceId> {
+    pub fn holders(&self, root: &Want) -> Vec<DeviceId> {
         self.peers
             .iter()
             .filter(|(_, p)| p.has_complete(root))
@@ -416,19 +416,14 @@ impl Machine {
         let mut complete = Vec::new();
         if let Some(Payload::Version(version)) = entry.payload() {
             // Chunks before manifest before entry: what we say, we hold.
-            let roots = version
-                .snapshot
-                .iter()
-                .chain(&version.manifest)
-                .map(|r| r.id);
-            complete.extend(roots.filter(|r| !self.fetch.is_complete(r)));
+            complete.extend(version.roots().filter(|r| !self.fetch.is_complete(r)));
             complete.iter().for_each(|r| self.fetch.set_complete(*r));
         }
         self.accept(vec![entry], complete, None, now, out);
     }
 
     /// These roots are whole, which is durable before anybody hears of it.
-    fn found_whole(&mut self, roots: &[ChunkId], out: &mut Vec<Effect>) {
+    fn found_whole(&mut self, roots: &[Want], out: &mut Vec<Effect>) {
         if roots.is_empty() {
             return;
         }
@@ -452,7 +447,7 @@ impl Machine {
         }
     }
 
-    fn forget_roots(&mut self, roots: &[ChunkId]) {
+    fn forget_roots(&mut self, roots: &[Want]) {
         let mut sessions = BTreeSet::new();
         for root in roots {
             self.fetch.forget(root);
@@ -463,7 +458,7 @@ impl Machine {
         self.want_heads_of(sessions);
     }
 
-    fn tell_complete(&self, root: &ChunkId, out: &mut Vec<Effect>) {
+    fn tell_complete(&self, root: &Want, out: &mut Vec<Effect>) {
         for device in self.peers.keys() {
             let told = self
                 .ledger
@@ -479,7 +474,7 @@ impl Machine {
     /// by us (a lost tail comes back through others) and by those we trust.
     fn want_heads_of(&mut self, sessions: impl IntoIterator<Item = SessionId>) {
         for id in sessions {
-            let mut wants: BTreeMap<ChunkId, Wanted> = BTreeMap::new();
+            let mut wants: BTreeMap<Want, Wanted> = BTreeMap::new();
             for head in self
                 .ledger
                 .session(&id)
@@ -493,11 +488,10 @@ impl Machine {
                     .then(|| self.ledger.trust.current(&head.log.device));
                 for want in head.roots() {
                     let wanted = Wanted {
-                        want,
                         lamport: head.lamport,
                         author: author.copied(),
                     };
-                    wants.insert(want.id, wanted);
+                    wants.insert(want, wanted);
                 }
             }
             self.fetch.set_session(id, &wants);
@@ -547,11 +541,7 @@ impl Machine {
 
 /// Who of the linked peers may hold a root: those who said so, those who wrote
 /// it, and those who hold an entry that names it.
-fn candidates(
-    ledger: &Ledger,
-    linked: &BTreeMap<DeviceId, Peer>,
-    root: &ChunkId,
-) -> Vec<Candidate> {
+fn candidates(ledger: &Ledger, linked: &BTreeMap<DeviceId, Peer>, root: &Want) -> Vec<Candidate> {
     let mut out = Vec::new();
     for (device, peer) in linked {
         let mut versions = ledger.versions_of_root(root);

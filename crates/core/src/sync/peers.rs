@@ -4,9 +4,10 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use crate::id::{ChunkId, DeviceId, LogId, Seq};
+use crate::id::{DeviceId, LogId, Seq};
 use crate::limits;
 use crate::log::{Frontier, Held};
+use crate::manifest::Want;
 use crate::sync::ledger::Ledger;
 use crate::time::Instant;
 
@@ -27,7 +28,7 @@ pub(crate) struct Peer {
     /// another one.
     pub(crate) challenged: BTreeSet<LogId>,
     /// Manifests and snapshots that it holds whole, by its word.
-    complete: BTreeSet<ChunkId>,
+    complete: BTreeSet<Want>,
     /// When it last heard our frontier.
     have_sent: Option<Instant>,
     /// It is to hear it soon.
@@ -118,11 +119,11 @@ impl Peer {
     }
 
     /// It holds this whole. True if that is news.
-    pub(crate) fn note_complete(&mut self, root: ChunkId) -> bool {
+    pub(crate) fn note_complete(&mut self, root: Want) -> bool {
         self.complete.len() < limits::HINTS_PER_PEER_MAX && self.complete.insert(root)
     }
 
-    pub(crate) fn has_complete(&self, root: &ChunkId) -> bool {
+    pub(crate) fn has_complete(&self, root: &Want) -> bool {
         self.complete.contains(root)
     }
 

@@ -15,7 +15,7 @@ use ccpeer_core::limits;
 use ccpeer_core::log::Held;
 use ccpeer_core::manifest::{
     ChunkRef, FileEntry, ListPage, MANIFEST_VERSION, Manifest, Origin, PathFlavour,
-    ProjectIdentity, Segment, Slot, SlotName,
+    ProjectIdentity, Segment, Slot, SlotName, Want,
 };
 use ccpeer_core::presence::{EndReason, SessionState};
 use ccpeer_core::roll::KeyRoll;
@@ -233,7 +233,13 @@ fn messages() -> Vec<(&'static str, Message)> {
             }]),
         ),
         ("entries", Message::Entries(vec![signed()])),
-        ("complete", Message::Complete(vec![ChunkId([0x41; 32])])),
+        (
+            "complete",
+            Message::Complete(vec![
+                Want::manifest(ChunkId([0x41; 32])),
+                Want::data(ChunkId([0x42; 32])),
+            ]),
+        ),
         ("ping", Message::Ping(7)),
         ("pong", Message::Pong(7)),
     ]

@@ -19,7 +19,10 @@ pub(crate) fn check(bytes: &[u8]) {
                 let _ = entry.clone().verified_by_store();
             }
         }
-        Message::Complete(manifests) => assert!(manifests.len() <= limits::MESSAGE_ENTRIES_MAX),
+        Message::Complete(roots) => {
+            assert!(roots.len() <= limits::MESSAGE_ENTRIES_MAX);
+            assert!(roots.iter().all(|root| root.kind.is_root()));
+        }
         _ => {}
     }
 }

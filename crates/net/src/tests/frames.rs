@@ -7,7 +7,7 @@ use std::time::Instant;
 use ccpeer_core::codec::{self, DecodeError};
 use ccpeer_core::entry::EntryError;
 use ccpeer_core::id::SessionId;
-use ccpeer_core::manifest::{ListPage, Manifest};
+use ccpeer_core::manifest::{ListPage, Manifest, Want};
 use ccpeer_core::{entry, limits};
 
 use super::alone::{Rss, alone, attack, number, path_of_test, target};
@@ -138,7 +138,10 @@ fn messages() -> Vec<Vec<u8>> {
         Message::Have(frontier),
         Message::Entries(entries.clone()),
         Message::Entries(entries[..1].to_vec()),
-        Message::Complete(vec![ChunkId([1; 32]), ChunkId([2; 32])]),
+        Message::Complete(vec![
+            Want::manifest(ChunkId([1; 32])),
+            Want::data(ChunkId([2; 32])),
+        ]),
         Message::Ping(7),
         Message::Pong(u64::MAX),
     ]

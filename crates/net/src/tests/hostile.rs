@@ -207,7 +207,10 @@ async fn k_n07_a_peer_that_does_not_read_loses_its_link() {
     let (mut a, mut honest, hostile) = scene(Timing::default()).await;
     let (_conn, _send, _recv) = hostile.link(66, &a).await;
     a.up(66).await;
-    let long = Message::Complete(vec![ChunkId([1; 32]); limits::MESSAGE_ENTRIES_MAX]);
+    let long = Message::Complete(vec![
+        Want::data(ChunkId([1; 32]));
+        limits::MESSAGE_ENTRIES_MAX
+    ]);
     let mut queued = 0;
     within("an overflow", async {
         while a.net.send(device(66), long.clone()) {

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use ccpeer_core::manifest::Want;
 use ccpeer_core::sync::effect::Fault;
 use ccpeer_core::sync::event::Received;
 use ccpeer_core::wire::Message;
@@ -62,7 +63,7 @@ async fn a_message_takes_less_than_a_heartbeat() {
         assert!(a.net.send(device(2), marked(n)));
         assert_eq!(
             b.received(1).await,
-            Received::Complete(vec![ChunkId([n; 32])])
+            Received::Complete(vec![Want::manifest(ChunkId([n; 32]))])
         );
         micros.push(sent.elapsed().as_micros());
     }
@@ -186,7 +187,7 @@ fn a_restarted_device_is_back_within_two_seconds() {
     assert!(a.net.send(device(2), marked(3)));
     assert_eq!(
         reborn.block_on(b.received(1)),
-        Received::Complete(vec![ChunkId([3; 32])])
+        Received::Complete(vec![Want::manifest(ChunkId([3; 32]))])
     );
 }
 
@@ -318,7 +319,7 @@ async fn many_peers_are_linked_at_once() {
         assert!(hub.net.send_paced(device(n), marked(n)).await);
     }
     for peer in &mut peers {
-        let expected = Received::Complete(vec![ChunkId([peer.n; 32])]);
+        let expected = Received::Complete(vec![Want::manifest(ChunkId([peer.n; 32]))]);
         assert_eq!(peer.received(1).await, expected);
     }
     hub.events.close();

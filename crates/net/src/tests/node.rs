@@ -176,7 +176,8 @@ impl Node {
     }
 
     pub(super) fn is_complete(&self, manifest: &ChunkId) -> bool {
-        self.state.lock().unwrap().machine.is_complete(manifest)
+        let state = self.state.lock().unwrap();
+        state.machine.is_complete(&Want::manifest(*manifest))
     }
 
     /// Keeps a chunk that nobody has spoken of.
@@ -335,13 +336,13 @@ impl State {
         let mut answers = self.net.fetch(from, wants.clone());
         let (inbox, chunks) = (self.inbox.clone(), Arc::clone(&self.chunks));
         tokio::spawn(async move {
-            let mut left: BTreeSet<ChunkId> = wants.iter().map(|w| w.id).collect();
-            let failed = |chunk, why| Event::FetchFailed { from, chunk, why };
+            let mut left: BTreeSet<Want> = wants.into_iter().collect();
+            let failed = |want, why| Event::FetchFailed { from, want, why };
             while let Some((want, result)) = answers.recv().await {
-                left.remove(&want.id);
+                left.remove(&want);
                 let content = result.and_then(|c| match want.children(&c) {
                     Ok(children) => Ok((c, children)),
-                    Err(_) => Err(FetchFault::Wrong),
+                    Err(_) => Err(FetchFault::Malformed),
                 });
                 let event = match content {
                     Ok((content, children)) => {
@@ -355,12 +356,12 @@ impl State {
                             bytes,
                         }
                     }
-                    Err(why) => failed(want.id, why),
+                    Err(why) => failed(want, why),
                 };
                 let _ = inbox.send(event);
             }
-            for chunk in left {
-                let _ = inbox.send(failed(chunk, FetchFault::Link));
+            for want in left {
+                let _ = inbox.send(failed(want, FetchFault::Link));
             }
         });
     }

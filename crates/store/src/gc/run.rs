@@ -1,10 +1,11 @@
 //! One run of the collector, step by step.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use ccpeer_core::id::ChunkId;
 use ccpeer_core::limits;
-use ccpeer_core::manifest::{Want, WantKind};
+use ccpeer_core::manifest::Want;
 use redb::ReadTransaction;
 
 use super::Collected;
@@ -53,13 +54,17 @@ impl Run<'_> {
 
     /// Of the manifests and documents that are held for complete and not needed,
     /// those for which that is over, and the others.
-    fn unneeded_complete(
-        &self,
-        needed: &Reach<'_>,
-    ) -> Result<(Vec<ChunkId>, Vec<Want>), StoreError> {
+    fn unneeded_complete(&self, needed: &Reach<'_>) -> Result<(Vec<Want>, Vec<Want>), StoreError> {
         let (mut withdraw, mut lingering) = (Vec::new(), Vec::new());
-        for id in self.store.complete()? {
+        for want in self.store.complete()? {
+            if needed.has(&want) {
+                continue;
+            }
+            let id = want.id;
             if needed.contains(&id) {
+                // Needed as something else, so its own grace will never pass. What
+                // is below it gets one, like everything that nobody needs.
+                withdraw.push(want);
                 continue;
             }
             let (here, stamp) = self.store.disk.read(|txn| {
@@ -71,10 +76,9 @@ impl Run<'_> {
                 Ok((here, stamp))
             })?;
             if !here || self.is_due(stamp) {
-                withdraw.push(id);
+                withdraw.push(want);
             } else {
-                let kind = WantKind::Manifest;
-                lingering.push(Want { id, kind });
+                lingering.push(want);
             }
         }
         Ok((withdraw, lingering))
@@ -82,7 +86,8 @@ impl Run<'_> {
 
     /// What is damaged must be fetched again before anything can go.
     fn strike_off_damaged(&mut self) -> Result<(), StoreError> {
-        let ids = self.done.obscured.clone();
+        let obscured: BTreeSet<ChunkId> = self.done.obscured.iter().map(|w| w.id).collect();
+        let ids: Vec<ChunkId> = obscured.into_iter().collect();
         let listed = self.store.disk.read(|txn| chunks::has(txn, &ids))?;
         let damaged: Vec<ChunkId> = ids
             .into_iter()
@@ -142,15 +147,15 @@ impl Run<'_> {
 
     /// Takes back that these are complete. `false` if somebody has asked for one
     /// of them meanwhile: what is below it must not go then.
-    fn withdraw(&mut self, ids: &[ChunkId]) -> Result<bool, StoreError> {
-        for part in ids.chunks(limits::COLLECT_ROWS_MAX) {
+    fn withdraw(&mut self, marks: &[Want]) -> Result<bool, StoreError> {
+        for part in marks.chunks(limits::COLLECT_ROWS_MAX) {
             if !(self.go_on)() {
                 return Ok(false);
             }
             let _alone = self.store.watch.alone();
             let any_asked = {
                 let asked = self.store.watch.asked();
-                part.iter().any(|id| asked.contains(id))
+                part.iter().any(|want| asked.contains(&want.id))
             };
             if any_asked {
                 return Ok(false);

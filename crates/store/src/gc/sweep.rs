@@ -3,6 +3,7 @@
 
 use ccpeer_core::id::ChunkId;
 use ccpeer_core::limits;
+use ccpeer_core::manifest::Want;
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
 
 use crate::chunks;
@@ -17,7 +18,7 @@ pub(crate) struct Sweep {
     /// Not needed as of now.
     pub(super) condemn: Vec<ChunkId>,
     /// Manifests no longer held for complete.
-    pub(super) withdraw: Vec<ChunkId>,
+    pub(super) withdraw: Vec<Want>,
     /// To go, if they are still condemned.
     pub(super) free: Vec<ChunkId>,
     /// Milliseconds to be added to the uptime.
@@ -58,8 +59,9 @@ impl Sweep {
             }
         }
         let mut complete = txn.open_table(COMPLETE)?;
-        for id in self.withdraw.iter().chain(&free) {
-            complete.remove(id.0.as_slice())?;
+        let of_free = free.iter().flat_map(|id| Want::data(*id).all_kinds());
+        for want in self.withdraw.iter().copied().chain(of_free) {
+            complete.remove(tables::mark_key(&want).as_slice())?;
         }
         if free.is_empty() {
             return Ok(());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ccpeer_core::entry::{Payload, SignedEntry, VerifiedEntry};
 use ccpeer_core::id::ChunkId;
-use ccpeer_core::manifest::{Manifest, Want, WantKind};
+use ccpeer_core::manifest::{Want, WantKind};
 
 use crate::error::{Place, StoreError};
 use crate::log::Chain;
@@ -26,11 +26,9 @@ pub(super) struct Pass<'s> {
     /// What entries refer to directly.
     pub(super) referenced: BTreeSet<ChunkId>,
     /// Those of them that are manifests.
-    pub(super) manifests: BTreeSet<ChunkId>,
+    pub(super) manifests: BTreeSet<Want>,
     /// The first key of the next table that is looked at.
     pub(super) from: Vec<u8>,
-    /// Whether this is one step of many.
-    pub(super) in_steps: bool,
     /// Bytes that may still be read.
     pub(super) left: u64,
     /// The first key that was not looked at for want of them.
@@ -66,15 +64,23 @@ impl Pass<'_> {
             self.report.problems.push(Problem {
                 kind,
                 id,
+                root: None,
                 what: what.into(),
                 repairable,
             });
         }
     }
 
-    pub(super) fn not_whole(&mut self, manifest: &ChunkId) {
-        let what = "not all of it is here";
-        self.problem(ProblemKind::Manifest, manifest.to_string(), what);
+    pub(super) fn not_whole(&mut self, root: &Want) {
+        if self.report.problems.len() < PROBLEMS_MAX {
+            self.report.problems.push(Problem {
+                kind: ProblemKind::Manifest,
+                id: root.id.to_string(),
+                root: Some(*root),
+                what: "not all of it is here".to_owned(),
+                repairable: true,
+            });
+        }
     }
 
     fn index(&mut self, table: &str, what: impl Into<String>) {
@@ -153,7 +159,8 @@ impl Pass<'_> {
     fn refer(&mut self, entry: &VerifiedEntry) {
         if let Some(Payload::Version(version)) = entry.payload() {
             self.referenced.extend(version.snapshot.map(|s| s.id));
-            self.manifests.extend(version.manifest.map(|m| m.id));
+            let manifest = version.manifest.map(|m| Want::manifest(m.id));
+            self.manifests.extend(manifest);
         }
     }
 
@@ -228,30 +235,21 @@ impl Pass<'_> {
         let mut pages = BTreeMap::new();
         let mut incomplete = Vec::new();
         let from = std::mem::take(&mut self.from);
-        for id in complete
-            .iter()
-            .copied()
-            .chain(self.manifests.clone())
-            .collect::<BTreeSet<_>>()
-        {
-            if id.0.as_slice() < from.as_slice() {
+        // In the order of their keys, which is that of the ids.
+        for root in complete.union(&self.manifests.clone()) {
+            let key = tables::mark_key(root);
+            if key.as_slice() < from.as_slice() {
                 continue;
             }
-            if !self.may(&id.0, &[]) {
+            if !self.may(&key, &[]) {
                 break;
             }
-            // A snapshot's document is held for complete too.
-            let kind = if self.manifests.contains(&id) || self.in_steps && self.is_manifest(&id)? {
-                WantKind::Manifest
-            } else {
-                WantKind::Data
-            };
-            let whole = self.whole(Want { id, kind }, &mut pages)?;
-            if complete.contains(&id) {
+            let whole = self.whole(*root, &mut pages)?;
+            if complete.contains(root) {
                 self.step();
                 if !whole {
-                    incomplete.push(id);
-                    self.not_whole(&id);
+                    incomplete.push(*root);
+                    self.not_whole(root);
                 }
             }
         }
@@ -264,15 +262,6 @@ impl Pass<'_> {
         };
         self.store.amend(amendment);
         Ok(())
-    }
-
-    /// In steps the entries that say so may have been read long ago.
-    fn is_manifest(&self, id: &ChunkId) -> Result<bool, StoreError> {
-        match self.store.get_chunk(id) {
-            Ok(content) => Ok(content.is_some_and(|c| Manifest::from_bytes(&c).is_ok())),
-            Err(StoreError::Corrupt { .. }) => Ok(false),
-            Err(e) => Err(e),
-        }
     }
 
     /// Whether all below a want is here. List pages are shared between versions,

@@ -46,7 +46,7 @@ impl Life {
             store.put_chunks(&session.chunks).unwrap();
             let batch = Batch {
                 entries: self.log[n * 12..(n + 1) * 12].to_vec(),
-                complete: vec![session.want.id],
+                complete: vec![session.want],
                 epoch: None,
             };
             store.commit(&batch).unwrap();
@@ -59,7 +59,7 @@ impl Life {
         assert_eq!(recovered.entries, self.log);
         assert_eq!(recovered.epoch, OPTIONS.fresh_epoch);
         for session in &self.sessions {
-            assert!(recovered.complete.contains(&session.want.id));
+            assert!(recovered.complete.contains(&session.want));
             assert_eq!(store.missing(session.want).unwrap(), []);
             for (id, content) in &session.chunks {
                 assert!(store.get_chunk(id).unwrap().as_ref() == Some(content));

@@ -53,7 +53,7 @@ const RUNS: u64 = limits::COLLECT_GRACE_MS / limits::COLLECT_STEP_MS_MAX;
 fn complete(store: &Store, session: &Session) {
     store
         .commit(&Batch {
-            complete: vec![session.want.id],
+            complete: vec![session.want],
             ..Batch::default()
         })
         .unwrap();
@@ -100,10 +100,10 @@ fn k_s10_garbage_goes_after_the_grace_and_what_is_needed_stays() {
     is_sound(&store);
     let last = agent.collect(&store, &[kept.want], limits::COLLECT_STEP_MS_MAX);
     assert_eq!((last.freed, last.waiting), (first.condemned, 0));
-    assert_eq!(last.withdrawn, [gone.want.id]);
+    assert_eq!(last.withdrawn, [gone.want]);
     assert!(all_here(&store, &kept) && none_here(&store, &gone));
     assert_eq!(store.has(&[stray.0]).unwrap(), [false]);
-    assert_eq!(store.complete().unwrap(), BTreeSet::from([kept.want.id]));
+    assert_eq!(store.complete().unwrap(), BTreeSet::from([kept.want]));
     let after = store.stats().unwrap();
     assert_eq!(
         before.packed_bytes - after.packed_bytes + stray.1.len() as u64 + 5,
@@ -262,10 +262,13 @@ fn while_a_page_is_damaged_nothing_goes() {
     let store = open(&path);
     let mut agent = Agent::new();
     let first = agent.collect(&store, &[s.want], 0);
-    assert_eq!((first.obscured, first.condemned), (vec![page], 0));
-    assert_eq!(first.withdrawn, [s.want.id], "it is to be fetched again");
+    assert_eq!(
+        (first.obscured, first.condemned),
+        (vec![Want::list(page)], 0)
+    );
+    assert_eq!(first.withdrawn, [s.want], "it is to be fetched again");
     let done = agent.collect_for_long(&store, &[s.want]);
-    assert_eq!((done.freed, done.obscured), (0, vec![page]));
+    assert_eq!((done.freed, done.obscured), (0, vec![Want::list(page)]));
     assert_eq!(
         store.has(&ids(&garbage)).unwrap(),
         vec![true; garbage.chunks.len()]
@@ -304,11 +307,7 @@ fn a_run_that_is_stopped_anywhere_does_no_harm() {
         });
         assert_eq!(done.unwrap().finished, left >= 0);
         assert!(all_here(&store, &kept));
-        for manifest in store.complete().unwrap() {
-            let want = Want {
-                id: manifest,
-                kind: WantKind::Manifest,
-            };
+        for want in store.complete().unwrap() {
             assert_eq!(store.missing(want).unwrap(), []);
         }
     }
@@ -377,7 +376,7 @@ fn k_s11_whoever_floods_us_is_charged_for_it_and_evicts_nobody() {
     store.put_chunks(&flood).unwrap();
     store
         .commit(&Batch {
-            complete: roots.iter().map(|r| r.id).collect(),
+            complete: roots.clone(),
             ..Batch::default()
         })
         .unwrap();
@@ -396,10 +395,7 @@ fn k_s11_whoever_floods_us_is_charged_for_it_and_evicts_nobody() {
     let done = Agent::new().collect_for_long(&store, &wants);
     assert_eq!((done.freed, done.withdrawn.len()), (10_001, 10_001));
     assert!(others.iter().all(|session| all_here(&store, session)));
-    assert_eq!(
-        store.complete().unwrap(),
-        wants.iter().map(|w| w.id).collect()
-    );
+    assert_eq!(store.complete().unwrap(), wants.iter().copied().collect());
     is_sound(&store);
 }
 
@@ -436,7 +432,7 @@ fn k_s10_beside_writers_nothing_that_is_needed_goes() {
         store.put_chunks(std::slice::from_ref(&head)).unwrap();
         store
             .commit(&Batch {
-                complete: vec![head.0],
+                complete: vec![Want::manifest(head.0)],
                 ..Batch::default()
             })
             .unwrap();
@@ -484,9 +480,8 @@ fn k_s10_beside_writers_nothing_that_is_needed_goes() {
     });
     println!("{freed} chunks freed, {withdrawn} manifests withdrawn beside the writers");
     assert!(freed > 0 && withdrawn > 0);
-    for manifest in store.complete().unwrap() {
-        let kind = WantKind::Manifest;
-        assert_eq!(store.missing(Want { id: manifest, kind }).unwrap(), []);
+    for want in store.complete().unwrap() {
+        assert_eq!(store.missing(want).unwrap(), []);
     }
     let roots = needed.into_inner().unwrap().concat();
     agent.collect_for_long(&store, &roots);

@@ -48,7 +48,7 @@ fn k_s10_a_store_written_anew_is_the_same_and_shorter() {
     store.put_notes(&notes).unwrap();
     store
         .commit(&Batch {
-            complete: vec![kept.want.id],
+            complete: vec![kept.want],
             ..Batch::default()
         })
         .unwrap();

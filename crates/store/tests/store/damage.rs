@@ -11,6 +11,7 @@ use ccpeer_core::entry::{
     device_of,
 };
 use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, Epoch, LogId, Seq};
+use ccpeer_core::manifest::Want;
 use ccpeer_core::presence::SessionState;
 use ccpeer_core::store::Batch;
 use ccpeer_core::time::Timestamp;
@@ -60,7 +61,7 @@ fn fill(store: &Store) -> Filled {
         })
         .collect();
     store.put_notes(&writes).unwrap();
-    let complete = vec![filled.session.want.id];
+    let complete = vec![filled.session.want];
     store
         .commit(&Batch {
             complete,
@@ -221,7 +222,7 @@ fn k_s07_two_hundred_flipped_bits_in_a_thousand_chunks() {
         store.put_chunks(some).unwrap();
     }
     let complete = Batch {
-        complete: vec![long.want.id],
+        complete: vec![long.want],
         ..Batch::default()
     };
     store.commit(&complete).unwrap();
@@ -311,7 +312,7 @@ fn reading_a_damaged_chunk_forgets_it_and_what_needs_it() {
     store.put_chunks(&s.chunks).unwrap();
     store
         .commit(&Batch {
-            complete: vec![s.want.id],
+            complete: vec![s.want],
             ..Batch::default()
         })
         .unwrap();
@@ -356,7 +357,7 @@ fn verify_counts_and_names_incomplete_manifests() {
     let store = open(&path);
     let filled = fill(&store);
     let document = chunk(b"where we stand".to_vec());
-    let (manifest, snapshot) = (filled.session.want.id, document.0);
+    let (manifest, snapshot) = (filled.session.want, Want::data(document.0));
     store.put_chunks(std::slice::from_ref(&document)).unwrap();
     let said = Batch {
         entries: statements(2, &[version(&filled.session, &document)]),
@@ -379,7 +380,7 @@ fn verify_counts_and_names_incomplete_manifests() {
     };
     assert_eq!(
         (problem.kind, &problem.id),
-        (ProblemKind::Manifest, &manifest.to_string())
+        (ProblemKind::Manifest, &manifest.id.to_string())
     );
     // It will be completed again.
     assert_eq!(store.complete().unwrap(), BTreeSet::from([snapshot]));
@@ -387,7 +388,7 @@ fn verify_counts_and_names_incomplete_manifests() {
     let new = open(&dir.path().join("new.redb"));
     salvage(&path, &new, me()).unwrap();
     assert_eq!(new.complete().unwrap(), BTreeSet::from([snapshot]));
-    assert_eq!(new.quarantine(&[snapshot]).unwrap(), [snapshot]);
+    assert_eq!(new.quarantine(&[snapshot.id]).unwrap(), [snapshot]);
 }
 
 #[test]
@@ -401,7 +402,7 @@ fn in_steps_everything_is_looked_at_as_at_once() {
     store
         .commit(&Batch {
             entries: said,
-            complete: vec![document.0],
+            complete: vec![Want::data(document.0)],
             epoch: None,
         })
         .unwrap();

@@ -208,7 +208,7 @@ fn k_s05_a_first_sync_that_ran_into_a_full_disk_fills_its_holes() {
                 store.put_chunks(&some)?;
             }
             store.commit(&Batch {
-                complete: vec![session.want.id],
+                complete: vec![session.want],
                 ..Batch::default()
             })?;
         }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ccpeer_core::entry::VerifiedEntry;
 use ccpeer_core::id::{ChunkId, EntryHash};
 use ccpeer_core::limits;
-use ccpeer_core::manifest::{Want, WantKind};
+use ccpeer_core::manifest::Want;
 use ccpeer_core::store::Batch;
 use ccpeer_core::time::Instant;
 use ccpeer_store::{CollectPlan, Namespace, NoteWrite, Store, StoreError};
@@ -76,7 +76,7 @@ pub(crate) struct Workload {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Holding {
     pub(crate) entries: BTreeSet<EntryHash>,
-    complete: BTreeSet<ChunkId>,
+    complete: BTreeSet<Want>,
     chunks: BTreeSet<ChunkId>,
     pub(crate) notes: BTreeMap<(String, Vec<u8>), Vec<u8>>,
 }
@@ -101,7 +101,7 @@ impl Workload {
             Commit(from, complete) => store.commit(&Batch {
                 entries: self.log[from..from + 6].to_vec(),
                 complete: complete
-                    .map(|n| self.sessions[n].want.id)
+                    .map(|n| self.sessions[n].want)
                     .into_iter()
                     .collect(),
                 epoch: None,
@@ -180,9 +180,8 @@ impl Workload {
     }
 
     pub(crate) fn is_sound(&self, store: &Store) {
-        for id in store.complete().unwrap() {
-            let kind = WantKind::Manifest;
-            let missing = store.missing(Want { id, kind }).unwrap();
+        for want in store.complete().unwrap() {
+            let missing = store.missing(want).unwrap();
             assert_eq!(missing, [], "what is complete is here");
         }
         let report = store.verify(true, &mut |_, _| {}).unwrap();

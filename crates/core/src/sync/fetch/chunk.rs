@@ -4,15 +4,14 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::cmp::Reverse;
 
-use crate::id::{ChunkId, DeviceId};
+use crate::id::DeviceId;
 use crate::manifest::Want;
 use crate::time::Instant;
 
 /// A chunk that is wanted.
 #[derive(Debug, Clone)]
 pub(super) struct Chunk {
-    pub(super) want: Want,
-    pub(super) roots: BTreeSet<ChunkId>,
+    pub(super) roots: BTreeSet<Want>,
     pub(super) stage: ChunkStage,
     /// Asked in vain since the last pause.
     pub(super) tried: BTreeSet<DeviceId>,
@@ -27,6 +26,11 @@ pub(super) enum ChunkStage {
     Idle,
     Waiting(Instant),
     Asked,
+    /// It came as something else. What it refers to is being looked for.
+    Unfolding,
+    /// It is what its hash says and not of this kind: nobody can have it
+    /// otherwise, so nobody is asked again.
+    Malformed,
 }
 
 /// Who may hold a root. Sure holders are asked first, and alone while there are

@@ -5,7 +5,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::Fetch;
-use crate::id::{ChunkId, DeviceId};
+use crate::id::DeviceId;
+use crate::manifest::Want;
 use crate::sync::event::Quotas;
 
 impl Fetch {
@@ -29,14 +30,14 @@ impl Fetch {
     }
 
     fn release_held_back(&mut self) {
-        for id in core::mem::take(&mut self.held_back) {
-            self.file(&id);
+        for root in core::mem::take(&mut self.held_back) {
+            self.file(&root);
         }
     }
 
     /// Whether a root is not worth fetching by itself. What somebody asked for is.
-    pub(super) fn is_over_quota(&self, id: &ChunkId) -> bool {
-        self.roots.get(id).is_some_and(|root| {
+    pub(super) fn is_over_quota(&self, root: &Want) -> bool {
+        self.roots.get(root).is_some_and(|root| {
             !root.rank.needed
                 && root
                     .author

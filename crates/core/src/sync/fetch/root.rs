@@ -5,13 +5,12 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::chunk::Pace;
-use crate::id::{ChunkId, DeviceId, SessionId};
+use crate::id::{DeviceId, SessionId};
 use crate::manifest::Want;
 
-/// A root that a head needs.
+/// For what a head needs a root.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted {
-    pub(crate) want: Want,
     /// The head's clock.
     pub(crate) lamport: u64,
     /// Whose quota it counts for; nobody's if it is our own.
@@ -27,16 +26,15 @@ pub(super) struct Rank {
 
 #[derive(Debug, Clone)]
 pub(super) struct Root {
-    pub(super) want: Want,
     pub(super) rank: Rank,
     /// Whose quota it counts for.
     pub(super) author: Option<DeviceId>,
     pub(super) sessions: BTreeSet<SessionId>,
     pub(super) stage: Stage,
     pub(super) known: u64,
-    pub(super) missing: BTreeSet<ChunkId>,
+    pub(super) missing: BTreeSet<Want>,
     /// Those of the missing that may be asked for now.
-    pub(super) idle: BTreeSet<ChunkId>,
+    pub(super) idle: BTreeSet<Want>,
     /// Something found missing had no room, or something that was here is gone:
     /// look again when the rest is here.
     pub(super) look_again: bool,
@@ -57,12 +55,12 @@ pub(super) enum Stage {
 pub(super) struct Plan {
     /// How much more each peer may be asked for.
     pub(super) room: BTreeMap<DeviceId, usize>,
-    pub(super) asks: BTreeMap<ChunkId, (DeviceId, Want)>,
-    pub(super) pauses: Vec<(ChunkId, Pace)>,
+    pub(super) asks: BTreeMap<Want, DeviceId>,
+    pub(super) pauses: Vec<(Want, Pace)>,
     /// Roots that nobody holds.
-    pub(super) homeless: Vec<ChunkId>,
+    pub(super) homeless: Vec<Want>,
     /// Roots of devices that have used up their quota.
-    pub(super) over: Vec<ChunkId>,
+    pub(super) over: Vec<Want>,
     /// Chunks whose holders have enough to do. A look at more of them is for
     /// nothing until one of those is done.
     pub(super) busy: usize,

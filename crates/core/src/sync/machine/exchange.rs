@@ -7,9 +7,10 @@ use core::cmp::Reverse;
 
 use super::Machine;
 use crate::entry::{Content, VerifiedEntry};
-use crate::id::{ChunkId, DeviceId, LogId, Seq};
+use crate::id::{DeviceId, LogId, Seq};
 use crate::limits;
 use crate::log::{Fit, Frontier, Held};
+use crate::manifest::Want;
 use crate::store::Batch;
 use crate::sync::effect::{Effect, Fault, Notice};
 use crate::sync::event::Received;
@@ -112,7 +113,7 @@ impl Machine {
         }
     }
 
-    fn hear_complete(&mut self, from: DeviceId, roots: &[ChunkId], out: &mut Vec<Effect>) {
+    fn hear_complete(&mut self, from: DeviceId, roots: &[Want], out: &mut Vec<Effect>) {
         for root in roots {
             let Some(peer) = self.peers.get_mut(&from) else {
                 return;
@@ -126,7 +127,7 @@ impl Machine {
             };
             for version in self.ledger.versions_of_root(root) {
                 if self.ledger.is_me(&version.log.device)
-                    && version.roots().all(|r| peer.has_complete(&r.id))
+                    && version.roots().all(|r| peer.has_complete(&r))
                 {
                     out.push(Effect::Notice(Notice::Replicated(from, version.id)));
                 }
@@ -220,7 +221,7 @@ impl Machine {
     pub(super) fn accept(
         &mut self,
         entries: Vec<VerifiedEntry>,
-        complete: Vec<ChunkId>,
+        complete: Vec<Want>,
         from: Option<DeviceId>,
         now: Instant,
         out: &mut Vec<Effect>,
@@ -257,7 +258,7 @@ impl Machine {
                 continue;
             };
             for root in node.roots() {
-                self.tell_complete(&root.id, out);
+                self.tell_complete(&root, out);
             }
             out.push(Effect::Notice(Notice::Complete(node.version.session, *id)));
         }
@@ -426,12 +427,12 @@ impl Machine {
 
     /// Tells a peer which heads are whole here, newest first.
     fn tell_heads(&self, to: DeviceId, out: &mut Vec<Effect>) {
-        let mut roots: Vec<(Reverse<u64>, ChunkId)> = Vec::new();
+        let mut roots: Vec<(Reverse<u64>, Want)> = Vec::new();
         for (_, record) in self.ledger.sessions() {
             for head in record.heads() {
                 if self.ledger.entitled(&to, &head.log.device) {
-                    let whole = head.roots().filter(|r| self.is_complete(&r.id));
-                    roots.extend(whole.map(|r| (Reverse(head.lamport), r.id)));
+                    let whole = head.roots().filter(|r| self.is_complete(r));
+                    roots.extend(whole.map(|r| (Reverse(head.lamport), r)));
                 }
             }
         }
@@ -439,8 +440,8 @@ impl Machine {
         roots.dedup();
         roots.truncate(limits::HINTS_AT_START_MAX);
         for part in roots.chunks(limits::MESSAGE_ENTRIES_MAX) {
-            let ids = part.iter().map(|(_, id)| *id).collect();
-            out.push(Effect::Send(to, Message::Complete(ids)));
+            let roots = part.iter().map(|(_, root)| *root).collect();
+            out.push(Effect::Send(to, Message::Complete(roots)));
         }
     }
 

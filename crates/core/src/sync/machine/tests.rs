@@ -14,13 +14,14 @@ use ed25519_dalek::SigningKey;
 
 use super::*;
 use crate::entry::{ContentRef, Mark, SessionMeta, SignedEntry, TrustChange, Version, device_of};
-use crate::id::Seq;
+use crate::id::{ChunkId, Seq};
 use crate::log::{Held, Tip};
 use crate::manifest::{Want, WantKind};
 use crate::presence::SessionState;
 use crate::sync::event::{FetchFault, Received};
 
 mod keys;
+mod kinds;
 mod quotas;
 
 const NOW: Instant = Instant(1_000);
@@ -119,6 +120,10 @@ fn chunk(n: u8) -> ChunkId {
 
 fn want(n: u8, kind: WantKind) -> Want {
     Want { id: chunk(n), kind }
+}
+
+fn root(n: u8) -> Want {
+    Want::manifest(chunk(n))
 }
 
 fn version(manifest: u8, parents: Vec<EntryHash>) -> Payload {
@@ -234,20 +239,20 @@ fn an_entry_of_ours_is_durable_before_anybody_hears_of_it() {
     let Some(Effect::Persist(batch)) = out.first() else {
         panic!()
     };
-    assert_eq!(batch.complete, [chunk(9)], "what we state, we hold");
+    assert_eq!(batch.complete, [root(9)], "what we state, we hold");
     assert_eq!(
         notices(&out),
         [Notice::Session(session()), Notice::Complete(session(), id)]
     );
-    assert!(m.is_complete(&chunk(9)));
+    assert!(m.is_complete(&root(9)));
     // The peer has it all: that is told once.
-    let whole = Event::Received(b.id(), Received::Complete(vec![chunk(9)]));
+    let whole = Event::Received(b.id(), Received::Complete(vec![root(9)]));
     assert_eq!(
         notices(&m.handle(whole.clone(), NOW)),
         [Notice::Replicated(b.id(), id)]
     );
     assert_eq!(notices(&m.handle(whole, NOW)), []);
-    assert_eq!(m.holders(&chunk(9)), [b.id()]);
+    assert_eq!(m.holders(&root(9)), [b.id()]);
     assert_eq!(b.write(&version(1, vec![])).seq(), Seq(1));
 }
 
@@ -487,7 +492,7 @@ fn k_d05_a_restored_backup_starts_a_new_epoch_and_loses_nothing() {
     let stored = Recovered {
         epoch: a.log.epoch,
         entries: vec![trust, old.clone(), other.clone()],
-        complete: BTreeSet::from([chunk(1), chunk(3)]),
+        complete: BTreeSet::from([root(1), root(3)]),
     };
     let mut m = Machine::recover(a.id(), stored, 7);
     assert_eq!(m.restatements(), []);
@@ -657,27 +662,27 @@ fn chunks_follow_by_hash_and_completeness_is_durable_first() {
     );
     assert_eq!(fetches(&out), [(b.id(), vec![chunk(12)])]);
     assert_eq!(
-        m.progress(&chunk(1)),
+        m.progress(&root(1)),
         Some(Progress {
             known: 4,
             missing: 2
         })
     );
     m.handle(came(want(12, WantKind::Data), vec![]), NOW);
-    assert!(!m.is_complete(&chunk(1)));
+    assert!(!m.is_complete(&root(1)));
     let out = m.handle(came(want(11, WantKind::Data), vec![]), NOW);
     assert_eq!(kinds(&out)[..3], ["persist", "complete", "notice"]);
     let Some(Effect::Persist(batch)) = out.first() else {
         panic!()
     };
-    assert_eq!(batch.complete, [chunk(1)]);
-    assert!(m.is_complete(&chunk(1)));
-    assert_eq!(m.progress(&chunk(1)), None);
+    assert_eq!(batch.complete, [root(1)]);
+    assert!(m.is_complete(&root(1)));
+    assert_eq!(m.progress(&root(1)), None);
     // Said again in any order, it changes nothing.
     let out = m.handle(came(want(11, WantKind::Data), vec![]), NOW);
     assert!(!kinds(&out).contains(&"persist"));
     assert_eq!(checked(&mut m, vec![want(1, WantKind::Manifest)]).len(), 0);
-    let to_c = Effect::Send(c.id(), Message::Complete(vec![chunk(1)]));
+    let to_c = Effect::Send(c.id(), Message::Complete(vec![root(1)]));
     assert!(!out.contains(&to_c), "c and b are strangers");
 }
 
@@ -694,7 +699,7 @@ fn a_peer_that_does_not_hold_it_is_passed_over_for_a_while() {
     checked(&mut m, vec![want(1, WantKind::Manifest)]);
     let failed = Event::FetchFailed {
         from: b.id(),
-        chunk: chunk(1),
+        want: root(1),
         why: FetchFault::NotHeld,
     };
     let mut at = NOW;
@@ -712,7 +717,7 @@ fn a_peer_that_does_not_hold_it_is_passed_over_for_a_while() {
     m.handle(failed, at);
     // Its word that it holds all of it ends the pause.
     let out = m.handle(
-        Event::Received(b.id(), Received::Complete(vec![chunk(1)])),
+        Event::Received(b.id(), Received::Complete(vec![root(1)])),
         at,
     );
     assert_eq!(fetches(&out), [(b.id(), vec![chunk(1)])]);
@@ -724,7 +729,7 @@ fn a_malformed_manifest_is_not_asked_for_again() {
     checked(&mut m, vec![want(1, WantKind::Manifest)]);
     let wrong = Event::FetchFailed {
         from: b.id(),
-        chunk: chunk(1),
+        want: root(1),
         why: FetchFault::Malformed,
     };
     assert_eq!(fetches(&m.handle(wrong, NOW)), []);
@@ -733,7 +738,7 @@ fn a_malformed_manifest_is_not_asked_for_again() {
         assert_eq!(fetches(&out), []);
     }
     let out = m.handle(
-        Event::Received(b.id(), Received::Complete(vec![chunk(1)])),
+        Event::Received(b.id(), Received::Complete(vec![root(1)])),
         NOW,
     );
     assert_eq!(fetches(&out), []);
@@ -751,7 +756,7 @@ fn a_peer_is_not_shut_out_for_what_an_author_named_wrongly() {
             m.handle(Event::Checked(wanted, vec![wanted]), NOW);
             let failed = Event::FetchFailed {
                 from: b.id(),
-                chunk: wanted.id,
+                want: wanted,
                 why,
             };
             said.extend(m.handle(failed, NOW));
@@ -768,7 +773,7 @@ fn a_full_disk_pauses_everything() {
     checked(&mut m, vec![want(1, WantKind::Manifest)]);
     let full = Event::FetchFailed {
         from: b.id(),
-        chunk: chunk(1),
+        want: root(1),
         why: FetchFault::Store,
     };
     assert_eq!(fetches(&m.handle(full, NOW)), []);
@@ -792,7 +797,7 @@ fn requests_are_bounded_and_move_to_others_when_a_link_goes() {
             .iter()
             .all(|(_, c)| c.len() <= limits::FETCH_BATCH_MAX)
     );
-    let whole = Event::Received(c.id(), Received::Complete(vec![chunk(1)]));
+    let whole = Event::Received(c.id(), Received::Complete(vec![root(1)]));
     let out = m.handle(whole, NOW);
     let to_c: usize = fetches(&out)
         .iter()
@@ -818,7 +823,7 @@ fn a_superseded_version_is_not_fetched_further_unless_asked_for() {
     let next = b.version(2, vec![first]);
     let out = entries(&mut m, &b, &[&next]);
     assert!(out.contains(&Effect::Check(want(2, WantKind::Manifest))));
-    assert_eq!(m.progress(&chunk(1)), None);
+    assert_eq!(m.progress(&root(1)), None);
     let out = m.handle(Event::Need(want(1, WantKind::Manifest)), NOW);
     assert!(out.contains(&Effect::Check(want(1, WantKind::Manifest))));
     let out = checked(&mut m, vec![]);
@@ -829,11 +834,11 @@ fn a_superseded_version_is_not_fetched_further_unless_asked_for() {
 fn a_chunk_that_got_lost_is_fetched_again() {
     let (mut m, ..) = machine_with_a_want();
     checked(&mut m, vec![]);
-    assert!(m.is_complete(&chunk(1)));
+    assert!(m.is_complete(&root(1)));
     m.handle(Event::Need(want(1, WantKind::Manifest)), NOW);
     let out = checked(&mut m, vec![want(40, WantKind::Data)]);
     assert_eq!(fetches(&out).len(), 1);
-    assert!(!m.is_complete(&chunk(1)));
+    assert!(!m.is_complete(&root(1)));
 }
 
 #[test]
@@ -855,7 +860,7 @@ fn wants_beyond_their_bound_are_looked_for_again() {
         out.contains(&Effect::Check(want(1, WantKind::Manifest))),
         "{out:?}"
     );
-    assert!(!m.is_complete(&chunk(1)));
+    assert!(!m.is_complete(&root(1)));
     assert_eq!(m.peers().iter().filter(|p| p.device == b.id()).count(), 1);
 }
 
@@ -868,14 +873,14 @@ fn recovery_begins_with_a_look_into_the_store() {
     assert_eq!(m.start(NOW), [Effect::Check(want(1, WantKind::Manifest))]);
     assert!(m.session(&session()).unwrap().done());
     let whole = Recovered {
-        complete: BTreeSet::from([chunk(1)]),
+        complete: BTreeSet::from([root(1)]),
         ..stored
     };
     let mut m = Machine::recover(a.id(), whole, 7);
     assert_eq!(m.start(NOW), []);
     // A new link learns which heads are whole here.
     let out = link(&mut m, &b, &[(&b, 2)]);
-    let told = Effect::Send(b.id(), Message::Complete(vec![chunk(1)]));
+    let told = Effect::Send(b.id(), Message::Complete(vec![root(1)]));
     assert!(out.contains(&told), "{out:?}");
 }
 
@@ -886,7 +891,7 @@ fn the_same_events_give_the_same_effects() {
         let mut out = checked(&mut m, (1..60).map(|n| want(n, WantKind::Data)).collect());
         let failed = Event::FetchFailed {
             from: b.id(),
-            chunk: chunk(4),
+            want: want(4, WantKind::Data),
             why: FetchFault::NotHeld,
         };
         out.extend(m.handle(failed, NOW));

@@ -93,7 +93,7 @@ fn a_new_key_says_again_whom_it_trusts_and_has_its_own_past() {
     let stored = Recovered {
         epoch: new.log.epoch,
         entries: entries_of_old.clone(),
-        complete: [chunk(1)].into(),
+        complete: [root(1)].into(),
     };
     let mut m = Machine::recover(new.id(), stored, 7);
     let said: Vec<_> = m.restatements().into_iter().map(|(p, _)| p).collect();

@@ -47,7 +47,7 @@ fn k_s11_a_device_over_its_quota_costs_nobody_else() {
     }
     assert_eq!(asked(&told(&mut m, &mut b, 3)), [], "nothing more of it");
     assert_eq!(asked(&told(&mut m, &mut c, 4)), [chunk(4)], "others go on");
-    assert!(m.is_complete(&chunk(1)) && m.is_complete(&chunk(2)));
+    assert!(m.is_complete(&root(1)) && m.is_complete(&root(2)));
 
     // What somebody asks for by name comes all the same.
     let out = m.handle(Event::Need(want(3, WantKind::Manifest)), NOW);
@@ -92,10 +92,10 @@ fn what_was_forgotten_and_is_needed_is_fetched_again() {
     let second = b.version(2, vec![first.hash()]);
     entries(&mut m, &b, &[&second]);
     m.handle(Event::Checked(want(2, WantKind::Manifest), vec![]), NOW);
-    assert!(m.is_complete(&chunk(1)) && m.is_complete(&chunk(2)));
+    assert!(m.is_complete(&root(1)) && m.is_complete(&root(2)));
 
-    let out = m.handle(Event::Forgotten(vec![chunk(1), chunk(2)]), NOW);
-    assert!(!m.is_complete(&chunk(1)) && !m.is_complete(&chunk(2)));
+    let out = m.handle(Event::Forgotten(vec![root(1), root(2)]), NOW);
+    assert!(!m.is_complete(&root(1)) && !m.is_complete(&root(2)));
     let looked_at: Vec<_> = out
         .iter()
         .filter(|e| matches!(e, Effect::Check(_)))
