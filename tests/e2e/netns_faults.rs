@@ -3,8 +3,9 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use super::code::{Inviting, pair_with};
 use super::lan::Lan;
-use super::world::{Device, Session, World, arrives, connected, pair, within};
+use super::world::{Device, Session, World, arrives, connected, pair, random_text, within};
 use crate::form::times;
 
 const ID: &str = "5f0d7a52-6f0e-4d8e-9a41-0c6a8f6f1d72";
@@ -24,17 +25,9 @@ fn linked(lan: &Lan, world: &World) -> (Device, Device, Session) {
     (a, b, session)
 }
 
-/// Turns with so many bytes in all that hardly shrink when they are compressed.
+/// A turn with so many bytes.
 fn long_turn(device: &Device, session: &mut Session, bytes: usize) {
-    let (mut text, mut hash) = (
-        String::new(),
-        blake3::hash(&session.records().to_le_bytes()),
-    );
-    while text.len() < bytes {
-        text.push_str(&hash.to_hex());
-        hash = blake3::hash(hash.as_bytes());
-    }
-    device.turn(session, &text);
+    device.turn(session, &random_text(bytes));
 }
 
 #[test]
@@ -164,4 +157,41 @@ fn a_narrow_wire_is_enough() {
     long_turn(&a, &mut session, 500_000);
     let arrived = || b.holds(ID, session.records());
     within("500 kB over 2 Mbit/s", seconds(20), begin, arrived);
+}
+
+#[test]
+fn ipv6_alone_is_enough() {
+    let Some(lan) = Lan::new(2) else { return };
+    for n in [0, 1] {
+        lan.ip(n, "addr flush dev eth0 scope global");
+        lan.ip(n, &format!("addr add fd77::{}/64 dev eth0 nodad", n + 1));
+    }
+    let world = World::new();
+    let a = lan.device(&world, 0, "desk");
+    let b = lan.device(&world, 1, "laptop");
+    pair_with(Inviting::by_code(&a), &b);
+    connected(&a, &b);
+    let mut session = a.session(ID, &a.project("work/proj"));
+    a.turn(&mut session, "without any older address");
+    arrives(&b, ID, &session);
+}
+
+/// Wire and radio, say: the devices see each other in two networks.
+#[test]
+fn another_way_is_taken_when_one_is_cut() {
+    let Some(lan) = Lan::sites(&[&[0, 1], &[0, 1]]) else {
+        return;
+    };
+    let world = World::new();
+    let (a, b, mut session) = linked(&lan, &world);
+    for (cut, left) in [(0, 1), (1, 0)] {
+        lan.unplug(0, cut);
+        let begin = Instant::now();
+        a.turn(&mut session, "by another way");
+        let arrived = || b.holds(ID, session.records());
+        let what = format!("site {cut} is cut, site {left} is left");
+        within(&what, seconds(15), begin, arrived);
+        lan.plug(0, cut);
+        connected(&a, &b);
+    }
 }

@@ -422,6 +422,17 @@ fn uuid(text: &str) -> String {
     )
 }
 
+/// So many bytes of text, never the same, that compression makes half as long.
+pub(super) fn random_text(bytes: usize) -> String {
+    let hasher = std::hash::RandomState::new();
+    let seed = std::hash::BuildHasher::hash_one(&hasher, bytes);
+    let mut raw = vec![0; bytes / 2];
+    let mut stream = blake3::Hasher::new();
+    stream.update(&seed.to_le_bytes());
+    stream.finalize_xof().fill(&mut raw);
+    raw.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Runs a command with this on its standard input.
 pub(super) fn feed(mut command: Command, input: &[u8]) -> Ran {
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
