@@ -14,7 +14,9 @@
 
 use serde::{Deserialize, Serialize};
 
+mod near;
 mod upkeep;
+pub use near::*;
 pub use upkeep::*;
 
 /// Version of this protocol; both sides state it and refuse another one.
@@ -95,6 +97,11 @@ pub enum Request {
         device: String,
         /// `ip:port`.
         addr: String,
+    },
+    /// What two people compare to be sure of each other. → `[Safety]`
+    Safety {
+        /// As in `Revoke`; else all paired devices.
+        device: Option<String>,
     },
     /// → `[Task]`; the order is remembered for `<task>` arguments.
     Tasks {

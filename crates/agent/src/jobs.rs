@@ -40,6 +40,7 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
         )),
         Request::Join { secret } => pair::join(handle, out, secret).await,
         Request::Address { device, addr } => pair::address(handle, device, &addr).await,
+        Request::Safety { device } => to_value(&pair::safety(handle, device).await?),
         Request::Tasks { all } => to_value(&tasks(handle, all).await?),
         Request::Expiring => to_value(&handle.ask(Ask::Expiring).await?),
         Request::Show { task } => to_value(&upkeep::show(handle, task).await?),

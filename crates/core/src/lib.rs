@@ -29,6 +29,7 @@ pub mod manifest;
 pub mod mutant;
 pub mod presence;
 pub mod roll;
+pub mod safety;
 pub mod store;
 pub mod sync;
 pub mod text;

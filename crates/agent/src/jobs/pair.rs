@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use ccpeer_core::entry::{Payload, TrustChange};
 use ccpeer_core::id::DeviceId;
-use ccpeer_core::{limits, text};
+use ccpeer_core::{limits, safety, text};
 use ccpeer_net::{
     InviteEvent, InviteOptions, JoinEvent, JoinOptions, JoinSecret, PeerCard, SecretKind,
 };
 use serde_json::Value;
 
 use super::done;
-use crate::api::{ApiError, DeviceName, ErrorCode, PairEvent, Request};
+use crate::api::{ApiError, Device, DeviceName, ErrorCode, PairEvent, Request, Safety};
 use crate::driver::{Ask, Handle};
 use crate::server::Out;
 
@@ -170,6 +170,37 @@ pub(super) async fn address(
         .map_err(|_| ApiError::new(ErrorCode::Bug, "a device id does not parse"))?;
     handle.shared.net.add_address(id, addr);
     done(format!("{} is tried at {addr}", device.name))
+}
+
+/// What the people at both ends compare. Nothing is kept of it.
+pub(super) async fn safety(
+    handle: &Handle,
+    device: Option<String>,
+) -> Result<Vec<Safety>, ApiError> {
+    let devices = match device {
+        Some(device) => vec![handle.ask(|to| Ask::Device(device, to)).await??],
+        None => {
+            let all = handle.ask(Ask::Devices).await?;
+            let paired = all.into_iter().filter(|d| d.trust == "paired");
+            let named = |d: Device| DeviceName {
+                id: d.id,
+                name: d.name,
+            };
+            paired.map(named).collect()
+        }
+    };
+    let me = handle.shared.me;
+    let with = |device: DeviceName| {
+        let id: DeviceId = device
+            .id
+            .parse()
+            .map_err(|_| ApiError::new(ErrorCode::Bug, "a device id does not parse"))?;
+        Ok(Safety {
+            number: safety::number(&me, &id),
+            device,
+        })
+    };
+    devices.into_iter().map(with).collect()
 }
 
 async fn said_yes(out: &mut Out) -> bool {
