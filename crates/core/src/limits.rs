@@ -200,10 +200,18 @@ pub const SIGHTINGS_MAX: usize = 256;
 /// Unknown devices taken from multicast discovery in any ten seconds: under one
 /// address, and in all.
 pub const SIGHTINGS_NEW_PER_10S: (usize, usize) = (8, 64);
-/// Records in the cache of the multicast library before it is restarted.
-pub const DISCOVERY_CACHE_MAX: i64 = 4096;
-/// Events of the multicast library after which its cache is looked at.
-pub const DISCOVERY_EVENTS_MAX: u32 = 512;
+/// Packets of multicast that are looked at in a second: of one source, and in all.
+pub const DISCOVERY_PACKETS_PER_S: (u32, u32) = (50, 500);
+/// Packets of multicast that are taken from the system in a second; what comes
+/// beyond that the system drops.
+pub const DISCOVERY_READS_PER_S: u32 = 10_000;
+/// The longest packet of multicast that is looked at, and the most records of each
+/// kind in it.
+pub const DISCOVERY_PACKET_BYTES_MAX: usize = 1500;
+/// See above.
+pub const DISCOVERY_RECORDS_MAX: u16 = 64;
+/// Interfaces on which others are looked for.
+pub const INTERFACES_MAX: usize = 16;
 
 /// How long an invitation stands.
 pub const PAIR_WINDOW_MS: u64 = 120_000;

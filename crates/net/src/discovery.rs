@@ -2,7 +2,17 @@
 //! unauthenticated: a hint where to dial, never a reason to believe, to forget or
 //! to close anything. We announce a name drawn at random at every start, the
 //! device id, and whether an invitation stands; no name of host, user or project.
+//!
+//! Nothing is cached: an announcement is understood from its packet alone or not
+//! at all, so that nobody can make us remember. `packet` is what is said, `plan`
+//! when, `budget` how much is listened to, `sightings` what is remembered;
+//! `interfaces` and `cast` are the system's part.
 
+mod budget;
+mod cast;
+mod interfaces;
+mod packet;
+mod plan;
 mod sightings;
 
 use std::net::{IpAddr, SocketAddr};
@@ -12,26 +22,27 @@ use std::time::{Duration, Instant};
 
 use ccpeer_core::id::DeviceId;
 use ccpeer_core::limits;
-use mdns_sd::{
-    IfKind, IfPredicate, Receiver, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo,
-};
 use tokio::sync::Notify;
-use tokio::time::timeout;
 
-use crate::address::Loopback;
+pub use interfaces::{Interface, Skipped};
+pub(crate) use packet::Announced as Announcement;
+
+use crate::address::{self, Loopback};
 use crate::{Listen, NetEvent, Shared};
+use budget::Budget;
+use cast::{Cast, Packet};
+use packet::{Announced, Heard, Own, Statement};
+use plan::Plan;
 use sightings::{Record, Sightings};
 
-const SERVICE: &str = "_ccpeer._udp.local.";
-const VERSION: &str = "1";
-/// A name in DNS is no longer, whatever the library hands on.
-const NAME_BYTES_MAX: usize = 255;
-/// How often the library's cache is looked at.
-const CHECK_EVERY: Duration = Duration::from_secs(30);
-/// Pause before discovery is started again after it ended by itself.
-const RESTART_AFTER: Duration = Duration::from_secs(5);
-/// Virtual networks of containers and virtual machines: nobody is there.
-const VIRTUAL: [&str; 4] = ["docker", "br-", "virbr", "vmnet"];
+/// How often the interfaces are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// Pause before sockets that failed are opened again.
+const REOPEN_AFTER: Duration = Duration::from_secs(5);
+/// Pause when more is heard than is listened to.
+const DEAF_FOR: Duration = Duration::from_millis(20);
+/// Packets that are read in a row.
+const READS_IN_A_ROW: usize = 64;
 
 /// Discovery, as the rest of the crate sees it.
 pub(crate) struct Discovery {
@@ -39,11 +50,37 @@ pub(crate) struct Discovery {
     loopback: Loopback,
     sightings: Mutex<Sightings>,
     pairing: AtomicBool,
-    /// The announcement must be made anew.
-    announce: Notify,
+    /// The announcement must be made anew, and the question asked again.
+    refresh: Notify,
     /// Something was sighted.
     sighted: Notify,
-    daemon: Mutex<Option<(ServiceDaemon, String)>>,
+    over: AtomicBool,
+    running: Mutex<Running>,
+}
+
+/// What is going on.
+#[derive(Default)]
+struct Running {
+    cast: Option<Arc<Cast>>,
+    name: String,
+    failed: Option<String>,
+    own_heard: Option<Instant>,
+    dropped: u64,
+}
+
+/// What discovery can tell about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Hearing {
+    /// Whether it listens by IPv4 and by IPv6.
+    pub families: (bool, bool),
+    /// Why it does not listen, if so.
+    pub failed: Option<String>,
+    /// How long ago our own announcement was last heard.
+    pub own_heard: Option<Duration>,
+    /// Other devices, and how long ago they were last heard.
+    pub others: Vec<(DeviceId, Duration)>,
+    /// Packets that were not looked at, because there were too many.
+    pub dropped: u64,
 }
 
 impl Discovery {
@@ -53,22 +90,28 @@ impl Discovery {
             loopback,
             sightings: Mutex::default(),
             pairing: AtomicBool::new(false),
-            announce: Notify::new(),
+            refresh: Notify::new(),
             sighted: Notify::new(),
-            daemon: Mutex::default(),
+            over: AtomicBool::new(false),
+            running: Mutex::default(),
         }
     }
 
     /// Says, or no longer says, that an invitation stands.
     pub(crate) fn set_pairing(&self, open: bool) {
         if self.pairing.swap(open, Ordering::AcqRel) != open {
-            self.announce.notify_one();
+            self.refresh();
         }
+    }
+
+    /// Announces us and asks who is there, now.
+    pub(crate) fn refresh(&self) {
+        self.refresh.notify_one();
     }
 
     /// Devices that say that an invitation stands, the latest first.
     pub(crate) fn inviting(&self) -> Vec<(DeviceId, Vec<SocketAddr>)> {
-        let mut all = self.sightings().inviting();
+        let mut all = self.sightings().inviting(Instant::now());
         for (_, addrs) in &mut all {
             addrs.retain(|a| self.loopback.admits(a));
         }
@@ -81,21 +124,62 @@ impl Discovery {
         self.sighted.notified()
     }
 
-    /// Takes the announcement back and ends.
-    pub(crate) async fn stop(&self) {
-        let running = self
-            .daemon
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let Some((daemon, name)) = running else {
-            return;
-        };
-        if let Ok(done) = daemon.unregister(&name) {
-            let _ = done.recv_async().await;
+    pub(crate) fn hearing(&self) -> Hearing {
+        let now = Instant::now();
+        let others = self.sightings().heard(now);
+        let running = self.running();
+        Hearing {
+            families: running
+                .cast
+                .as_ref()
+                .map_or((false, false), |c| c.families()),
+            failed: running.failed.clone(),
+            own_heard: running.own_heard.map(|at| now.duration_since(at)),
+            others,
+            dropped: running.dropped,
         }
-        if let Ok(done) = daemon.shutdown() {
-            let _ = done.recv_async().await;
+    }
+
+    /// Takes the announcement back and ends.
+    pub(crate) async fn stop(&self, shared: &Shared) {
+        self.over.store(true, Ordering::Release);
+        let (cast, own) = {
+            let mut running = self.running();
+            let own = self.own(shared, running.name.clone());
+            (running.cast.take(), own)
+        };
+        if let (Some(cast), Some(own)) = (cast, own) {
+            self.tell(shared, &cast, &own, false).await;
+        }
+    }
+
+    /// What we say of ourselves, unless we are not to be reached.
+    fn own(&self, shared: &Shared, name: String) -> Option<Own> {
+        let bound = shared.endpoint.bound_sockets().first().copied()?;
+        Some(Own {
+            name,
+            device: self.me,
+            inviting: self.pairing.load(Ordering::Acquire),
+            port: bound.port(),
+        })
+    }
+
+    async fn tell(&self, shared: &Shared, cast: &Cast, own: &Own, there: bool) {
+        for interface in &cast.interfaces {
+            let ips: Vec<IpAddr> = match shared.listen {
+                Listen::Addr(addr) if !addr.ip().is_unspecified() => {
+                    let listens = |ip: &&IpAddr| **ip == addr.ip();
+                    interface.ips.iter().filter(listens).copied().collect()
+                }
+                _ => interface.ips.clone(),
+            };
+            if ips.is_empty() {
+                continue;
+            }
+            match packet::announcement(own, &ips, there) {
+                Ok(bytes) => cast.say(interface, &bytes).await,
+                Err(error) => tracing::warn!(%error, "cannot announce this device"),
+            }
         }
     }
 
@@ -104,6 +188,10 @@ impl Discovery {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Announces us and takes in what is found, until the network ends.
@@ -111,205 +199,234 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let Some(discovery) = &shared.discovery else {
         return;
     };
+    let Some(name) = random_name() else {
+        tracing::warn!("no randomness for a name: multicast discovery does not start");
+        return;
+    };
+    discovery.running().name.clone_from(&name);
+    let mut plan = Plan::new(Instant::now());
+    let mut budget = Budget::new(Instant::now());
+    let mut told = false;
     loop {
-        match begin(discovery) {
-            Ok((daemon, events, name)) => {
-                let kept = (daemon.clone(), format!("{name}.{SERVICE}"));
-                *discovery
-                    .daemon
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner) = Some(kept);
-                attend(&shared, discovery, &daemon, events, &name).await;
-                let _ = daemon.shutdown();
+        match usable(discovery.loopback).and_then(Cast::open) {
+            Ok(cast) => {
+                told = false;
+                let cast = Arc::new(cast);
+                {
+                    let mut running = discovery.running();
+                    running.cast = Some(Arc::clone(&cast));
+                    running.failed = None;
+                }
+                plan.refresh(Instant::now());
+                let attending = attend(&shared, discovery, &cast, &mut plan, &mut budget);
+                if let Err(error) = attending.await {
+                    tracing::warn!(%error, "multicast discovery begins anew");
+                    tokio::time::sleep(REOPEN_AFTER).await;
+                }
             }
-            Err(error) => tracing::warn!(%error, "multicast discovery does not start"),
+            Err(error) => {
+                // Said once, until it has worked again.
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(%error, "multicast discovery does not start");
+                }
+                discovery.running().failed = Some(error.to_string());
+                tokio::time::sleep(REOPEN_AFTER).await;
+            }
         }
-        tokio::time::sleep(RESTART_AFTER).await;
     }
 }
 
-type Begun = (ServiceDaemon, Receiver<ServiceEvent>, String);
-
-fn begin(discovery: &Discovery) -> mdns_sd::Result<Begun> {
-    let daemon = ServiceDaemon::new()?;
-    match discovery.loopback {
-        Loopback::Refused => {
-            daemon.disable_interface(vec![IfKind::LoopbackV4, IfKind::LoopbackV6])?;
-            let virtual_one = IfPredicate::new(|i| VIRTUAL.iter().any(|v| i.name.starts_with(v)));
-            daemon.disable_interface(IfKind::Predicate(virtual_one))?;
-        }
-        Loopback::Allowed => {
-            daemon.disable_interface(IfKind::All)?;
-            daemon.enable_interface(IfKind::LoopbackV4)?;
-        }
-    }
-    let events = daemon.browse(SERVICE)?;
+fn random_name() -> Option<String> {
     let mut random = [0u8; 8];
-    getrandom::fill(&mut random).map_err(|e| mdns_sd::Error::Msg(e.to_string()))?;
-    let name = random.iter().map(|b| format!("{b:02x}")).collect();
-    Ok((daemon, events, name))
+    getrandom::fill(&mut random).ok()?;
+    Some(random.iter().map(|b| format!("{b:02x}")).collect())
 }
 
+/// All interfaces of this machine, used or not.
+pub(crate) fn interfaces(listen: Listen) -> Vec<Interface> {
+    interfaces::all(crate::endpoint::loopback_of(listen)).unwrap_or_default()
+}
+
+fn usable(loopback: Loopback) -> std::io::Result<Vec<Interface>> {
+    let mut all = interfaces::all(loopback)?;
+    all.retain(|i| i.skipped.is_none());
+    Ok(all)
+}
+
+/// Speaks and listens until the interfaces are others.
 async fn attend(
     shared: &Shared,
     discovery: &Discovery,
-    daemon: &ServiceDaemon,
-    events: Receiver<ServiceEvent>,
-    name: &str,
-) {
-    let mut check = tokio::time::interval(CHECK_EVERY);
-    let mut unchecked = 0;
-    if let Err(error) = announce(shared, discovery, daemon, name) {
-        tracing::warn!(%error, "cannot announce this device");
-    }
+    cast: &Cast,
+    plan: &mut Plan,
+    budget: &mut Budget,
+) -> std::io::Result<()> {
+    let name = discovery.running().name.clone();
+    let question = packet::question().map_err(std::io::Error::other)?;
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    let mut heard = Packet::new();
     loop {
+        let next = plan.next();
+        let due = async {
+            match next {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            event = events.recv_async() => match event {
-                Ok(event) => {
-                    take(shared, discovery, event).await;
-                    unchecked += 1;
-                    // A flood fills the cache between two looks at the clock.
-                    if unchecked >= limits::DISCOVERY_EVENTS_MAX {
-                        check.reset_immediately();
+            ready = cast.heard(&mut heard) => {
+                ready?;
+                for _ in 0..READS_IN_A_ROW {
+                    let now = Instant::now();
+                    if heard.len > 0 && budget.admits(heard.from, now) {
+                        take(shared, discovery, &heard, &name, plan).await;
+                    }
+                    if !budget.may_read(now) {
+                        discovery.running().dropped = budget.dropped;
+                        tokio::time::sleep(DEAF_FOR).await;
+                    }
+                    if !cast.next(&mut heard)? {
+                        break;
                     }
                 }
-                // We fell behind, or the library ended: begin anew.
-                Err(_) => return,
-            },
-            () = discovery.announce.notified() => {
-                if let Err(error) = announce(shared, discovery, daemon, name) {
-                    tracing::warn!(%error, "cannot announce this device");
-                }
+                discovery.running().dropped = budget.dropped;
             }
-            _ = check.tick() => {
-                unchecked = 0;
-                if overfull(daemon).await {
-                    tracing::warn!("multicast discovery is flooded and starts anew");
-                    return;
+            () = discovery.refresh.notified() => plan.refresh(Instant::now()),
+            _ = look.tick() => {
+                if usable(discovery.loopback)? != cast.interfaces {
+                    tracing::debug!("the interfaces have changed");
+                    return Ok(());
+                }
+                plan.missing(shared.board.somebody_is_missing(), Instant::now());
+            }
+            () = due => {
+                let now = Instant::now();
+                if plan.asks(now) {
+                    for interface in &cast.interfaces {
+                        cast.say(interface, &question).await;
+                    }
+                }
+                if plan.tells(now)
+                    && !discovery.over.load(Ordering::Acquire)
+                    && let Some(own) = discovery.own(shared, name.clone())
+                {
+                    discovery.tell(shared, cast, &own, true).await;
                 }
             }
         }
     }
 }
 
-fn announce(
-    shared: &Shared,
-    discovery: &Discovery,
-    daemon: &ServiceDaemon,
+async fn take(shared: &Shared, discovery: &Discovery, heard: &Packet, name: &str, plan: &mut Plan) {
+    match packet::hear(heard.bytes(), name) {
+        Heard::Question => {
+            let mut byte = [0u8; 1];
+            let _ = getrandom::fill(&mut byte);
+            plan.asked(Instant::now(), f64::from(byte[0]) / 255.0);
+        }
+        Heard::Statements(statements) => {
+            for statement in statements {
+                believe(shared, discovery, &statement, heard.from).await;
+            }
+        }
+        Heard::Nothing => {}
+    }
+}
+
+/// Takes in what a packet from this address says.
+async fn believe(shared: &Shared, discovery: &Discovery, statement: &Statement, from: IpAddr) {
+    let announced = match statement {
+        Statement::Here(announced) => announced,
+        Statement::Gone(name) => return discovery.sightings().gone(name),
+    };
+    let now = Instant::now();
+    if announced
+        .device()
+        .is_some_and(|(device, _)| device == discovery.me)
+    {
+        discovery.running().own_heard = Some(now);
+        return;
+    }
+    let Some(record) = record_of(announced, &discovery.me) else {
+        return;
+    };
+    let device = record.device;
+    let trusted = shared.board.is_trusted(&device);
+    let addrs = {
+        let mut sightings = discovery.sightings();
+        if !sightings.sight(record, from, trusted, now) {
+            return;
+        }
+        sightings.addrs(&device)
+    };
+    discovery.sighted.notify_waiters();
+    if let Some(addrs) = shared.board.found(&device, &addrs) {
+        let _ = shared
+            .links
+            .events
+            .send(NetEvent::Found { device, addrs })
+            .await;
+    }
+}
+
+/// What a packet of these bytes from there does: for tests.
+#[cfg(test)]
+pub(crate) async fn hear(shared: &Shared, discovery: &Discovery, bytes: &[u8], from: IpAddr) {
+    if let Heard::Statements(statements) = packet::hear(bytes, "test") {
+        for statement in statements {
+            believe(shared, discovery, &statement, from).await;
+        }
+    }
+}
+
+/// An announcement of another device, in bytes.
+pub(crate) fn announcement_of(
     name: &str,
-) -> mdns_sd::Result<()> {
-    let id = discovery.me.to_string();
-    let mut texts = vec![("id", id.as_str()), ("v", VERSION)];
-    if discovery.pairing.load(Ordering::Acquire) {
-        texts.push(("pair", "1"));
-    }
-    let Some(bound) = shared.endpoint.bound_sockets().first().copied() else {
-        return Ok(());
+    device: DeviceId,
+    at: SocketAddr,
+    inviting: bool,
+    there: bool,
+) -> Option<Vec<u8>> {
+    let own = Own {
+        name: name.to_owned(),
+        device,
+        inviting,
+        port: at.port(),
     };
-    let host = format!("{name}.local.");
-    let info = match shared.listen {
-        Listen::Addr(addr) if !addr.ip().is_unspecified() => {
-            ServiceInfo::new(SERVICE, name, &host, addr.ip(), bound.port(), &texts[..])?
-        }
-        _ => {
-            ServiceInfo::new(SERVICE, name, &host, "", bound.port(), &texts[..])?.enable_addr_auto()
-        }
+    packet::announcement(&own, &[at.ip()], there).ok()
+}
+
+/// Everything that a packet announces and that passes the filter. Pure.
+pub(crate) fn heard(bytes: &[u8], me: &DeviceId) -> Vec<Record> {
+    let Heard::Statements(statements) = packet::hear(bytes, "") else {
+        return Vec::new();
     };
-    daemon.register(info)
+    let records = statements.iter().filter_map(|s| match s {
+        Statement::Here(announced) => record_of(announced, me),
+        Statement::Gone(_) => None,
+    });
+    records.collect()
 }
 
-/// Whether somebody fills the library's cache, which has no bound of its own.
-async fn overfull(daemon: &ServiceDaemon) -> bool {
-    const ANSWER_MAX: Duration = Duration::from_secs(1);
-    let Ok(answer) = daemon.get_metrics() else {
-        return false;
-    };
-    match timeout(ANSWER_MAX, answer.recv_async()).await {
-        Ok(Ok(metrics)) => metrics
-            .iter()
-            .any(|(name, n)| name.starts_with("cached-") && *n > limits::DISCOVERY_CACHE_MAX),
-        _ => false,
+/// The filter for everything that is heard by multicast: the record of another
+/// device, if it is one. Pure.
+pub(crate) fn record_of(announced: &Announced, me: &DeviceId) -> Option<Record> {
+    let (device, inviting) = announced.device()?;
+    if device == *me {
+        return None;
     }
-}
-
-pub(crate) async fn take(shared: &Shared, discovery: &Discovery, event: ServiceEvent) {
-    match event {
-        ServiceEvent::ServiceResolved(service) => {
-            let Some(record) = record_of(&service, &discovery.me) else {
-                return;
-            };
-            let device = record.device;
-            let trusted = shared.board.is_trusted(&device);
-            let addrs = {
-                let mut sightings = discovery.sightings();
-                if !sightings.sight(record, trusted, Instant::now()) {
-                    return;
-                }
-                sightings.addrs(&device)
-            };
-            discovery.sighted.notify_waiters();
-            if let Some(addrs) = shared.board.found(&device, &addrs) {
-                let _ = shared
-                    .links
-                    .events
-                    .send(NetEvent::Found { device, addrs })
-                    .await;
-            }
-        }
-        ServiceEvent::ServiceRemoved(_, name) => discovery.sightings().gone(&name),
-        _ => {}
-    }
-}
-
-/// The record of another device, if it is one.
-fn record_of(service: &ResolvedService, me: &DeviceId) -> Option<Record> {
-    let announced = Announced {
-        name: service.get_fullname(),
-        port: service.get_port(),
-        ips: service
-            .get_addresses()
-            .iter()
-            .map(mdns_sd::ScopedIp::to_ip_addr)
-            .collect(),
-    };
-    announced.record(me, |key| service.get_property_val_str(key))
-}
-
-/// What an announcement says besides its texts.
-pub(crate) struct Announced<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) port: u16,
-    pub(crate) ips: Vec<IpAddr>,
-}
-
-impl Announced<'_> {
-    /// The filter for everything that is heard by multicast. Pure.
-    pub(crate) fn record<'t>(
-        &self,
-        me: &DeviceId,
-        text: impl Fn(&str) -> Option<&'t str>,
-    ) -> Option<Record> {
-        if text("v") != Some(VERSION) || self.name.len() > NAME_BYTES_MAX {
-            return None;
-        }
-        let device: DeviceId = text("id")?.parse().ok()?;
-        if device == *me {
-            return None;
-        }
-        let to_addr = |ip: &IpAddr| SocketAddr::new(*ip, self.port);
-        let mut addrs: Vec<_> = self.ips.iter().map(to_addr).collect();
-        addrs.retain(crate::address::is_dialable);
-        // IPv4 first: in a home network it is the one that works.
-        addrs.sort_unstable();
-        addrs.dedup();
-        addrs.truncate(limits::ADDRESSES_PER_PEER_MAX);
-        let inviting = text("pair") == Some("1");
-        let name = self.name.to_owned();
-        (!addrs.is_empty()).then_some(Record {
-            device,
-            name,
-            addrs,
-            inviting,
-        })
-    }
+    let to_addr = |ip: &IpAddr| SocketAddr::new(*ip, announced.port);
+    let mut addrs: Vec<_> = announced.ips.iter().map(to_addr).collect();
+    addrs.retain(address::is_dialable);
+    // IPv4 first: in a home network it is the one that works.
+    addrs.sort_unstable();
+    addrs.dedup();
+    addrs.truncate(limits::ADDRESSES_PER_PEER_MAX);
+    let name = announced.name.clone();
+    (!addrs.is_empty()).then_some(Record {
+        device,
+        name,
+        addrs,
+        inviting,
+    })
 }

@@ -274,6 +274,15 @@ struct Counters {
     pair_attempts: AtomicU64,
 }
 
+impl Shared {
+    fn look_around(&self) {
+        self.board.encourage_all();
+        if let Some(discovery) = &self.discovery {
+            discovery.refresh();
+        }
+    }
+}
+
 impl Net {
     /// Our own id.
     #[must_use]
@@ -380,9 +389,11 @@ impl Net {
         self.0.board.learn(device, addr);
     }
 
-    /// Dials everybody who is not linked, without waiting for the next attempt.
+    /// Dials everybody who is not linked, without waiting for the next attempt,
+    /// asks the others for a sign of life, and looks around anew: after the machine
+    /// has slept, or when somebody has just been paired.
     pub fn dial_now(&self) {
-        self.0.board.encourage_all();
+        self.0.look_around();
     }
 
     /// Numbers since the start.
@@ -431,7 +442,7 @@ impl Net {
         // Nobody may be taking events any more.
         let _ = timeout(LINKS_MAX, over).await;
         if let Some(discovery) = &self.0.discovery {
-            let _ = timeout(DISCOVERY_MAX, discovery.stop()).await;
+            let _ = timeout(DISCOVERY_MAX, discovery.stop(&self.0)).await;
         }
         let _ = timeout(ENDPOINT_MAX, self.0.endpoint.close()).await;
         self.0.tasks.end().await;
@@ -447,7 +458,7 @@ async fn watch_own_addrs(shared: Arc<Shared>) {
         let now = endpoint::own_addrs(&shared.endpoint, shared.listen);
         if now != last {
             if !last.is_empty() {
-                shared.board.encourage_all();
+                shared.look_around();
             }
             last.clone_from(&now);
             if shared

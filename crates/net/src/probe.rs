@@ -16,7 +16,7 @@ use ccpeer_core::limits;
 use ccpeer_core::wire::Message;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::discovery::Announced;
+use crate::discovery::{self, Announcement};
 use crate::error::LinkFault;
 use crate::frame::{self, FrameEnd};
 use crate::pairing::{self, JoinSecret};
@@ -79,13 +79,42 @@ pub fn record(
     ips: &[IpAddr],
     txt: &[u8],
 ) -> Option<(DeviceId, Vec<SocketAddr>, bool)> {
-    let announced = Announced {
-        name,
+    let announced = Announcement {
+        name: name.to_owned(),
         port,
         ips: ips.to_vec(),
+        texts: texts_of(txt),
     };
-    let record = announced.record(me, |key| text_of(txt, key))?;
+    let record = discovery::record_of(&announced, me)?;
     Some((record.device, record.addrs, record.inviting))
+}
+
+/// A packet of multicast, as the device `me` takes it in: what it announces and
+/// what passes the filter.
+#[must_use]
+pub fn multicast(me: &DeviceId, bytes: &[u8]) -> Vec<(DeviceId, Vec<SocketAddr>, bool)> {
+    let records = discovery::heard(bytes, me).into_iter();
+    let out: Vec<_> = records.map(|r| (r.device, r.addrs, r.inviting)).collect();
+    for (device, addrs, _) in &out {
+        assert!(
+            device != me && !addrs.is_empty() && addrs.len() <= limits::ADDRESSES_PER_PEER_MAX,
+            "discovery let a record pass that it must not"
+        );
+    }
+    out
+}
+
+/// The packet with which a device announces itself, or takes that back: what
+/// somebody who forges announcements begins with. Empty if `name` is no name.
+#[must_use]
+pub fn announcement(
+    name: &str,
+    device: DeviceId,
+    at: SocketAddr,
+    inviting: bool,
+    there: bool,
+) -> Vec<u8> {
+    discovery::announcement_of(name, device, at, inviting, there).unwrap_or_default()
 }
 
 /// The bytes of a fuzzer as an announcement: 2 bytes of port, 1 byte for the
@@ -139,18 +168,19 @@ pub fn framed(bytes: &[u8]) -> Vec<u8> {
     [&len.to_le_bytes()[..], bytes].concat()
 }
 
-/// The first text with this key, as the multicast library reads it.
-fn text_of<'t>(mut txt: &'t [u8], key: &str) -> Option<&'t str> {
+/// Keys and values of TXT data, as far as it is whole.
+fn texts_of(mut txt: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut texts = Vec::new();
     while let Some((len, rest)) = txt.split_first() {
-        let (text, further) = rest.split_at_checked(usize::from(*len))?;
+        let Some((text, further)) = rest.split_at_checked(usize::from(*len)) else {
+            break;
+        };
         txt = further;
         let at = text.iter().position(|b| *b == b'=').unwrap_or(text.len());
         let (name, value) = text.split_at(at);
-        if name.eq_ignore_ascii_case(key.as_bytes()) {
-            return value.get(1..).and_then(|v| str::from_utf8(v).ok());
-        }
+        texts.push((name.to_vec(), value.get(1..).unwrap_or_default().to_vec()));
     }
-    None
+    texts
 }
 
 /// Runs a reader over bytes in memory. It never waits, but its deadlines need a

@@ -359,6 +359,13 @@ impl Switchboard {
         }
     }
 
+    /// Whether there is a trusted device without a link.
+    pub(crate) fn somebody_is_missing(&self) -> bool {
+        let state = self.state();
+        let linked = |d: &DeviceId| state.peers.get(d).is_some_and(|p| p.link.is_some());
+        state.trusted.iter().any(|device| !linked(device))
+    }
+
     pub(crate) fn link(&self, device: &DeviceId) -> Option<Arc<Link>> {
         self.state().peers.get(device)?.link.clone()
     }

@@ -26,27 +26,33 @@ pub(crate) struct Record {
 #[derive(Debug, Default)]
 pub(crate) struct Sightings {
     devices: BTreeMap<DeviceId, Sighting>,
-    /// When unknown devices were taken in, and under which address; the latest
+    /// When unknown devices were taken in, and from which address; the latest
     /// last.
-    fresh: VecDeque<(Instant, Option<IpAddr>)>,
+    fresh: VecDeque<(Instant, IpAddr)>,
     clock: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Sighting {
     /// The latest first.
     records: Vec<Record>,
     used: u64,
+    heard: Instant,
 }
 
 impl Sightings {
     /// Takes an announcement in; false if it was dropped because too many unknown
     /// devices appear. Trusted ones are always taken.
-    pub(crate) fn sight(&mut self, record: Record, trusted: bool, now: Instant) -> bool {
+    pub(crate) fn sight(
+        &mut self,
+        record: Record,
+        from: IpAddr,
+        trusted: bool,
+        now: Instant,
+    ) -> bool {
         self.clock += 1;
         if !self.devices.contains_key(&record.device) {
-            let ip = record.addrs.first().map(SocketAddr::ip);
-            if !trusted && !self.has_room_for_unknown(ip, now) {
+            if !trusted && !self.has_room_for_unknown(from, now) {
                 return false;
             }
             if self.devices.len() >= limits::SIGHTINGS_MAX {
@@ -58,17 +64,24 @@ impl Sightings {
                 oldest.map(|device| self.devices.remove(&device));
             }
         }
-        let sighting = self.devices.entry(record.device).or_default();
+        let sighting = self
+            .devices
+            .entry(record.device)
+            .or_insert_with(|| Sighting {
+                records: Vec::new(),
+                used: 0,
+                heard: now,
+            });
         sighting.used = self.clock;
+        sighting.heard = now;
         sighting.records.retain(|r| r.name != record.name);
         sighting.records.insert(0, record);
         sighting.records.truncate(NAMES_MAX);
         true
     }
 
-    /// So many under one address, and so many in all: the address is a claim too,
-    /// because the library does not tell who sent a packet.
-    fn has_room_for_unknown(&mut self, ip: Option<IpAddr>, now: Instant) -> bool {
+    /// So many from one address, and so many in all: an address can be forged, too.
+    fn has_room_for_unknown(&mut self, from: IpAddr, now: Instant) -> bool {
         while self
             .fresh
             .front()
@@ -77,11 +90,11 @@ impl Sightings {
             self.fresh.pop_front();
         }
         let (of_one, of_all) = limits::SIGHTINGS_NEW_PER_10S;
-        let same = self.fresh.iter().filter(|(_, other)| *other == ip).count();
+        let same = self.fresh.iter().filter(|(_, f)| *f == from).count();
         if self.fresh.len() >= of_all || same >= of_one {
             return false;
         }
-        self.fresh.push_back((now, ip));
+        self.fresh.push_back((now, from));
         true
     }
 
@@ -108,10 +121,19 @@ impl Sightings {
         all
     }
 
+    /// Each device, and how long ago it was last heard.
+    pub(crate) fn heard(&self, now: Instant) -> Vec<(DeviceId, Duration)> {
+        let ago = |s: &Sighting| now.duration_since(s.heard);
+        self.devices.iter().map(|(d, s)| (*d, ago(s))).collect()
+    }
+
     /// Devices whose latest announcement says that an invitation stands, the
-    /// latest first.
-    pub(crate) fn inviting(&self) -> Vec<(DeviceId, Vec<SocketAddr>)> {
-        let inviting = |s: &&Sighting| s.records.first().is_some_and(|r| r.inviting);
+    /// latest first. Longer than an invitation stands it is not believed.
+    pub(crate) fn inviting(&self, now: Instant) -> Vec<(DeviceId, Vec<SocketAddr>)> {
+        let stands = Duration::from_millis(limits::PAIR_WINDOW_MS);
+        let inviting = |s: &&Sighting| {
+            s.records.first().is_some_and(|r| r.inviting) && now.duration_since(s.heard) < stands
+        };
         let mut found: Vec<_> = self.devices.values().filter(inviting).collect();
         found.sort_by_key(|s| std::cmp::Reverse(s.used));
         found
@@ -125,6 +147,10 @@ impl Sightings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn ip(n: u32) -> IpAddr {
+        IpAddr::from(n.to_be_bytes())
+    }
 
     fn record(n: u32, name: &str) -> Record {
         let mut id = [0u8; 32];
@@ -147,22 +173,22 @@ mod tests {
         let mut taken = 0;
         for n in 0..200_000u32 {
             let now = start + Duration::from_millis(u64::from(n) / 20);
-            taken += usize::from(sightings.sight(record(n + 10, &n.to_string()), false, now));
+            taken +=
+                usize::from(sightings.sight(record(n + 10, &n.to_string()), ip(1), false, now));
         }
         assert_eq!(taken, limits::SIGHTINGS_NEW_PER_10S.0);
         // Whoever lies about the address too is bounded all the same.
         for n in 0..200_000u32 {
             let now = start + Duration::from_millis(u64::from(n) / 20);
-            let mut record = record(n + 900_000, &n.to_string());
-            record.addrs = vec![SocketAddr::from((n.to_be_bytes(), 9))];
-            taken += usize::from(sightings.sight(record, false, now));
+            let record = record(n + 900_000, &n.to_string());
+            taken += usize::from(sightings.sight(record, ip(n), false, now));
         }
         assert_eq!(taken, limits::SIGHTINGS_NEW_PER_10S.1);
-        assert!(sightings.sight(record(1, "friend"), true, start));
-        assert_eq!(sightings.inviting()[0].0, record(1, "").device);
+        assert!(sightings.sight(record(1, "friend"), ip(2), true, start));
+        assert_eq!(sightings.inviting(start)[0].0, record(1, "").device);
         for n in 0..1000u32 {
             let now = start + Duration::from_secs(10 * u64::from(n + 2));
-            assert!(sightings.sight(record(n + 300_000, &n.to_string()), false, now));
+            assert!(sightings.sight(record(n + 300_000, &n.to_string()), ip(3), false, now));
             assert!(sightings.devices.len() <= limits::SIGHTINGS_MAX);
         }
     }
@@ -172,13 +198,13 @@ mod tests {
         let mut sightings = Sightings::default();
         let now = Instant::now();
         for name in ["a", "b", "c", "d", "e", "f"] {
-            assert!(sightings.sight(record(1, name), false, now));
+            assert!(sightings.sight(record(1, name), ip(1), false, now));
         }
         let mut closed = record(1, "g");
         closed.inviting = false;
         closed.addrs = vec!["192.0.2.9:9".parse().unwrap()];
-        assert!(sightings.sight(closed, false, now));
-        assert_eq!(sightings.inviting(), []);
+        assert!(sightings.sight(closed, ip(1), false, now));
+        assert_eq!(sightings.inviting(now), []);
         assert_eq!(sightings.addrs(&record(1, "").device).len(), 2);
         assert_eq!(sightings.addrs(&record(1, "").device)[0].port(), 9);
         for name in ["d", "e", "f", "g"] {

@@ -88,6 +88,7 @@ async fn find(shared: &Shared, named: Vec<Candidate>) -> Vec<Candidate> {
     let deadline = Instant::now() + shared.timing.pair_find;
     let mut found = named;
     if let Some(discovery) = &shared.discovery {
+        discovery.refresh();
         // With names at hand, discovery only adds what it knows already.
         if found.is_empty() && wait_for_one(discovery, deadline).await {
             tokio::time::sleep_until(deadline.min(Instant::now() + GATHER)).await;

@@ -1,31 +1,35 @@
 //! What somebody in the network can say about others by multicast. Discovery's
 //! task is given the events that the multicast library would give it.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
-
-use mdns_sd::{ServiceEvent, ServiceInfo};
 
 use super::alone::{Rss, alone, number, path_of_test};
 use super::node::{Node, sync};
 use super::*;
 use crate::address::Loopback;
-use crate::discovery::{Discovery, take};
+use crate::discovery::{Discovery, hear};
 use crate::probe;
 
-const SERVICE: &str = "_ccpeer._udp.local.";
+/// Everybody here speaks from one address.
+const FROM: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 66));
 
-fn announced(name: &str, at: SocketAddr, texts: &[(&str, &str)]) -> ServiceEvent {
-    let host = format!("{name}.local.");
-    let info = ServiceInfo::new(SERVICE, name, &host, at.ip(), at.port(), texts).unwrap();
-    ServiceEvent::ServiceResolved(Box::new(info.as_resolved_service()))
+fn of(n: u8, name: &str, at: SocketAddr) -> Vec<u8> {
+    probe::announcement(name, device(n), at, false, true)
 }
 
-fn of(n: u8, name: &str, at: SocketAddr) -> ServiceEvent {
-    announced(name, at, &[("id", &device(n).to_string()), ("v", "1")])
+fn gone(name: &str) -> Vec<u8> {
+    probe::announcement(name, device(2), nowhere(1), false, false)
 }
 
-fn gone(name: &str) -> ServiceEvent {
-    ServiceEvent::ServiceRemoved(SERVICE.into(), format!("{name}.{SERVICE}"))
+/// With other texts in place of the right ones, of the same length.
+fn garbled(at: SocketAddr, from: &str, to: &str) -> Vec<u8> {
+    let mut bytes = of(2, "malformed", at);
+    assert_eq!(from.len(), to.len());
+    let place = bytes.windows(from.len()).position(|w| w == from.as_bytes());
+    let place = place.unwrap();
+    bytes[place..place + to.len()].copy_from_slice(to.as_bytes());
+    bytes
 }
 
 fn nowhere(n: u32) -> SocketAddr {
@@ -46,7 +50,7 @@ async fn k_n08() {
     let (victim, friend) = (Node::start(1, &[2]).await, Node::start(2, &[1]).await);
     let discovery = Discovery::new(device(1), Loopback::Allowed);
     let shared = &victim.net.0;
-    let heard = async |event| take(shared, &discovery, event).await;
+    let heard = async |bytes: Vec<u8>| hear(shared, &discovery, &bytes, FROM).await;
     for n in 0..500 {
         heard(of(50, &format!("warm{n}"), nowhere(n))).await;
     }
@@ -55,15 +59,15 @@ async fn k_n08() {
     for n in 0..records {
         let mut id = [0; 32];
         id[..4].copy_from_slice(&n.to_be_bytes());
-        let (name, id) = (format!("{n:08x}"), DeviceId(id).to_string());
-        let long = "x".repeat(200);
-        let texts = [
-            ("id", id.as_str()),
-            ("v", "1"),
-            ("pair", "1"),
-            ("more", &long),
-        ];
-        heard(announced(&name, nowhere(n), &texts)).await;
+        let name = format!("{n:08x}");
+        heard(probe::announcement(
+            &name,
+            DeviceId(id),
+            nowhere(n),
+            true,
+            true,
+        ))
+        .await;
         // Some of them claim to be the friend.
         if n % 100 == 0 {
             heard(of(2, &format!("false{n}"), nowhere(n))).await;
@@ -97,7 +101,7 @@ async fn k_n09_false_records_about_a_live_peer_change_nothing() {
     sync(&b, &a, b"before").await;
     let discovery = Discovery::new(device(1), Loopback::Allowed);
     let shared = &a.net.0;
-    let heard = async |event| take(shared, &discovery, event).await;
+    let heard = async |bytes: Vec<u8>| hear(shared, &discovery, &bytes, FROM).await;
     let status = || a.net.peers()[0].clone();
     let (before, addr_b) = (status(), b.addr());
     // Somebody who listens where the false records point to.
@@ -110,24 +114,18 @@ async fn k_n09_false_records_about_a_live_peer_change_nothing() {
     for ttl_of_0 in ["genuine", "forged", "never heard of"] {
         heard(gone(ttl_of_0)).await;
     }
-    let malformed: [&[(&str, &str)]; 7] = [
-        &[("v", "1")],
-        &[("id", ""), ("v", "1")],
-        &[("id", &id[..63]), ("v", "1")],
-        &[("id", &id.to_uppercase()), ("v", "1")],
-        &[("id", "../../etc"), ("v", "1")],
-        &[("id", &id), ("v", "2")],
-        &[("id", &id)],
+    let malformed = [
+        ("v=1", "w=1"),
+        ("v=1", "v=2"),
+        ("id=", "ID "),
+        (&id[..8], "../../et"),
+        (&id[..8], "0101010G"),
+        ("_udp", "_tcp"),
+        ("local", "lokal"),
     ];
-    for texts in malformed {
-        heard(announced("malformed", attacker.addr(), texts)).await;
+    for (from, to) in malformed {
+        heard(garbled(attacker.addr(), from, to)).await;
     }
-    heard(announced(
-        "named",
-        attacker.addr(),
-        &[("id", &id), ("v", "1"), ("name", "evil")],
-    ))
-    .await;
     sync(&b, &a, b"meanwhile").await;
     let after = status();
     assert_eq!(a.seen().links_of(2), (1, vec![]), "the link stayed");

@@ -45,7 +45,20 @@ pub(crate) fn records() -> Vec<Seed> {
         ),
         ("addresses-cut", vec![0, 9, 200, 1, 2]),
         ("empty", Vec::new()),
+        ("packet", packet("192.0.2.7:4000", true)),
+        ("packet-v6", packet("[2001:db8::7]:4000", true)),
+        ("packet-gone", packet("192.0.2.7:4000", false)),
+        ("packet-cut", packet("192.0.2.7:4000", true)[..100].to_vec()),
+        (
+            "packet-of-pointers",
+            [packet("192.0.2.7:4000", true), vec![0xc0, 12, 0xc0, 0]].concat(),
+        ),
     ]
+}
+
+fn packet(addr: &str, there: bool) -> Vec<u8> {
+    let (device, addr) = (ID.parse().unwrap(), addr.parse().unwrap());
+    ccpeer_net::probe::announcement("0123456789abcdef", device, addr, true, there)
 }
 
 /// Messages of the pairing exchange.
