@@ -98,6 +98,9 @@ pub enum Request {
         /// `ip:port`.
         addr: String,
     },
+    /// The network as it is seen from here, after a moment of listening.
+    /// → [`Around`]
+    Around,
     /// What two people compare to be sure of each other. → `[Safety]`
     Safety {
         /// As in `Revoke`; else all paired devices.

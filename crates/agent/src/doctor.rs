@@ -16,6 +16,7 @@ use crate::hooks::{self, Installed};
 use crate::keys::{DeviceKey, KeyError};
 use crate::{spool, start, starts};
 
+pub mod net;
 mod system;
 
 /// How a check went.

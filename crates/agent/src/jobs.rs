@@ -1,6 +1,7 @@
 //! Requests that take longer than a question: each runs in the task of its
 //! client and speaks to the driver through its handle.
 
+mod around;
 mod bring;
 mod elsewhere;
 mod pair;
@@ -40,6 +41,7 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
         )),
         Request::Join { secret } => pair::join(handle, out, secret).await,
         Request::Address { device, addr } => pair::address(handle, device, &addr).await,
+        Request::Around => to_value(&around::around(handle).await?),
         Request::Safety { device } => to_value(&pair::safety(handle, device).await?),
         Request::Tasks { all } => to_value(&tasks(handle, all).await?),
         Request::Expiring => to_value(&handle.ask(Ask::Expiring).await?),

@@ -10,6 +10,7 @@
 pub mod api;
 pub mod client;
 pub mod doctor;
+pub mod dumps;
 pub mod home;
 pub mod hooks;
 pub mod ipc;
@@ -49,3 +50,4 @@ mod spare;
 #[cfg(test)]
 mod testing;
 mod view;
+mod wake;

@@ -15,7 +15,7 @@ const LOG_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// What is logged unless `CCPEER_LOG` says otherwise. The network stack says
 /// "error" for ordinary shutdowns and lost paths, so it is held back.
-const FILTER: &str = "info,iroh=off,iroh_relay=off,noq=off,noq_proto=off,noq_udp=off,mdns_sd=off,netwatch=off,portmapper=off,hickory_resolver=off,hickory_proto=off";
+const FILTER: &str = "info,iroh=off,iroh_relay=off,noq=off,noq_proto=off,noq_udp=off,netwatch=off,portmapper=off,hickory_resolver=off,hickory_proto=off";
 
 /// Starts logging to the home's log file. A second call in one process (tests)
 /// is harmless.

@@ -27,7 +27,9 @@ use crate::keys::{DeviceKey, KeyError};
 use crate::listen::Listener;
 use crate::peers::PeerBook;
 use crate::spare::SpareTrust;
-use crate::{ipc, lists, logging, place, problem, random, rounds, server, spool, starts};
+use crate::{
+    dumps, ipc, lists, logging, place, problem, random, rounds, server, spool, starts, wake,
+};
 
 mod store;
 
@@ -77,6 +79,7 @@ const WORKERS: usize = 2;
 /// [`ErrorCode::Agent`] when another one runs, [`ErrorCode::Damaged`] when the
 /// store is, [`ErrorCode::Disk`] when home cannot be written.
 pub fn run(options: Options, ready: &mut dyn FnMut(&Ready)) -> Result<(), ApiError> {
+    dumps::forbid();
     if options.background {
         leave_terminal();
     }
@@ -215,6 +218,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
     };
     let driver = Driver::new(parts, tx.clone());
     let rounds = tokio::spawn(rounds::rounds(handle.clone(), std::time::Instant::now()));
+    let waking = tokio::spawn(wake::watch(net.clone()));
     let driving = tokio::spawn(async move { driver.run(rx, events, &hostname).await });
 
     let listener = Listener::bind(&home).map_err(|e| unwritable(&home, &e))?;
@@ -245,6 +249,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
     let _late = tokio::time::timeout(GOODBYE_MAX, net.shutdown()).await;
     serving.abort();
     rounds.abort();
+    waking.abort();
     let _gone = fs::remove_file(home.socket());
     tracing::info!("ended");
     ended.map_err(|_| {

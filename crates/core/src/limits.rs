@@ -159,6 +159,9 @@ pub const HANDOFF_CHARS_MAX: usize = 1500;
 pub const LINK_STREAMS_MAX: u32 = 16;
 /// Bytes that a peer may have under way on one link.
 pub const LINK_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// Bytes that somebody whom the gate has not let in, or who is pairing, may send
+/// before they are read.
+pub const STRANGER_WINDOW_BYTES: u32 = 16 * 1024;
 /// Messages waiting to be written to one peer; one more closes the link.
 pub const LINK_OUTBOX_MAX: usize = 256;
 /// Messages of one peer that are decoded and wait to be verified.

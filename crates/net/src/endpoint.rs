@@ -66,6 +66,9 @@ impl EndpointHooks for Gate {
     async fn after_handshake<'a>(&'a self, conn: &'a Connection) -> AfterHandshakeOutcome {
         // We dial nobody whom we do not want.
         if conn.side() == Side::Client || self.admits(conn.alpn(), &device_of(&conn.remote_id())) {
+            if conn.alpn() == SYNC_ALPN {
+                conn.set_receive_window(limits::LINK_WINDOW_BYTES.into());
+            }
             return AfterHandshakeOutcome::Accept;
         }
         self.counters.refused.fetch_add(1, Ordering::Relaxed);
@@ -170,7 +173,8 @@ fn transport(timing: &Timing) -> QuicTransportConfig {
     QuicTransportConfig::builder()
         .max_concurrent_bidi_streams(limits::LINK_STREAMS_MAX.into())
         .max_concurrent_uni_streams(0u32.into())
-        .receive_window(limits::LINK_WINDOW_BYTES.into())
+        // Of all streams together, until the gate has let somebody in.
+        .receive_window(limits::STRANGER_WINDOW_BYTES.into())
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(idle)
         .build()

@@ -68,6 +68,33 @@ pub enum DownReason {
     Internal,
 }
 
+/// How an attempt to reach a peer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DialOutcome {
+    /// With a link.
+    Linked,
+    /// With another link than the one that was tried.
+    Duplicate,
+    /// Nobody answered under any address.
+    Unreachable,
+    /// Somebody answered who does not have the device's key.
+    WrongKey,
+    /// Somebody answered who does not speak the protocol.
+    NoProtocol,
+    /// The device answered and was silent then.
+    Silent,
+    /// The device closed the connection with this code.
+    Closed(u32),
+}
+
+impl DialOutcome {
+    /// Whether the device said that it does not trust us.
+    #[must_use]
+    pub fn is_refusal(self) -> bool {
+        self == Self::Closed(code::NOT_TRUSTED)
+    }
+}
+
 /// What a peer did wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LinkFault {

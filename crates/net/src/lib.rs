@@ -47,8 +47,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 pub use chunks::{ChunkAnswer, ChunkSource, Fetched};
+pub use discovery::{Hearing, Interface, Skipped};
 pub use endpoint::{PAIR_ALPN, SYNC_ALPN};
-pub use error::{DownReason, LinkFault, NetError};
+pub use error::{DialOutcome, DownReason, LinkFault, NetError};
 pub use pairing::{
     Answerer, Invite, InviteEvent, InviteFailure, InviteOptions, Join, JoinEvent, JoinFailure,
     JoinOptions, JoinSecret, PeerCard, SecretError, SecretKind,
@@ -163,6 +164,17 @@ pub struct PeerStatus {
     pub rtt_ms: Option<u64>,
     /// What it calls itself, while connected; stripped.
     pub name: Option<String>,
+}
+
+/// How a trusted device is looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reach {
+    /// Which.
+    pub device: DeviceId,
+    /// Where it would be dialled, the most promising first.
+    pub addrs: Vec<SocketAddr>,
+    /// How long ago it was last dialled, and how that ended.
+    pub dialled: Option<(Duration, DialOutcome)>,
 }
 
 /// Numbers that only grow, for the status view and for tests.
@@ -394,6 +406,37 @@ impl Net {
     /// has slept, or when somebody has just been paired.
     pub fn dial_now(&self) {
         self.0.look_around();
+    }
+
+    /// How each trusted device is looked for.
+    #[must_use]
+    pub fn reach(&self) -> Vec<Reach> {
+        self.0.board.reach()
+    }
+
+    /// The interfaces of this machine, used or not.
+    #[must_use]
+    pub fn interfaces(&self) -> Vec<Interface> {
+        discovery::interfaces(self.0.listen)
+    }
+
+    /// What is heard by multicast; nothing if it is off.
+    #[must_use]
+    pub fn hearing(&self) -> Option<Hearing> {
+        self.0.discovery.as_ref().map(Discovery::hearing)
+    }
+
+    /// Announces this device and asks who is there, without dialling anybody.
+    pub fn ask_around(&self) {
+        if let Some(discovery) = &self.0.discovery {
+            discovery.refresh();
+        }
+    }
+
+    /// Where packets are taken, of each family.
+    #[must_use]
+    pub fn sockets(&self) -> Vec<SocketAddr> {
+        self.0.endpoint.bound_sockets()
     }
 
     /// Numbers since the start.

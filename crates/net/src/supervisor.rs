@@ -14,9 +14,9 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::endpoint::{SYNC_ALPN, device_of};
-use crate::error::{DownReason, code};
+use crate::error::{DialOutcome, DownReason, code};
 use crate::link::{self, Dialler, Greeted};
-use crate::switchboard::{DIAL_GAP_MIN, DialEnd, Step, Verdict, jitter};
+use crate::switchboard::{DIAL_GAP_MIN, Step, Verdict, jitter};
 use crate::{NetEvent, Shared};
 
 /// TLS alert "no application protocol".
@@ -45,18 +45,22 @@ async fn keep_linked(shared: Arc<Shared>, device: DeviceId) {
                     }
                     continue;
                 }
-                let end = dial(&shared, device, &addrs).await;
-                tracing::debug!(peer = %device.short(), ?end, "dialled");
-                shared.board.dialled(&device, end, jitter());
+                let outcome = dial(&shared, device, &addrs).await;
+                tracing::debug!(peer = %device.short(), ?outcome, "dialled");
+                shared.board.dialled(&device, outcome, jitter());
                 tokio::time::sleep(DIAL_GAP_MIN).await;
             }
         }
     }
 }
 
-async fn dial(shared: &Arc<Shared>, device: DeviceId, addrs: &[std::net::SocketAddr]) -> DialEnd {
+async fn dial(
+    shared: &Arc<Shared>,
+    device: DeviceId,
+    addrs: &[std::net::SocketAddr],
+) -> DialOutcome {
     let Ok(_turn) = shared.dials.acquire().await else {
-        return DialEnd::Failed;
+        return DialOutcome::Unreachable;
     };
     let conn = match connect(shared, device, addrs, SYNC_ALPN).await {
         Ok(conn) => conn,
@@ -72,15 +76,18 @@ async fn dial(shared: &Arc<Shared>, device: DeviceId, addrs: &[std::net::SocketA
                 recv,
             };
             match admit(shared, device, greeted) {
-                Ok(()) => DialEnd::Linked,
-                Err(end) => end,
+                Ok(()) => DialOutcome::Linked,
+                Err(outcome) => outcome,
             }
         }
         Err(fault) => {
             if let Some(fault) = fault {
                 close(&conn, DownReason::Fault(fault));
             }
-            ConnectFault::from(conn.close_reason()).into()
+            match conn.close_reason() {
+                None => DialOutcome::Silent,
+                reason => ConnectFault::from(reason).into(),
+            }
         }
     }
 }
@@ -88,20 +95,24 @@ async fn dial(shared: &Arc<Shared>, device: DeviceId, addrs: &[std::net::SocketA
 /// Why there is no connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ConnectFault {
-    /// Nobody answered, or not who should.
+    /// Nobody answered.
     Unreachable,
+    /// Somebody else answered.
+    WrongKey,
     /// The protocol is not spoken there, at least not now.
     NoProtocol,
     /// It was closed with this code.
     Closed(u32),
 }
 
-impl From<ConnectFault> for DialEnd {
+impl From<ConnectFault> for DialOutcome {
     fn from(fault: ConnectFault) -> Self {
         match fault {
-            ConnectFault::Closed(code::NOT_TRUSTED) => Self::Refused,
+            ConnectFault::Unreachable => Self::Unreachable,
+            ConnectFault::WrongKey => Self::WrongKey,
+            ConnectFault::NoProtocol => Self::NoProtocol,
             ConnectFault::Closed(code::DUPLICATE) => Self::Duplicate,
-            _ => Self::Failed,
+            ConnectFault::Closed(code) => Self::Closed(code),
         }
     }
 }
@@ -117,9 +128,16 @@ impl From<Option<ConnectionError>> for ConnectFault {
             {
                 Self::NoProtocol
             }
+            // Whoever cannot prove the key fails the handshake.
+            Some(ConnectionError::TransportError(error)) if is_crypto(error.code) => Self::WrongKey,
             _ => Self::Unreachable,
         }
     }
+}
+
+/// Whether a transport error is one of the handshake (RFC 9000, section 20.1).
+fn is_crypto(code: TransportErrorCode) -> bool {
+    (0x100..0x200).contains(&u64::from(code))
 }
 
 /// Opens a connection within the dial timeout.
@@ -206,8 +224,10 @@ async fn be_dialled(shared: &Arc<Shared>, conn: Connection) {
     }
 }
 
-fn admit(shared: &Arc<Shared>, device: DeviceId, greeted: Greeted) -> Result<(), DialEnd> {
+fn admit(shared: &Arc<Shared>, device: DeviceId, greeted: Greeted) -> Result<(), DialOutcome> {
     let conn = greeted.conn.clone();
+    // It was reached; it is we who do not want it now.
+    let ours = DialOutcome::Duplicate;
     let refuse = |code: u32, words: &str, end| {
         conn.close(code.into(), words.as_bytes());
         Err(end)
@@ -237,11 +257,15 @@ fn admit(shared: &Arc<Shared>, device: DeviceId, greeted: Greeted) -> Result<(),
             if cloned {
                 tell_cloned();
             }
-            refuse(code::DUPLICATE, "another link is kept", DialEnd::Duplicate)
+            refuse(
+                code::DUPLICATE,
+                "another link is kept",
+                DialOutcome::Duplicate,
+            )
         }
-        Verdict::NotTrusted => refuse(code::NOT_TRUSTED, "not paired", DialEnd::Failed),
-        Verdict::Barred => refuse(code::TOO_SLOW, "later", DialEnd::Failed),
-        Verdict::Full => refuse(code::FULL, "too many links", DialEnd::Failed),
+        Verdict::NotTrusted => refuse(code::NOT_TRUSTED, "not paired", ours),
+        Verdict::Barred => refuse(code::TOO_SLOW, "later", ours),
+        Verdict::Full => refuse(code::FULL, "too many links", ours),
     }
 }
 

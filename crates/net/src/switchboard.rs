@@ -11,9 +11,10 @@ use ccpeer_core::id::DeviceId;
 use ccpeer_core::limits;
 use tokio::sync::Notify;
 
+use crate::Reach;
 use crate::address::{self, Loopback};
 use crate::book::Book;
-use crate::error::DownReason;
+use crate::error::{DialOutcome, DownReason};
 use crate::link::{Dialler, Greeted, Link, LinkEnds};
 use crate::timing::Timing;
 
@@ -43,6 +44,8 @@ struct Peer {
     /// Tells the peer's supervisor that something changed.
     wake: Arc<Notify>,
     supervised: bool,
+    /// How the last attempt to reach it ended, and when.
+    dialled: Option<(Instant, DialOutcome)>,
     /// The lives of the device that were linked, the latest last.
     lives: VecDeque<[u8; 16]>,
     /// The driver has been told that there are two of it.
@@ -83,16 +86,6 @@ pub(crate) enum Step {
         at: Option<Instant>,
         addrs: Vec<SocketAddr>,
     },
-}
-
-/// How a dial ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DialEnd {
-    Linked,
-    /// The other side keeps another connection; it is here or on its way.
-    Duplicate,
-    Refused,
-    Failed,
 }
 
 impl Switchboard {
@@ -279,19 +272,37 @@ impl Switchboard {
     }
 
     /// A dial ended.
-    pub(crate) fn dialled(&self, device: &DeviceId, end: DialEnd, jitter: f64) {
+    pub(crate) fn dialled(&self, device: &DeviceId, outcome: DialOutcome, jitter: f64) {
         let now = Instant::now();
         let mut state = self.state();
         let Some(peer) = state.peers.get_mut(device) else {
             return;
         };
-        match end {
-            DialEnd::Linked => {}
-            DialEnd::Refused => peer.book.refused(now, self.timing.redial_refused, jitter),
-            DialEnd::Duplicate | DialEnd::Failed => {
-                peer.book.failed(now, self.timing.redial, jitter);
+        peer.dialled = Some((now, outcome));
+        match outcome {
+            DialOutcome::Linked => {}
+            _ if outcome.is_refusal() => {
+                peer.book.refused(now, self.timing.redial_refused, jitter);
             }
+            _ => peer.book.failed(now, self.timing.redial, jitter),
         }
+    }
+
+    /// Every trusted device, where it would be dialled, and how the last attempt
+    /// ended.
+    pub(crate) fn reach(&self) -> Vec<Reach> {
+        let now = Instant::now();
+        let state = self.state();
+        let of = |device: &DeviceId| {
+            let peer = state.peers.get(device);
+            let dialled = peer.and_then(|p| p.dialled);
+            Reach {
+                device: *device,
+                addrs: peer.map(|p| p.book.candidates()).unwrap_or_default(),
+                dialled: dialled.map(|(at, outcome)| (now.duration_since(at), outcome)),
+            }
+        };
+        state.trusted.iter().map(of).collect()
     }
 
     /// Remembers an address that was typed, saved or seen. True if it is news.

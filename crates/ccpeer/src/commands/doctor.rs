@@ -1,10 +1,11 @@
 //! `ccpeer doctor`
 
-use ccpeer_agent::api::Request;
+use ccpeer_agent::api::{ApiError, Around, Request};
 use ccpeer_agent::client::Client;
-use ccpeer_agent::doctor::{self, Around, Check, State};
+use ccpeer_agent::doctor::{self, Check, State};
 use ccpeer_core::text;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::context::{Context, say, say_json};
 use crate::error::CommandError;
@@ -14,30 +15,48 @@ use crate::error::CommandError;
 /// Looks at the home directory, the disk, the key, the store, the agent, the
 /// hooks, Claude Code, the clock and the other devices. Changes nothing, and
 /// works while the agent is down. Ends with exit code 1 if there is a problem.
+///
+/// `ccpeer doctor net` looks at the network instead: why two machines do not see
+/// each other, and what to do. It needs the agent, which listens for a moment.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DoctorArgs {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+    /// What to look at, if not at everything but the network
+    #[arg(value_enum)]
+    what: Option<What>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum What {
+    /// Interfaces, multicast, and the way to each paired device
+    Net,
 }
 
 #[derive(Serialize)]
 struct Report {
     ok: bool,
     checks: Vec<Check>,
+    /// What the agent sees, with `net`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<Around>,
 }
 
 pub(crate) fn run(args: &DoctorArgs, context: &Context) -> Result<(), CommandError> {
-    let status = Client::connect(&context.home).and_then(|mut c| c.get(&Request::Status));
-    let program = std::env::current_exe().ok();
-    let checks = doctor::examine(&Around {
-        home: &context.home,
-        agent: status,
-        program: program.as_deref(),
-        version: env!("CARGO_PKG_VERSION"),
-    });
+    let (checks, network) = match args.what {
+        Some(What::Net) => {
+            let around = ask(context, &Request::Around);
+            (doctor::net::examine(&around), around.ok())
+        }
+        None => (everything(context), None),
+    };
     let ok = checks.iter().all(|c| c.state != State::Problem);
-    let report = Report { ok, checks };
+    let report = Report {
+        ok,
+        checks,
+        network,
+    };
     if args.json {
         say_json(&report)?;
     } else {
@@ -48,6 +67,20 @@ pub(crate) fn run(args: &DoctorArgs, context: &Context) -> Result<(), CommandErr
     } else {
         Err(CommandError::Exit(1))
     }
+}
+
+fn ask<T: DeserializeOwned>(context: &Context, request: &Request) -> Result<T, ApiError> {
+    Client::connect(&context.home).and_then(|mut c| c.get(request))
+}
+
+fn everything(context: &Context) -> Vec<Check> {
+    let program = std::env::current_exe().ok();
+    doctor::examine(&doctor::Around {
+        home: &context.home,
+        agent: ask(context, &Request::Status),
+        program: program.as_deref(),
+        version: env!("CARGO_PKG_VERSION"),
+    })
 }
 
 fn print(report: &Report) -> Result<(), CommandError> {

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use ccpeer_agent::api::{PairEvent, Request};
+use ccpeer_agent::dumps;
 
 use crate::commands::pair::{Outcome, name};
 use crate::context::{Context, say_json, talk};
@@ -31,6 +32,7 @@ pub(crate) fn run(args: &JoinArgs, context: &Context) -> Result<(), CommandError
             "run `ccpeer join` and type it, or pipe it: `ccpeer join < file`",
         ));
     }
+    dumps::forbid();
     let mut agent = context.agent()?;
     let secret = prompt::line("Code or ticket shown on the other machine: ")
         .filter(|secret| !secret.is_empty())

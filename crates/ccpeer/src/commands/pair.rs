@@ -4,11 +4,12 @@ use std::io::IsTerminal;
 
 use ccpeer_agent::api::{ApiError, DeviceName, ErrorCode, PairEvent, Request};
 use ccpeer_agent::client::Client;
+use ccpeer_agent::dumps;
 use ccpeer_core::{limits, text};
 
 use crate::context::{Context, can_ask, say, say_json, talk};
 use crate::error::CommandError;
-use crate::prompt;
+use crate::{prompt, table};
 
 /// Invite another machine
 ///
@@ -48,6 +49,7 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<(), CommandError
             "run it on a terminal, or use `ccpeer pair --ticket --yes`",
         ));
     }
+    dumps::forbid();
     let mut agent = context.agent()?;
     let request = Request::Pair {
         ticket: args.ticket,
@@ -166,11 +168,11 @@ fn show(event: &PairEvent, args: &PairArgs) -> Result<(), CommandError> {
         PairEvent::Ticket { ticket } => {
             talk("On the other machine, run `ccpeer join` and paste this ticket.\n");
             say(ticket)?;
-            if !args.no_qr
-                && std::io::stderr().is_terminal()
-                && let Some(picture) = qr(ticket)
-            {
-                talk(format!("\n{picture}"));
+            if !args.no_qr && std::io::stderr().is_terminal() {
+                match qr(ticket) {
+                    Some(picture) => talk(format!("\n{picture}")),
+                    None => talk("The ticket is too long for a QR code of 80 columns.\n"),
+                }
             }
             talk("Waiting …");
         }
@@ -190,10 +192,16 @@ pub(crate) fn name(device: &DeviceName) -> String {
 }
 
 /// Half blocks, for the light on dark that terminals mostly are: what is to be
-/// light is drawn, what is to be dark is left out.
+/// light is drawn, what is to be dark is left out. None if it is wider than a
+/// terminal.
 fn qr(ticket: &str) -> Option<String> {
     use qrcode::render::unicode::Dense1x2;
+    // Letters of one case take less room, and a ticket is read in either.
+    let ticket = ticket.to_uppercase();
     let code = qrcode::QrCode::with_error_correction_level(ticket, qrcode::EcLevel::L).ok()?;
+    if code.width() + 2 * QUIET_MODULES > table::COLUMNS {
+        return None;
+    }
     let picture = code
         .render::<Dense1x2>()
         .dark_color(Dense1x2::Light)
@@ -201,4 +209,22 @@ fn qr(ticket: &str) -> Option<String> {
         .quiet_zone(true)
         .build();
     Some(picture)
+}
+
+/// The margin that a QR code needs on each side.
+const QUIET_MODULES: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_qr_code_fits_its_terminal_or_is_not_drawn() {
+        let ticket = format!("ccpeer1-{}", "0123456789abcdefghjkmnpqrstvwxyz".repeat(8));
+        let picture = qr(&ticket).unwrap();
+        let widest = picture.lines().map(|l| l.chars().count()).max();
+        assert!(widest.is_some_and(|w| (20..=80).contains(&w)), "{widest:?}");
+        assert!(picture.chars().all(|c| " \n█▀▄".contains(c)), "{picture}");
+        assert_eq!(qr(&"0".repeat(1000)), None, "wider than 80 columns");
+    }
 }

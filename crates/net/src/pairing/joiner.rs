@@ -125,7 +125,7 @@ async fn attempt(
     let conn = connect(shared, device, &addrs, PAIR_ALPN)
         .await
         .map_err(|fault| match fault {
-            ConnectFault::Unreachable => JoinFailure::Unreachable,
+            ConnectFault::Unreachable | ConnectFault::WrongKey => JoinFailure::Unreachable,
             ConnectFault::NoProtocol => JoinFailure::NotOpen,
             ConnectFault::Closed(code) => of_code(code),
         })?;

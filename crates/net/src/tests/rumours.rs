@@ -111,7 +111,7 @@ async fn k_n09_false_records_about_a_live_peer_change_nothing() {
     heard(of(2, "genuine", addr_b)).await;
     heard(of(2, "genuine", port_of_nobody)).await;
     heard(of(2, "forged", attacker.addr())).await;
-    for ttl_of_0 in ["genuine", "forged", "never heard of"] {
+    for ttl_of_0 in ["genuine", "forged", "never-heard-of"] {
         heard(gone(ttl_of_0)).await;
     }
     let malformed = [
@@ -148,8 +148,8 @@ async fn k_n09_false_records_about_a_live_peer_change_nothing() {
     // a false address, and sooner.
     let c = Node::start(3, &[1]).await;
     let began = Instant::now();
-    heard(of(3, "forged too", attacker.addr())).await;
-    heard(of(3, "the third", c.addr())).await;
+    heard(of(3, "forged-too", attacker.addr())).await;
+    heard(of(3, "the-third", c.addr())).await;
     a.linked_with(3).await;
     let took = began.elapsed();
     println!("K-N09: linked beside a false address after {took:.1?}");
