@@ -5,6 +5,10 @@ mod baton;
 mod claude;
 #[cfg(target_os = "linux")]
 mod code;
+#[cfg(target_os = "linux")]
+mod forged;
+#[cfg(target_os = "linux")]
+mod forger;
 mod fork;
 #[cfg(target_os = "linux")]
 mod full_disk;
@@ -33,6 +37,8 @@ mod phases;
 mod presence;
 mod retention;
 mod round_trip;
+#[cfg(target_os = "linux")]
+mod secrets;
 mod story;
 mod third;
 mod upkeep;

@@ -41,6 +41,11 @@ impl Inviting {
         }
     }
 
+    /// The process that shows it.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Says yes to whoever comes.
     pub(super) fn say_yes(&mut self) {
         let stdin = self.child.stdin.as_mut().unwrap();

@@ -36,6 +36,37 @@ fn a_secret_is_never_taken_from_the_command_line() {
     assert_eq!(a.run_with(&["join", "--json"], b"rubbish\n").code, 2);
 }
 
+/// Sixty digits that are the same on both sides and fit a terminal, and nothing is
+/// kept of them.
+#[test]
+fn the_safety_number_is_the_same_on_both_sides() {
+    let world = World::new();
+    let [a, b, c] = ["desk", "laptop", "other"].map(|name| world.running(name));
+    assert_eq!(
+        a.json(&["devices", "--verify", "--json"]),
+        serde_json::json!([])
+    );
+    super::world::pair(&a, &b);
+    super::world::pair(&a, &c);
+    let number = |of: &super::world::Device, with: &str| {
+        let all = of.json(&["devices", "--verify", with, "--json"]);
+        assert_eq!(all.as_array().unwrap().len(), 1);
+        all[0]["number"].as_str().unwrap().to_owned()
+    };
+    let ours = number(&a, "laptop");
+    assert_eq!(ours, number(&b, "desk"));
+    assert_ne!(ours, number(&a, "other"));
+    let digits = ours.bytes().filter(u8::is_ascii_digit).count();
+    assert_eq!((digits, ours.split(' ').count()), (60, 12), "{ours}");
+    let text = a.ok(&["devices", "--verify"]);
+    let shown: Vec<&str> = text.split_whitespace().collect();
+    for group in ours.split(' ') {
+        assert!(shown.contains(&group), "{text}");
+    }
+    assert!(text.lines().all(|l| l.chars().count() <= 80), "{text}");
+    assert_eq!(a.run(&["devices", "--verify", "nobody"]).code, 1);
+}
+
 #[test]
 fn revoked_means_out_for_good() {
     let world = World::new();

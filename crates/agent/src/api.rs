@@ -840,6 +840,11 @@ pub enum PairEvent {
         /// From where.
         addr: String,
     },
+    /// Somebody began to join and broke off; the invitation stands.
+    BrokenOff {
+        /// From where.
+        addr: String,
+    },
     /// Both trust each other.
     Paired {
         /// Whom.

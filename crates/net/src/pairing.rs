@@ -147,6 +147,12 @@ pub enum InviteEvent {
         /// that no person gives.
         by: SecretKind,
     },
+    /// Somebody began to join and broke off, or spoke nonsense. The invitation
+    /// stands; told once for each.
+    BrokenOff {
+        /// From where.
+        from: String,
+    },
     /// The answer was yes and has been told.
     Done,
     /// It came to nothing.

@@ -94,6 +94,7 @@ pub(super) async fn invite(
                         }
                         InviteEvent::WrongCode { .. }
                         | InviteEvent::Joined { .. }
+                        | InviteEvent::BrokenOff { .. }
                         | InviteEvent::Expired => {}
                     }
                 }
@@ -102,6 +103,9 @@ pub(super) async fn invite(
             Some(InviteEvent::Failed(reason)) => return fail(&out, reason.to_string()).await,
             Some(InviteEvent::Expired) | None => {
                 return fail(&out, "nobody joined in time; the code is void".to_owned()).await;
+            }
+            Some(InviteEvent::BrokenOff { from }) => {
+                out.item(&PairEvent::BrokenOff { addr: from }).await?;
             }
             Some(InviteEvent::Done) => {}
         }

@@ -181,6 +181,10 @@ fn show(event: &PairEvent, args: &PairArgs) -> Result<(), CommandError> {
             name(device),
             text::one_line(addr, 64)
         )),
+        PairEvent::BrokenOff { addr } => talk(format!(
+            "Somebody at {} began to join and broke off. Still waiting …",
+            text::one_line(addr, 64)
+        )),
         PairEvent::Paired { device } => talk(format!("Paired with {}.", name(device))),
         _ => {}
     }

@@ -34,6 +34,8 @@ pub(crate) struct Window {
     card: Card,
     /// Somebody is being served.
     claimed: AtomicBool,
+    /// It was told that somebody broke off.
+    broken_off: AtomicBool,
     events: mpsc::Sender<InviteEvent>,
     answerer: Answerer,
     /// Tells the task that watches the window.
@@ -80,6 +82,7 @@ pub(crate) async fn invite(
             ticket,
             card: Card::new(&options.name, &options.os),
             claimed: AtomicBool::new(false),
+            broken_off: AtomicBool::new(false),
             events,
             answerer,
             over: Notify::new(),
@@ -182,7 +185,13 @@ pub(crate) async fn serve(shared: &Arc<Shared>, conn: Connection) {
         return close(code::NOT_OPEN, "no invitation");
     };
     conn.set_max_concurrent_bi_streams(1u32.into());
-    match talk(shared, &conn, &window).await {
+    let from = text_of(path_of(&conn).addr);
+    let ended = talk(shared, &conn, &window).await;
+    // Once: more of it must not crowd out what ends the invitation.
+    if ended.is_err() && !window.broken_off.swap(true, Ordering::AcqRel) {
+        window.tell(InviteEvent::BrokenOff { from });
+    }
+    match ended {
         Ok(()) => {
             // The other side closes once it has read the last word.
             let _ = timeout(LINGER, conn.closed()).await;
@@ -191,6 +200,11 @@ pub(crate) async fn serve(shared: &Arc<Shared>, conn: Connection) {
         Err(TalkEnd::Silent | TalkEnd::Gone) => close(code::SILENT, "silent"),
         Err(TalkEnd::Fault) => close(code::FAULT, "protocol fault"),
     }
+}
+
+/// An address for people.
+fn text_of(addr: Option<SocketAddr>) -> String {
+    addr.map_or_else(|| "an unknown address".to_owned(), |a| a.to_string())
 }
 
 async fn talk(shared: &Arc<Shared>, conn: &Connection, window: &Window) -> Result<(), TalkEnd> {
