@@ -1,5 +1,4 @@
 //! Somebody on the same network forges announcements, against running agents.
-#![expect(clippy::print_stdout, reason = "figures")]
 
 use std::fs;
 use std::net::Ipv4Addr;

@@ -10,7 +10,7 @@ use super::frames::{Alongside, HOSTILE, patient};
 use super::node::{Node, meet, sync};
 use super::wire::Wire;
 use super::*;
-use crate::{DownReason, InviteOptions, LinkFault, PAIR_ALPN};
+use crate::{DownReason, InviteEvent, InviteOptions, LinkFault, PAIR_ALPN};
 
 /// The real times if `CCPEER_REAL_TIMES` is set, else much shorter ones.
 fn times() -> Timing {
@@ -172,7 +172,15 @@ async fn k_n06() {
         "the honest link stands"
     );
     assert!(rss.grown() <= 64 * 1024);
-    assert!(invite.events.try_recv().is_err(), "nothing was tried");
+    let told = invite.events.try_recv();
+    assert!(
+        matches!(told, Ok(InviteEvent::BrokenOff { .. })),
+        "{told:?}"
+    );
+    assert!(
+        invite.events.try_recv().is_err(),
+        "told once, and nothing was tried"
+    );
 }
 
 #[test]

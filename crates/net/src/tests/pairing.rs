@@ -368,6 +368,33 @@ async fn strangers_are_few_at_once() {
     assert_eq!(close.error_code.into_inner(), 503);
 }
 
+/// What nobody reads is not taken either.
+#[tokio::test]
+async fn k_n07_a_stranger_has_a_small_window() {
+    let a = Peer::start(1, &[]).await;
+    let _invite = invite(&a).await;
+    let stranger = Raw::start(99, &[]).await;
+    let conn = stranger.connect(&a, PAIR_ALPN).await;
+    let mut fills = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let (mut send, recv) = conn.open_bi().await.unwrap();
+        fills.spawn(async move {
+            // The first frame of each is begun, and never finished.
+            let _ = send.write_all(&1000u32.to_le_bytes()).await;
+            let _ = send.write_all(&[0; 900]).await;
+            let _ = send.write_all(&vec![0; 1024 * 1024]).await;
+            drop(recv);
+        });
+    }
+    within("the end", conn.closed()).await;
+    let sent = conn.stats().udp_tx.bytes;
+    println!("K-N07: a stranger could send {sent} bytes");
+    assert!(
+        sent <= 4 * u64::from(limits::STRANGER_WINDOW_BYTES),
+        "{sent}"
+    );
+}
+
 /// What somebody in the middle does with a message.
 #[derive(Debug, Clone, Copy)]
 enum Meddling {
