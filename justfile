@@ -97,6 +97,21 @@ hostile N="100000":
     CCPEER_REAL_TIMES=1 cargo test -p ccpeer-net --lib crowds::k_n -- --nocapture --test-threads=1
     CCPEER_RECORDS=200000 cargo test -p ccpeer-net --lib rumours -- --nocapture
 
+# Somebody in the middle of N pairings: half an hour for 1,000
+middle N="1000":
+    CCPEER_PAIRINGS={{ N }} cargo test -p ccpeer-net --lib k_p05 -- --nocapture
+
+# Running agents against a forger, a turned clock (needs libfaketime), wrong codes, and
+# eyes everywhere: 15 minutes, of which locks take seven
+pairing-full:
+    CCPEER_FULL=1 cargo test -p ccpeer --test house -- k_p03 k_p04 k_p06 k_n08 k_n09 --nocapture
+
+# A running agent and 10,000 strangers
+strangers:
+    cargo test -p ccpeer-net --lib --no-run --message-format=json \
+        | sed -n 's/.*"executable":"\([^"]*ccpeer_net-[^"]*\)".*/\1/p' > target/knock
+    CCPEER_FULL=1 CCPEER_KNOCK="$(tail -1 target/knock)" cargo test -p ccpeer --test house k_p07 -- --nocapture
+
 # Agents in network namespaces: blocked multicast, cuts, moves, loss, a stranger,
 # seven devices, and ten minutes in which nobody does anything (Linux, root)
 netns QUIET="600":

@@ -40,6 +40,8 @@ mod round_trip;
 #[cfg(target_os = "linux")]
 mod secrets;
 mod story;
+#[cfg(target_os = "linux")]
+mod strangers;
 mod third;
 mod upkeep;
 mod why;

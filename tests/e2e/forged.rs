@@ -14,7 +14,7 @@ const ID: &str = "5f0d7a52-6f0e-4d8e-9a41-0c6a8f6f1d81";
 const RATE: u32 = 20_000;
 
 /// A field of `/proc/PID/status`, in KiB.
-fn kib(pid: u32, field: &str) -> u64 {
+pub(super) fn kib(pid: u32, field: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = text.lines().find_map(|l| l.strip_prefix(field)).unwrap();
     line.split_whitespace().next().unwrap().parse().unwrap()

@@ -105,3 +105,72 @@ fn k_d06_devices_named_alike_are_told_apart_everywhere() {
         arrives(device, ID, &sessions[2]);
     }
 }
+
+/// Whatever a device calls itself, it is shown in one short line, and no file is
+/// called so.
+#[test]
+fn k_p14_a_name_is_shown_stripped_and_names_no_file() {
+    let world = World::new();
+    let (a, b) = (world.running("desk"), world.running("laptop"));
+    pair(&a, &b);
+    let id = b.json(&["status", "--json"])["device"]["id"].clone();
+    let long = "n".repeat(10_000);
+    let names = [
+        long.as_str(),
+        "\u{202e}right-to-left\u{2066}",
+        "\u{1f980}\u{1f980}",
+        "\u{1b}]0;title\u{7}esc",
+        "\u{9b}31mred",
+        "<img src=x onerror=alert(1)>",
+        "..",
+        "../../outside",
+        "CON",
+        "tag\u{e0061}\u{e007f}ged",
+        "two\nlines",
+    ];
+    for name in names {
+        b.ok(&["rename", "--", name]);
+        let own = b.json(&["status", "--json"])["device"]["name"].clone();
+        let own = own.as_str().unwrap().to_owned();
+        until("the other device knows", || {
+            let devices = a.json(&["devices", "--json"]);
+            devices[0]["id"] == id && devices[0]["name"] == own.as_str()
+        });
+        let texts = [
+            own.clone(),
+            a.ok(&["devices"]),
+            a.ok(&["status"]),
+            a.ok(&["devices", "--verify"]),
+            a.ok(&["doctor", "net"]),
+        ];
+        assert!(own.chars().count() <= 32, "{own}");
+        for text in &texts {
+            let hidden = |c: char| {
+                (c.is_control() && c != '\n')
+                    || matches!(u32::from(c), 0x200b..=0x200f | 0x2028..=0x202e
+                        | 0x2060..=0x206f | 0xe0000..=0xe0fff)
+            };
+            assert!(!text.contains(hidden), "{name:?}: {text:?}");
+        }
+    }
+    for name in ["", "\u{200b}\u{202e}", "\u{1b}]0;x\u{7}"] {
+        assert_eq!(b.run(&["rename", "--", name]).code, 2, "{name:?}");
+    }
+    for device in [&a, &b] {
+        let mut dirs = vec![device.root.clone()];
+        while let Some(dir) = dirs.pop() {
+            for entry in std::fs::read_dir(dir).unwrap().flatten() {
+                let file = entry.file_name().to_string_lossy().into_owned();
+                assert!(
+                    !["nnnn", "onerror", "CON", "outside", "right-to", "ged"]
+                        .iter()
+                        .any(|n| file.contains(n)),
+                    "{file}"
+                );
+                if entry.file_type().unwrap().is_dir() {
+                    dirs.push(entry.path());
+                }
+            }
+        }
+    }
+}

@@ -124,3 +124,33 @@ impl PeerBook {
         set(&before) != set(&note.addrs)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k_p14_what_a_device_calls_itself_is_one_short_visible_line() {
+        let mut book = PeerBook::default();
+        let device = DeviceId([1; 32]);
+        let long = "x".repeat(10_000);
+        let names = [
+            (long.as_str(), &long[..limits::DEVICE_NAME_CHARS_MAX]),
+            ("", ""),
+            ("\u{202e}desk\u{2066}", "desk"),
+            ("\u{1b}]0;x\u{7}desk", "desk"),
+            ("\u{e0001}\u{e0064}desk\u{e007f}", "desk"),
+            ("de\u{200b}sk\u{feff}", "desk"),
+            ("two\nlines\tand more", "two lines and more"),
+            ("<img onerror=x>", "<img onerror=x>"),
+            ("\u{1f980}", "\u{1f980}"),
+            ("..", ".."),
+            ("CON", "CON"),
+        ];
+        for (says, shown) in names {
+            book.describe(&device, says, says);
+            assert_eq!(book.name(&device).unwrap_or_default(), shown, "{says:?}");
+            assert_eq!(book.get(&device).map(|n| n.os.as_str()), Some(shown));
+        }
+    }
+}

@@ -28,6 +28,20 @@ pub struct Around {
     /// The relay in use, if any.
     #[serde(default)]
     pub relay: Option<String>,
+    /// What came over the network since the agent's start.
+    #[serde(default)]
+    pub counted: Counted,
+}
+
+/// Numbers that only grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counted {
+    /// Frames of linked devices that were parsed.
+    pub frames: u64,
+    /// Strangers who were refused before a byte of theirs was read.
+    pub refused: u64,
+    /// Attempts to pair that reached the key exchange.
+    pub pair_attempts: u64,
 }
 
 /// One interface.

@@ -296,6 +296,7 @@ mod tests {
                 dialled: Some("unreachable".into()),
             }],
             relay: None,
+            counted: crate::api::Counted::default(),
         }
     }
 

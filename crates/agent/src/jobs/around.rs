@@ -40,7 +40,13 @@ pub(super) async fn around(handle: &Handle) -> Result<api::Around, ApiError> {
             dialled: reach.dialled.map(|(_, outcome)| word(outcome).to_owned()),
         })
     });
+    let stats = net.stats();
     Ok(api::Around {
+        counted: api::Counted {
+            frames: stats.frames,
+            refused: stats.refused,
+            pair_attempts: stats.pair_attempts,
+        },
         peers: peers.collect(),
         interfaces: net.interfaces().iter().map(interface).collect(),
         sockets: net.sockets().iter().map(ToString::to_string).collect(),

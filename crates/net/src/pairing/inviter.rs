@@ -47,6 +47,15 @@ impl Window {
         // Fewer events than places exist.
         let _ = self.events.try_send(event);
     }
+
+    /// Somebody began and will not go on. Told once: more of it must not crowd
+    /// out what ends the invitation.
+    fn broke_off(&self, from: Option<SocketAddr>) {
+        if !self.broken_off.swap(true, Ordering::AcqRel) {
+            let from = from.map_or_else(|| "an unknown address".to_owned(), |a| a.to_string());
+            self.tell(InviteEvent::BrokenOff { from });
+        }
+    }
 }
 
 /// Opens a window.
@@ -185,11 +194,10 @@ pub(crate) async fn serve(shared: &Arc<Shared>, conn: Connection) {
         return close(code::NOT_OPEN, "no invitation");
     };
     conn.set_max_concurrent_bi_streams(1u32.into());
-    let from = text_of(path_of(&conn).addr);
+    let from = path_of(&conn).addr;
     let ended = talk(shared, &conn, &window).await;
-    // Once: more of it must not crowd out what ends the invitation.
-    if ended.is_err() && !window.broken_off.swap(true, Ordering::AcqRel) {
-        window.tell(InviteEvent::BrokenOff { from });
+    if ended.is_err() {
+        window.broke_off(from);
     }
     match ended {
         Ok(()) => {
@@ -200,11 +208,6 @@ pub(crate) async fn serve(shared: &Arc<Shared>, conn: Connection) {
         Err(TalkEnd::Silent | TalkEnd::Gone) => close(code::SILENT, "silent"),
         Err(TalkEnd::Fault) => close(code::FAULT, "protocol fault"),
     }
-}
-
-/// An address for people.
-fn text_of(addr: Option<SocketAddr>) -> String {
-    addr.map_or_else(|| "an unknown address".to_owned(), |a| a.to_string())
 }
 
 async fn talk(shared: &Arc<Shared>, conn: &Connection, window: &Window) -> Result<(), TalkEnd> {
@@ -237,7 +240,10 @@ async fn talk(shared: &Arc<Shared>, conn: &Connection, window: &Window) -> Resul
         exporter,
     };
     let keyed = match key(window, &channel, &start) {
-        Err(ExchangeError::Version) => return refuse(&mut talk, Refusal::Version).await,
+        Err(ExchangeError::Version) => {
+            window.broke_off(from);
+            return refuse(&mut talk, Refusal::Version).await;
+        }
         exchanged => {
             shared
                 .links
