@@ -1,5 +1,4 @@
 //! Strangers at the door of a running agent, and an agent that stood still.
-#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
