@@ -20,6 +20,7 @@ mod kills;
 mod lan;
 #[cfg(target_os = "linux")]
 mod latency;
+mod members;
 mod names;
 #[cfg(target_os = "linux")]
 mod netns;

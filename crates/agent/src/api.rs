@@ -73,6 +73,14 @@ pub enum Request {
         /// Id, unique prefix of it, or unique name.
         device: String,
     },
+    /// Take in a device that another one offers, or keep one that another one has
+    /// revoked. → [`Accepted`]
+    Accept {
+        /// As in `Revoke`.
+        device: String,
+    },
+    /// The user has seen whom other devices have added. → [`Done`]
+    Seen,
     /// Open a pairing window. Streams [`PairEvent`]; ends after `paired` or
     /// `failed`. The client answers `Joined` with [`Request::Answer`].
     Pair {
@@ -486,6 +494,9 @@ pub struct PeerStatus {
     pub name: String,
     /// `connected` or `offline`.
     pub state: String,
+    /// What it says of this device, as in [`Device`].
+    #[serde(default)]
+    pub theirs: String,
     /// `direct`, `relay` or null.
     pub path: Option<String>,
     /// Entries of it that we know of and do not hold yet.
@@ -516,8 +527,19 @@ pub struct Device {
     pub os: String,
     /// `connected` or `offline`; `this` for this device.
     pub state: String,
-    /// `paired`, `offered` or `revoked`.
+    /// `paired`; `offered` by another device and not taken in; `quarantined`
+    /// because another device revoked it; or `revoked` here.
     pub trust: String,
+    /// What it says of this device: `accepted`, `waiting` for somebody to accept
+    /// it there, `revoked`, or `unknown`.
+    #[serde(default)]
+    pub theirs: String,
+    /// Who offers it.
+    #[serde(default)]
+    pub offered_by: Vec<DeviceName>,
+    /// Which of the other devices have revoked it.
+    #[serde(default)]
+    pub revoked_by: Vec<DeviceName>,
     /// When it last was connected, RFC 3339; null if never.
     pub last_seen: Option<String>,
 }
@@ -825,6 +847,11 @@ pub enum PairEvent {
     Searching {
         /// Devices in the network that are inviting.
         found: u64,
+    },
+    /// A device whose key was revoked tried to come back, and was sent away.
+    Tombstoned {
+        /// Which.
+        device: DeviceName,
     },
     /// Waiting for the yes on the inviting device.
     Waiting {

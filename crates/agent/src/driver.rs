@@ -10,6 +10,7 @@ mod effects;
 mod elsewhere;
 mod expiry;
 mod hooks;
+mod members;
 mod presence;
 mod questions;
 mod upkeep;
@@ -37,12 +38,14 @@ use crate::findings::{Findings, Kind};
 use crate::home::Home;
 use crate::inbox::{Inbox, Pending};
 use crate::peers::PeerBook;
+use crate::policy::Introduce;
 use crate::spare::SpareTrust;
 use crate::view;
 
 pub(crate) use captures::{CaptureDone, Cause};
 pub(crate) use elsewhere::Standing;
 pub(crate) use expiry::Expiry;
+pub(crate) use members::Acceptance;
 pub(crate) use questions::{Ask, Head, Target};
 
 /// How often the whole of Claude's directory is looked through for sessions
@@ -225,6 +228,8 @@ pub(crate) struct Driver {
     last_list: Vec<(SessionId, EntryHash)>,
     last_error: Option<String>,
     findings: Findings,
+    /// What becomes of offers, by the device that makes them.
+    introduce: BTreeMap<DeviceId, Introduce>,
     /// Captures wait until then for what this device said before its store was
     /// lost.
     past_until: Option<std::time::Instant>,
@@ -289,6 +294,7 @@ impl Driver {
             last_list: parts.last_list,
             last_error: None,
             findings: parts.findings,
+            introduce: BTreeMap::new(),
             past_until: None,
             links_before: BTreeSet::new(),
             spare: None,
@@ -312,10 +318,11 @@ impl Driver {
         let arrival = std::mem::take(&mut self.arrival);
         let paired = !arrival.spare.trusted().is_empty();
         self.settle_in(arrival.copied, arrival.found, paired).await;
+        self.recall_introducers().await;
         self.restate().await;
         self.introduce(hostname).await;
         self.trust_again(&arrival.spare).await;
-        self.keep_spare();
+        self.trust_changed();
         self.adopt_states();
         self.resume_inbox().await;
         self.check_liveness();
@@ -474,7 +481,9 @@ impl Driver {
         // Who replaced his key is still the same.
         let device = &self.machine.current(device);
         let own = self.bare_name(device);
-        let revoked = self.machine.revoked().any(|d| d == device);
+        let members = self.machine.members();
+        let revoked =
+            self.machine.revoked().any(|d| d == device) || members.against(device).is_some();
         let lower = own.to_lowercase();
         let alike: Vec<String> = self
             .machine
@@ -496,7 +505,9 @@ impl Driver {
     /// The name that a device gave itself; not always one device's alone.
     fn bare_name(&self, device: &DeviceId) -> String {
         let own = self.machine.device_info(device).map(|i| i.name.clone());
-        let name = own.or_else(|| self.peers.name(device)).unwrap_or_default();
+        let offered = || self.introduced_as(device).map(|i| i.name.clone());
+        let name = own.or_else(|| self.peers.name(device)).or_else(offered);
+        let name = name.unwrap_or_default();
         let name = text::one_line(&name, limits::DEVICE_NAME_CHARS_MAX);
         if name.is_empty() {
             device.short()

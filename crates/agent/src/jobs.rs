@@ -4,6 +4,7 @@
 mod around;
 mod bring;
 mod elsewhere;
+mod members;
 mod pair;
 mod policy;
 mod rekey;
@@ -14,7 +15,7 @@ mod why;
 
 use std::sync::Arc;
 
-use ccpeer_core::entry::{DeviceInfo, Mark, Payload, TrustChange};
+use ccpeer_core::entry::{DeviceInfo, Mark, Payload};
 use ccpeer_core::limits;
 use ccpeer_core::text;
 use serde_json::Value;
@@ -33,7 +34,12 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
         Request::Down => done("the agent stops"),
         Request::Devices => to_value(&handle.ask(Ask::Devices).await?),
         Request::Rename { name } => rename(handle, &name).await,
-        Request::Revoke { device } => revoke(handle, device).await,
+        Request::Revoke { device } => done(members::revoke(handle, device).await?),
+        Request::Accept { device } => to_value(&members::accept(handle, device).await?),
+        Request::Seen => {
+            handle.ask(Ask::SeenIntroductions).await?;
+            done("what others have added was seen")
+        }
         Request::Pair { ticket, yes } => pair::invite(handle, out, ticket, yes).await,
         Request::Answer { .. } => Err(ApiError::new(
             ErrorCode::Usage,
@@ -130,21 +136,6 @@ async fn rename(handle: &Handle, name: &str) -> Result<Value, ApiError> {
         }))
         .await?;
     done(format!("this device is called {name} now"))
-}
-
-async fn revoke(handle: &Handle, device: String) -> Result<Value, ApiError> {
-    let device = handle.ask(|to| Ask::Device(device, to)).await??;
-    let id = device
-        .id
-        .parse()
-        .map_err(|_| ApiError::new(ErrorCode::Bug, "a device id does not parse"))?;
-    handle
-        .append(Payload::Trust(TrustChange::Revoke(id)))
-        .await?;
-    done(format!(
-        "{} is out for good; what it already has cannot be called back",
-        device.name
-    ))
 }
 
 async fn mark(handle: &Handle, task: String, finished: bool) -> Result<Value, ApiError> {

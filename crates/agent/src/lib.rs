@@ -24,6 +24,7 @@ mod confined;
 mod disk;
 mod driver;
 mod findings;
+mod former;
 mod frames;
 mod git;
 mod inbox;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+pub(crate) use crate::api::Introduce;
 use ccpeer_core::id::DeviceId;
 use ccpeer_core::limits;
 use ccpeer_core::sync::event::Quotas;
@@ -28,6 +29,9 @@ pub(crate) struct Policy {
     /// Bytes for these, by full id.
     #[serde(default)]
     pub(crate) quotas: BTreeMap<String, u64>,
+    /// What becomes of offers, by the full id of who makes them.
+    #[serde(default)]
+    pub(crate) introduce: BTreeMap<String, Introduce>,
     /// `None`: for ever.
     #[serde(default = "default_keep")]
     pub(crate) keep_days: Option<u64>,
@@ -47,6 +51,7 @@ impl Default for Policy {
         Self {
             quota: default_quota(),
             quotas: BTreeMap::new(),
+            introduce: BTreeMap::new(),
             keep_days: default_keep(),
         }
     }
@@ -75,6 +80,13 @@ impl Policy {
             key: KEY.to_vec(),
             value: Some(serde_json::to_vec(self).ok()?),
         })
+    }
+
+    /// What becomes of offers, by who makes them.
+    pub(crate) fn introductions(&self) -> BTreeMap<DeviceId, Introduce> {
+        let of = self.introduce.iter();
+        of.filter_map(|(id, how)| Some((id.parse().ok()?, *how)))
+            .collect()
     }
 
     /// For the machine. `current` tells the key that a device uses today: a bound

@@ -21,6 +21,7 @@ use crate::api::{ApiError, DeviceName, ErrorCode};
 use crate::binding::{self, Standing};
 use crate::driver::{Arrival, Driver, End, Expiry, Handle, Input, Parts, Shared};
 use crate::findings::{Findings, Kind};
+use crate::former;
 use crate::home::Home;
 use crate::inbox::Inbox;
 use crate::keys::{DeviceKey, KeyError};
@@ -187,6 +188,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
     if options.listen.is_none() {
         store::keep_port(&store, &net.listen_addrs())?;
     }
+    former::tell(&net, &home, &store, &machine);
     let inbox = Inbox::open(Arc::clone(&store)).map_err(|e| problem::store(&e))?;
     let expiry = Expiry::load(&store).map_err(|e| problem::store(&e))?;
     let last_list = lists::load(&store).map_err(|e| problem::store(&e))?;

@@ -8,9 +8,9 @@ use clap::{Parser, Subcommand};
 
 use crate::bug;
 use crate::commands::{
-    agent, completions, continue_task, demo, devices, dial, doctor, done, down, hook, hooks, join,
-    man, pair, policy, projects, pull, push, rekey, rename, reopen, revoke, sessions, show,
-    snapshot, status, tasks, undo, up, verify, why,
+    accept, agent, completions, continue_task, demo, devices, dial, doctor, done, down, hook,
+    hooks, join, man, pair, policy, projects, pull, push, rekey, rename, reopen, revoke, sessions,
+    show, snapshot, status, tasks, undo, up, verify, why,
 };
 use crate::context::Context;
 use crate::environment;
@@ -47,6 +47,7 @@ enum Command {
     Devices(devices::DevicesArgs),
     Dial(dial::DialArgs),
     Rename(rename::RenameArgs),
+    Accept(accept::AcceptArgs),
     Revoke(revoke::RevokeArgs),
     Rekey(rekey::RekeyArgs),
     Tasks(tasks::TasksArgs),
@@ -98,6 +99,7 @@ fn dispatch(cli: Cli, context: &Context) -> Result<(), CommandError> {
         Some(Command::Devices(args)) => devices::run(&args, context),
         Some(Command::Dial(args)) => dial::run(&args, context),
         Some(Command::Rename(args)) => rename::run(&args, context),
+        Some(Command::Accept(args)) => accept::run(&args, context),
         Some(Command::Revoke(args)) => revoke::run(&args, context),
         Some(Command::Tasks(args)) => tasks::run(&args, context),
         Some(Command::Show(args)) => show::run(&args, context),

@@ -2,6 +2,7 @@
 //! `run`. A command asks the agent and prints; it decides nothing that another
 //! client of the agent would have to decide again.
 
+pub(crate) mod accept;
 pub(crate) mod agent;
 pub(crate) mod completions;
 pub(crate) mod continue_task;

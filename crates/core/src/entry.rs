@@ -93,7 +93,7 @@ pub enum Payload {
 }
 
 /// A device's own description: a suggestion to others, never an identity.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DeviceInfo {
     /// Its name for itself, usually the host name.
     pub name: String,
@@ -101,13 +101,48 @@ pub struct DeviceInfo {
     pub os: String,
 }
 
-/// A change of the author's own trust. It binds nobody else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// A change of the author's own trust. It gives nobody else's: for those who
+/// trust the author, an `Add` is an offer, and a `Revoke` a reason to stop.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TrustChange {
     /// From now on I exchange sessions with this device.
-    Add(DeviceId),
+    Add {
+        /// Which.
+        device: DeviceId,
+        /// What it called itself then, so that those to whom it is offered see more
+        /// than a key; empty where that is not known.
+        info: DeviceInfo,
+    },
     /// Never again with this key; beats any `Add`, earlier or later.
     Revoke(DeviceId),
+    /// One device's revocation of another one does not count for me.
+    Overrule {
+        /// The device that stays.
+        device: DeviceId,
+        /// Who revoked it.
+        by: DeviceId,
+    },
+}
+
+impl TrustChange {
+    /// An `Add` of a device of which no more is known than its key.
+    #[must_use]
+    pub fn add(device: DeviceId) -> Self {
+        Self::Add {
+            device,
+            info: DeviceInfo::default(),
+        }
+    }
+
+    /// The device that it is about.
+    #[must_use]
+    pub fn about(&self) -> &DeviceId {
+        match self {
+            Self::Add { device, .. } | Self::Revoke(device) | Self::Overrule { device, .. } => {
+                device
+            }
+        }
+    }
 }
 
 /// A content-addressed piece and its length.
@@ -357,7 +392,9 @@ impl Payload {
     /// proved. What is not counts as unknown: kept, passed on, and without effect.
     fn is_sound(&self) -> bool {
         match self {
-            Self::Device(d) => d.name.len() <= 256 && d.os.len() <= 64,
+            Self::Device(d) | Self::Trust(TrustChange::Add { info: d, .. }) => {
+                d.name.len() <= 256 && d.os.len() <= 64
+            }
             Self::Version(v) => {
                 v.parents.len() <= limits::PARENTS_MAX
                     && v.meta.title.chars().count() <= limits::TITLE_CHARS_MAX

@@ -87,6 +87,15 @@ pub const PEERS_MAX: usize = 64;
 pub const TRUSTED_MAX: usize = 256;
 /// Devices that one device may revoke; beyond it, it trusts nobody.
 pub const REVOKED_MAX: usize = 4 * TRUSTED_MAX;
+/// Revocations by others that one device may overrule; of more, the greatest ids
+/// go, and what they spared is out again.
+pub const OVERRULED_MAX: usize = REVOKED_MAX;
+/// Devices that are shown as offered.
+pub const OFFERS_MAX: usize = TRUSTED_MAX;
+/// Members whose word makes a revocation final that nobody here has made.
+pub const VOICES_FINAL: usize = 2;
+/// Keys of our own, replaced by now, under which a peer that was away is told so.
+pub const FORMER_KEYS_MAX: usize = 4;
 /// Replacements of one device's key that are followed.
 pub const ROLLS_IN_ROW_MAX: usize = 64;
 /// Bytes of entries that are kept of one device. Its logs end there for us.

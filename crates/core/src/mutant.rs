@@ -22,6 +22,10 @@ pub enum Mutant {
     AcceptFromRevoked,
     /// Trust that was given again after a revocation counts.
     RevocationForgotten,
+    /// Whom another member has revoked is served and believed as before.
+    QuarantineIgnored,
+    /// Whom we revoked is trusted again when an introducer of ours adds it.
+    IntroducerRevives,
     /// A fork is settled by whoever comes last.
     ForkSettled,
     /// What others said is kept and not passed on.

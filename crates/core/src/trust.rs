@@ -3,16 +3,26 @@
 //! else's to give. A revocation wins over every `Add` of the same device, for
 //! ever and in whatever order they arrive.
 //!
+//! What others say is heeded in two ways only: whom they add is offered, and whom
+//! they revoke is kept out until the user says otherwise; see `members`.
+//!
 //! A device that replaces its key says so in the old key's log. Whoever trusted
 //! the old key trusts the new one from then on; what the old key said up to there
 //! stays its word, and it says nothing more.
 
+mod members;
+#[cfg(test)]
+mod tests;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 
-use crate::entry::TrustChange;
+use crate::entry::{DeviceInfo, TrustChange};
 use crate::id::{DeviceId, LogId, Seq};
 use crate::limits;
+use crate::lineage::Order;
 use crate::roll::KeyRoll;
+
+pub use members::{Introduction, Members, Offer};
 
 /// The trust of every device whose log we hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,13 +37,25 @@ pub struct TrustBook {
 
 /// What one device said.
 ///
-/// Both sets merge without regard to order, also at their bounds: `added` keeps
-/// the smallest ids, and a device that revoked more than fits trusts nobody.
+/// All of it merges without regard to order, also at its bounds: `added` and
+/// `overruled` keep the smallest ids, and a device that revoked more than fits
+/// trusts nobody.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Trust {
-    added: BTreeSet<DeviceId>,
+    added: BTreeMap<DeviceId, Added>,
     revoked: BTreeSet<DeviceId>,
+    /// Who stays, and whose revocation of it does not count.
+    overruled: BTreeSet<(DeviceId, DeviceId)>,
     overfull: bool,
+}
+
+/// What was said with an `Add`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Added {
+    /// Its first place in the log.
+    first: Order,
+    /// The last of its descriptions.
+    info: (Order, DeviceInfo),
 }
 
 impl TrustBook {
@@ -128,7 +150,7 @@ impl TrustBook {
 
     /// The devices that `a` trusts, by the keys that they use today.
     pub fn trusted(&self, a: &DeviceId) -> impl Iterator<Item = &DeviceId> {
-        let added = self.of.get(a).into_iter().flat_map(|t| &t.added);
+        let added = self.of.get(a).into_iter().flat_map(|t| t.added.keys());
         let today: BTreeSet<&DeviceId> = added.map(|b| self.current(b)).collect();
         let me = *a;
         today
@@ -141,28 +163,53 @@ impl TrustBook {
         self.of.get(a).into_iter().flat_map(|t| &t.revoked)
     }
 
+    /// How many devices `a` has added, whatever it said of them later.
+    pub(crate) fn added(&self, a: &DeviceId) -> usize {
+        self.of.get(a).map_or(0, |t| t.added.len())
+    }
+
+    /// The revocations by others that `a` has overruled: who stays, and who
+    /// revoked it.
+    pub fn overruled(&self, a: &DeviceId) -> impl Iterator<Item = &(DeviceId, DeviceId)> {
+        self.of.get(a).into_iter().flat_map(|t| &t.overruled)
+    }
+
+    /// What `a` said of a device when it added it.
+    #[must_use]
+    pub fn described(&self, a: &DeviceId, device: &DeviceId) -> Option<&DeviceInfo> {
+        let added = self.of.get(a)?.added.get(device)?;
+        Some(&added.info.1)
+    }
+
     /// A planted bug: an `Add` takes a revocation back.
     #[cfg(feature = "mutants")]
     pub(crate) fn forget_revocation(&mut self, author: DeviceId, change: &TrustChange) -> bool {
         let trust = self.of.entry(author).or_default();
-        matches!(change, TrustChange::Add(device) if trust.revoked.remove(device))
+        matches!(change, TrustChange::Add { device, .. } if trust.revoked.remove(device))
     }
 
-    /// Takes a statement of `author` in. True if it changed anything. A word
-    /// about oneself means nothing.
-    pub(crate) fn apply(&mut self, author: DeviceId, change: &TrustChange) -> bool {
-        let (TrustChange::Add(about) | TrustChange::Revoke(about)) = change;
-        if *about == author {
+    /// Takes a statement in, by its place in its author's log. True if it changed
+    /// anything. A word about oneself means nothing.
+    pub(crate) fn apply(&mut self, at: Order, change: &TrustChange) -> bool {
+        let author = at.log.device;
+        if *change.about() == author {
             return false;
         }
         let trust = self.of.entry(author).or_default();
         match change {
-            TrustChange::Add(device) => {
-                let new = trust.added.insert(*device);
+            TrustChange::Add { device, info } => {
+                let news = trust.add(*device, at, info);
                 if trust.added.len() > limits::TRUSTED_MAX {
                     trust.added.pop_last();
                 }
-                new && trust.trusts(device)
+                news && trust.trusts(device)
+            }
+            TrustChange::Overrule { device, by } => {
+                let new = trust.overruled.insert((*device, *by));
+                if trust.overruled.len() > limits::OVERRULED_MAX {
+                    trust.overruled.pop_last();
+                }
+                new
             }
             TrustChange::Revoke(device) => {
                 let new = trust.revoked.insert(*device);
@@ -197,98 +244,22 @@ impl TrustBook {
 
 impl Trust {
     fn trusts(&self, device: &DeviceId) -> bool {
-        !self.overfull && self.added.contains(device) && !self.revoked.contains(device)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use alloc::vec::Vec;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn device(n: u16) -> DeviceId {
-        let mut id = [0; 32];
-        id[..2].copy_from_slice(&n.to_be_bytes());
-        DeviceId(id)
+        !self.overfull && self.added.contains_key(device) && !self.revoked.contains(device)
     }
 
-    #[test]
-    fn k_p11_a_revocation_is_final() {
-        let (a, b) = (device(1), device(2));
-        let mut book = TrustBook::default();
-        assert!(book.apply(a, &TrustChange::Add(b)));
-        assert!(book.trusts(&a, &b));
-        assert!(
-            !book.trusts(&b, &a),
-            "trust is one-sided until the other says so"
-        );
-        assert!(book.apply(a, &TrustChange::Revoke(b)));
-        assert!(!book.apply(a, &TrustChange::Add(b)));
-        assert!(!book.trusts(&a, &b));
-        assert!(book.revoked_by(&a, &b));
-        assert_eq!(book.trusted(&a).count(), 0);
-    }
-
-    #[test]
-    fn a_revocation_of_others_binds_only_its_author() {
-        let (a, b, c) = (device(1), device(2), device(3));
-        let mut book = TrustBook::default();
-        book.apply(a, &TrustChange::Add(c));
-        book.apply(b, &TrustChange::Revoke(c));
-        assert!(book.trusts(&a, &c));
-        assert!(
-            !book.apply(c, &TrustChange::Revoke(c)),
-            "nobody revokes himself"
-        );
-    }
-
-    #[test]
-    fn trust_is_bounded() {
-        let a = device(0);
-        let mut book = TrustBook::default();
-        for n in 1..=2000 {
-            book.apply(a, &TrustChange::Add(device(n)));
+    /// True if that is news.
+    fn add(&mut self, device: DeviceId, at: Order, info: &DeviceInfo) -> bool {
+        let Some(added) = self.added.get_mut(&device) else {
+            let info = (at, info.clone());
+            self.added.insert(device, Added { first: at, info });
+            return true;
+        };
+        added.first = added.first.min(at);
+        let newer = at > added.info.0;
+        if newer {
+            let before = core::mem::replace(&mut added.info, (at, info.clone()));
+            return before.1 != *info;
         }
-        assert_eq!(book.trusted(&a).count(), limits::TRUSTED_MAX);
-        for n in 3000..5000 {
-            book.apply(a, &TrustChange::Revoke(device(n)));
-        }
-        assert_eq!(
-            book.trusted(&a).count(),
-            0,
-            "more revocations than fit: trust nobody"
-        );
-        assert_eq!(book.revoked(&a).count(), limits::REVOKED_MAX);
-    }
-
-    proptest! {
-        #[test]
-        fn merging_is_order_independent_and_idempotent(
-            said in prop::collection::vec((0u16..4, 0u16..6, any::<bool>()), 0..40),
-            again in prop::collection::vec(any::<prop::sample::Index>(), 0..40),
-        ) {
-            let change = |(by, about, add): &(u16, u16, bool)| {
-                let about = device(*about);
-                (device(*by), if *add { TrustChange::Add(about) } else { TrustChange::Revoke(about) })
-            };
-            let mut forwards = TrustBook::default();
-            for s in &said {
-                let (by, c) = change(s);
-                forwards.apply(by, &c);
-            }
-            let mut backwards = TrustBook::default();
-            let mut order: Vec<_> = said.iter().rev().collect();
-            if !said.is_empty() {
-                order.extend(again.iter().map(|i| i.get(&said)));
-            }
-            for s in order {
-                let (by, c) = change(s);
-                backwards.apply(by, &c);
-            }
-            prop_assert_eq!(forwards, backwards);
-        }
+        false
     }
 }

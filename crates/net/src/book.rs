@@ -16,6 +16,8 @@ pub(crate) struct Book {
     found: Vec<SocketAddr>,
     attempts: u32,
     refusals: u32,
+    /// It said so because we are revoked.
+    revoked: bool,
     faults: u32,
     next: Option<Instant>,
     /// Until when the peer is kept out because of what it did.
@@ -75,6 +77,19 @@ impl Book {
     pub(crate) fn refused(&mut self, now: Instant, range: (Duration, Duration), jitter: f64) {
         self.next = Some(now + pause(range, self.refusals, jitter));
         self.refusals = self.refusals.saturating_add(1);
+        self.revoked = false;
+    }
+
+    /// The peer said that we were revoked. That stays so until it says otherwise,
+    /// also while it cannot be reached.
+    pub(crate) fn revoked(&mut self, now: Instant, range: (Duration, Duration), jitter: f64) {
+        self.refused(now, range, jitter);
+        self.revoked = true;
+    }
+
+    /// Whether the last word of the peer was that we were revoked.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.revoked
     }
 
     /// Whether the last word of the peer was a refusal.
@@ -104,6 +119,7 @@ impl Book {
     pub(crate) fn linked(&mut self) {
         self.attempts = 0;
         self.refusals = 0;
+        self.revoked = false;
         self.next = None;
     }
 }

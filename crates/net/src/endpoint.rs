@@ -74,6 +74,7 @@ impl EndpointHooks for Gate {
         self.counters.refused.fetch_add(1, Ordering::Relaxed);
         let (error_code, reason) = match conn.alpn() {
             PAIR_ALPN => (code::NOT_OPEN, "no invitation"),
+            _ if self.board.is_revoked(&device_of(&conn.remote_id())) => (code::REVOKED, "revoked"),
             _ => (code::NOT_TRUSTED, "not paired"),
         };
         AfterHandshakeOutcome::Reject {

@@ -43,6 +43,10 @@ pub enum DownReason {
     NotTrustedThere,
     /// We do not trust the peer (any more).
     NotTrustedHere,
+    /// The peer, or a member for it, revoked us: never again with this key.
+    RevokedThere,
+    /// We, or a member for us, revoked the peer.
+    RevokedHere,
     /// The peer was silent for too long.
     Silent,
     /// The transport lost the peer.
@@ -93,6 +97,12 @@ impl DialOutcome {
     pub fn is_refusal(self) -> bool {
         self == Self::Closed(code::NOT_TRUSTED)
     }
+
+    /// Whether the device said that we were revoked.
+    #[must_use]
+    pub fn is_revocation(self) -> bool {
+        self == Self::Closed(code::REVOKED)
+    }
 }
 
 /// What a peer did wrong.
@@ -133,6 +143,8 @@ pub(crate) mod code {
     pub(crate) const NOT_TRUSTED: u32 = 403;
     /// No invitation stands.
     pub(crate) const NOT_OPEN: u32 = 404;
+    /// The device was revoked: it does not come back with this key.
+    pub(crate) const REVOKED: u32 = 410;
     /// The peer was silent for too long.
     pub(crate) const SILENT: u32 = 408;
     /// Another connection between the same two devices is kept.
@@ -150,6 +162,7 @@ impl DownReason {
     pub(crate) fn to_close(self) -> (u32, &'static str) {
         match self {
             Self::NotTrustedHere | Self::NotTrustedThere => (code::NOT_TRUSTED, "not paired"),
+            Self::RevokedHere | Self::RevokedThere => (code::REVOKED, "revoked"),
             Self::Silent => (code::SILENT, "silent"),
             Self::Replaced => (code::DUPLICATE, "another link is kept"),
             Self::TooSlow => (code::TOO_SLOW, "too slow"),
@@ -169,6 +182,7 @@ impl DownReason {
         match u32::try_from(value).unwrap_or(u32::MAX) {
             code::BYE => Self::Bye,
             code::NOT_TRUSTED => Self::NotTrustedThere,
+            code::REVOKED => Self::RevokedThere,
             code::DUPLICATE => Self::Replaced,
             code::SILENT => Self::Silent,
             code::TOO_SLOW => Self::TooSlow,

@@ -19,6 +19,7 @@ mod chunks;
 mod discovery;
 mod endpoint;
 mod error;
+mod former;
 mod frame;
 mod link;
 mod pairing;
@@ -32,8 +33,8 @@ mod timing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ccpeer_core::id::DeviceId;
@@ -50,6 +51,7 @@ pub use chunks::{ChunkAnswer, ChunkSource, Fetched};
 pub use discovery::{Hearing, Interface, Skipped};
 pub use endpoint::{PAIR_ALPN, SYNC_ALPN};
 pub use error::{DialOutcome, DownReason, LinkFault, NetError};
+pub use former::LastWords;
 pub use pairing::{
     Answerer, Invite, InviteEvent, InviteFailure, InviteOptions, Join, JoinEvent, JoinFailure,
     JoinOptions, JoinSecret, PeerCard, SecretError, SecretKind,
@@ -156,6 +158,8 @@ pub struct PeerStatus {
     pub connected: bool,
     /// Whether its last word was that it does not trust us.
     pub refused: bool,
+    /// Whether it said that we were revoked.
+    pub revoked: bool,
     /// How it is reached, while connected.
     pub path: Option<PathKind>,
     /// Where it is reached, while connected directly.
@@ -240,6 +244,7 @@ async fn start_with(
         timing,
         pairing,
         discovery,
+        former: OnceLock::new(),
         dials: Semaphore::new(limits::DIALS_MAX),
         tasks: Tasks::new(),
     });
@@ -274,6 +279,7 @@ struct Shared {
     timing: Timing,
     pairing: Pairing,
     discovery: Option<Discovery>,
+    former: OnceLock<former::Former>,
     dials: Semaphore,
     tasks: Tasks,
 }
@@ -325,6 +331,7 @@ impl Net {
         if let Some(link) = self.0.board.link(&device) {
             link.close(match fault {
                 Fault::NotTrusted => DownReason::NotTrustedHere,
+                Fault::Revoked => DownReason::RevokedHere,
                 Fault::TooMany => DownReason::Full,
                 Fault::Misbehaviour | Fault::ForeignLog => DownReason::ClosedHere,
             });
@@ -335,6 +342,22 @@ impl Net {
     /// returns, and new ones are dialled.
     pub fn set_trusted(&self, trusted: BTreeSet<DeviceId>) {
         supervisor::supervise(&self.0, self.0.board.set_trusted(trusted));
+    }
+
+    /// Replaces the set of devices that are told that they were revoked, instead of
+    /// only that they are not trusted, and that cannot be paired with. To be said
+    /// before [`Net::set_trusted`].
+    pub fn set_revoked(&self, revoked: BTreeSet<DeviceId>) {
+        self.0.board.set_revoked(revoked);
+    }
+
+    /// Gives the keys that this device used before, the latest first, and what was
+    /// said with them. A peer that was away when a key was replaced, and that
+    /// refuses the new one, is told so under the old one. Counts once.
+    pub fn set_former(&self, secrets: Vec<[u8; 32]>, words: Arc<dyn LastWords>) {
+        let former = former::Former::new(secrets, words);
+        // A later call has nothing to add: keys change between two starts.
+        let _ = self.0.former.set(former);
     }
 
     /// Asks a peer for chunks, on a stream of its own. Each want is answered once,
@@ -364,19 +387,21 @@ impl Net {
     /// All trusted devices.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerStatus> {
-        let status = |(device, link, refused): (DeviceId, Option<Arc<link::Link>>, bool)| {
-            let path = link.as_ref().map(|l| l.path());
-            let ms = |rtt: Duration| u64::try_from(rtt.as_millis()).unwrap_or(u64::MAX);
-            PeerStatus {
-                device,
-                connected: link.is_some(),
-                refused,
-                path: path.map(|p| p.kind),
-                addr: path.and_then(|p| p.addr),
-                rtt_ms: path.and_then(|p| p.rtt).map(ms),
-                name: link.map(|l| l.hello.name.clone()),
-            }
-        };
+        let status =
+            |(device, link, refused, revoked): (DeviceId, Option<Arc<link::Link>>, bool, bool)| {
+                let path = link.as_ref().map(|l| l.path());
+                let ms = |rtt: Duration| u64::try_from(rtt.as_millis()).unwrap_or(u64::MAX);
+                PeerStatus {
+                    device,
+                    connected: link.is_some(),
+                    refused,
+                    revoked,
+                    path: path.map(|p| p.kind),
+                    addr: path.and_then(|p| p.addr),
+                    rtt_ms: path.and_then(|p| p.rtt).map(ms),
+                    name: link.map(|l| l.hello.name.clone()),
+                }
+            };
         self.0.board.peers().into_iter().map(status).collect()
     }
 

@@ -137,6 +137,12 @@ pub enum InviteEvent {
         /// From where.
         from: String,
     },
+    /// A device that was revoked tried to come back, and was sent away. Told once;
+    /// the invitation stands.
+    Tombstoned {
+        /// Which, as proved by its key.
+        device: DeviceId,
+    },
     /// Somebody knew the secret and waits for the answer.
     Joined {
         /// Who.
@@ -241,6 +247,10 @@ pub enum JoinFailure {
     /// The person at the other device said no.
     #[error("the other device declined")]
     Refused,
+    /// One of the two was revoked by the other, or by a member for it: its key is
+    /// out for good.
+    #[error("tombstoned: this key was revoked and does not come back")]
+    Tombstoned,
 }
 
 /// What the inviting side keeps between invitations.

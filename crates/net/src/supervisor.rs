@@ -9,12 +9,13 @@ use ccpeer_core::limits;
 use iroh::endpoint::{
     ConnectError, ConnectingError, Connection, ConnectionError, TransportErrorCode,
 };
-use iroh::{EndpointAddr, EndpointId};
+use iroh::{Endpoint, EndpointAddr, EndpointId};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::endpoint::{SYNC_ALPN, device_of};
 use crate::error::{DialOutcome, DownReason, code};
+use crate::former;
 use crate::link::{self, Dialler, Greeted};
 use crate::switchboard::{DIAL_GAP_MIN, Step, Verdict, jitter};
 use crate::{NetEvent, Shared};
@@ -45,7 +46,11 @@ async fn keep_linked(shared: Arc<Shared>, device: DeviceId) {
                     }
                     continue;
                 }
-                let outcome = dial(&shared, device, &addrs).await;
+                let mut outcome = dial(&shared, device, &addrs).await;
+                // It may know us under a key that we replaced while it was away.
+                if outcome.is_refusal() && former::tell(&shared, device, &addrs).await {
+                    outcome = dial(&shared, device, &addrs).await;
+                }
                 tracing::debug!(peer = %device.short(), ?outcome, "dialled");
                 shared.board.dialled(&device, outcome, jitter());
                 tokio::time::sleep(DIAL_GAP_MIN).await;
@@ -147,6 +152,17 @@ pub(crate) async fn connect(
     addrs: &[std::net::SocketAddr],
     alpn: &[u8],
 ) -> Result<Connection, ConnectFault> {
+    connect_as(shared, &shared.endpoint, device, addrs, alpn).await
+}
+
+/// The same from another endpoint than the one that listens.
+pub(crate) async fn connect_as(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    device: DeviceId,
+    addrs: &[std::net::SocketAddr],
+    alpn: &[u8],
+) -> Result<Connection, ConnectFault> {
     let id = EndpointId::from_bytes(&device.0).map_err(|_| ConnectFault::Unreachable)?;
     let mut target = EndpointAddr::new(id);
     for addr in addrs {
@@ -155,7 +171,7 @@ pub(crate) async fn connect(
     if let Some(relay) = &shared.relay {
         target = target.with_relay_url(relay.clone());
     }
-    match timeout(shared.timing.dial, shared.endpoint.connect(target, alpn)).await {
+    match timeout(shared.timing.dial, endpoint.connect(target, alpn)).await {
         Ok(Ok(conn)) => Ok(conn),
         Ok(Err(ConnectError::Connection { source, .. })) => Err(Some(source).into()),
         Ok(Err(ConnectError::Connecting {
@@ -262,6 +278,9 @@ fn admit(shared: &Arc<Shared>, device: DeviceId, greeted: Greeted) -> Result<(),
                 "another link is kept",
                 DialOutcome::Duplicate,
             )
+        }
+        Verdict::NotTrusted if shared.board.is_revoked(&device) => {
+            refuse(code::REVOKED, "revoked", ours)
         }
         Verdict::NotTrusted => refuse(code::NOT_TRUSTED, "not paired", ours),
         Verdict::Barred => refuse(code::TOO_SLOW, "later", ours),

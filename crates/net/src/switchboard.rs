@@ -32,6 +32,8 @@ pub(crate) struct Switchboard {
 #[derive(Debug, Default)]
 struct State {
     trusted: BTreeSet<DeviceId>,
+    /// Those whom it is told that they do not come back.
+    revoked: BTreeSet<DeviceId>,
     peers: BTreeMap<DeviceId, Peer>,
     links_made: u64,
     closed: bool,
@@ -108,6 +110,15 @@ impl Switchboard {
         !state.closed && state.trusted.contains(device)
     }
 
+    /// Replaces the set of devices that are told that they were revoked.
+    pub(crate) fn set_revoked(&self, revoked: BTreeSet<DeviceId>) {
+        self.state().revoked = revoked;
+    }
+
+    pub(crate) fn is_revoked(&self, device: &DeviceId) -> bool {
+        self.state().revoked.contains(device)
+    }
+
     /// Replaces the set of trusted devices. Links to others end at once. Returns
     /// the devices that need a supervisor.
     pub(crate) fn set_trusted(&self, mut trusted: BTreeSet<DeviceId>) -> Vec<DeviceId> {
@@ -125,14 +136,23 @@ impl Switchboard {
             }
         }
         state.trusted = trusted.into_iter().take(limits::TRUSTED_MAX).collect();
-        let State { trusted, peers, .. } = &mut *state;
-        for (_, peer) in peers
+        let State {
+            trusted,
+            revoked,
+            peers,
+            ..
+        } = &mut *state;
+        for (device, peer) in peers
             .iter()
             .filter(|(device, _)| !trusted.contains(*device))
         {
             peer.wake.notify_one();
             if let Some(link) = &peer.link {
-                link.close(DownReason::NotTrustedHere);
+                link.close(if revoked.contains(device) {
+                    DownReason::RevokedHere
+                } else {
+                    DownReason::NotTrustedHere
+                });
             }
         }
         unsupervised
@@ -234,6 +254,9 @@ impl Switchboard {
                 DownReason::NotTrustedThere => {
                     peer.book.refused(now, self.timing.redial_refused, jitter);
                 }
+                DownReason::RevokedThere => {
+                    peer.book.revoked(now, self.timing.redial_refused, jitter);
+                }
                 _ if fault => {
                     peer.book.faulted(now, self.timing.fault_pause, jitter);
                 }
@@ -281,6 +304,9 @@ impl Switchboard {
         peer.dialled = Some((now, outcome));
         match outcome {
             DialOutcome::Linked => {}
+            _ if outcome.is_revocation() => {
+                peer.book.revoked(now, self.timing.redial_refused, jitter);
+            }
             _ if outcome.is_refusal() => {
                 peer.book.refused(now, self.timing.redial_refused, jitter);
             }
@@ -381,13 +407,15 @@ impl Switchboard {
         self.state().peers.get(device)?.link.clone()
     }
 
-    /// Every trusted device, its link, and whether it refuses us.
-    pub(crate) fn peers(&self) -> Vec<(DeviceId, Option<Arc<Link>>, bool)> {
+    /// Every trusted device, its link, and whether it refuses us, and as revoked.
+    pub(crate) fn peers(&self) -> Vec<(DeviceId, Option<Arc<Link>>, bool, bool)> {
         let state = self.state();
         let of = |device: &DeviceId| {
             let peer = state.peers.get(device);
             let link = peer.and_then(|p| p.link.clone());
-            (*device, link, peer.is_some_and(|p| p.book.is_refused()))
+            let refused = peer.is_some_and(|p| p.book.is_refused());
+            let revoked = peer.is_some_and(|p| p.book.is_revoked());
+            (*device, link, refused, revoked)
         };
         state.trusted.iter().map(of).collect()
     }

@@ -247,7 +247,7 @@ impl World {
     pub(crate) fn adversary_pairs(&mut self, with: usize) {
         let id = self.devices[with].id;
         if let Some(mut mind) = self.adversary.take() {
-            let payload = Payload::Trust(TrustChange::Add(id));
+            let payload = Payload::Trust(TrustChange::add(id));
             self.adversary_writes(&mut mind, &[0, 1], &payload);
             self.adversary = Some(mind);
         }
@@ -393,6 +393,10 @@ impl World {
                     Message::Complete(vec![root; limits::MESSAGE_ENTRIES_MAX + 1])
                 };
                 self.adversary_says(mind, to, nonsense);
+            }
+            Habit::Slander => {
+                let payload = self.slander();
+                self.adversary_writes(mind, &[0, 1], &payload);
             }
             Habit::Strip | Habit::Withhold | Habit::WrongChunks | Habit::Stall => {
                 self.adversary_claims(mind, to);

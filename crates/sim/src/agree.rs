@@ -9,7 +9,7 @@ use ccpeer_core::limits;
 use ccpeer_core::lineage::VersionNode;
 
 use crate::swarm::{FaultKind, Habit};
-use crate::world::{HEAL_MS_MAX, World};
+use crate::world::{Device, HEAL_MS_MAX, World};
 
 /// What a world needs beyond two rounds for each hop: devices that start late,
 /// links that are dialled, and disks and networks as slow as they come.
@@ -76,7 +76,10 @@ impl World {
 
     fn can_talk(&self, a: usize, b: usize) -> bool {
         let (a, b) = (&self.devices[a], &self.devices[b]);
-        a.model.trusts(&a.id, &b.id) && b.model.trusts(&b.id, &a.id)
+        let takes = |one: &Device, other: &Device| {
+            one.model.trusts(&one.id, &other.id) && !one.model.out.contains(&other.id)
+        };
+        takes(a, b) && takes(b, a)
     }
 
     /// Whether `from` may tell `to` what a device says, and `to` wants to hear it.
@@ -84,7 +87,13 @@ impl World {
         let (giver, taker) = (&self.devices[from], &self.devices[to]);
         let mutual = giver.model.trusts(&taker.id, author) && giver.model.trusts(author, &taker.id);
         let told = *author == giver.id || *author == taker.id || mutual;
-        told && (*author == taker.id || taker.model.trusts(&taker.id, author))
+        // Of whoever is out at the giver's nothing is passed on; of whoever is out at
+        // the taker's nothing is taken.
+        let out = giver.model.out.contains(author)
+            || giver.model.revoked.contains(&(giver.id, *author))
+            || taker.model.out.contains(author);
+        let wanted = *author == taker.id || taker.model.trusts(&taker.id, author);
+        told && wanted && (!out || *author == taker.id)
     }
 
     /// Whether a device writes so much that there is no room for all of it.

@@ -18,29 +18,50 @@ use crate::world::World;
 const CLOCK_MAX: u64 = 1 << 56;
 
 /// Who trusts whom by the entries that a device holds.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 pub struct TrustModel {
     pub(crate) added: BTreeSet<(DeviceId, DeviceId)>,
     pub(crate) revoked: BTreeSet<(DeviceId, DeviceId)>,
+    /// By whom, who stays, and whose revocation does not count.
+    pub(crate) overruled: BTreeSet<(DeviceId, DeviceId, DeviceId)>,
+    me: DeviceId,
+    /// Whom other members keep out, for `me`.
+    pub(crate) out: BTreeSet<DeviceId>,
 }
 
 impl TrustModel {
-    pub(crate) fn of<'a>(entries: impl Iterator<Item = &'a VerifiedEntry>) -> Self {
-        let mut model = Self::default();
+    pub(crate) fn of<'a>(me: DeviceId, entries: impl Iterator<Item = &'a VerifiedEntry>) -> Self {
+        let mut model = Self::nobodys(me);
         entries.for_each(|e| model.learn(e));
         model
+    }
+
+    pub(crate) fn nobodys(me: DeviceId) -> Self {
+        Self {
+            added: BTreeSet::new(),
+            revoked: BTreeSet::new(),
+            overruled: BTreeSet::new(),
+            me,
+            out: BTreeSet::new(),
+        }
     }
 
     pub(crate) fn learn(&mut self, entry: &VerifiedEntry) {
         let author = entry.log().device;
         match entry.payload() {
-            Some(Payload::Trust(TrustChange::Add(d))) => {
+            Some(Payload::Trust(TrustChange::Add { device: d, .. })) => {
                 self.added.insert((author, *d));
             }
             Some(Payload::Trust(TrustChange::Revoke(d))) => {
                 self.revoked.insert((author, *d));
             }
-            _ => {}
+            Some(Payload::Trust(TrustChange::Overrule { device, by })) => {
+                self.overruled.insert((author, *device, *by));
+            }
+            _ => return,
+        }
+        if !self.revoked.is_empty() {
+            self.out = self.kept_out(&self.me);
         }
     }
 
@@ -56,6 +77,8 @@ impl World {
         // It holds from the moment it is durable; within the batch, from entry to
         // entry.
         let mut model = self.devices[device].model.clone();
+        // What others say of third devices holds for what comes after it.
+        let out = model.out.clone();
         for entry in &batch.entries {
             let author = entry.log().device;
             let hostile = self.is_hostile(&author);
@@ -79,6 +102,10 @@ impl World {
                 }
                 if model.revoked.contains(&(me, author)) {
                     let what = format!("device {device} accepts from revoked {author:?}");
+                    return self.fail("S10", what);
+                }
+                if out.contains(&author) {
+                    let what = format!("device {device} accepts from {author:?}, who is out");
                     return self.fail("S10", what);
                 }
                 if !model.trusts(&me, &author) {
@@ -108,7 +135,8 @@ impl World {
     /// S10 for anything that is said to a peer.
     pub(crate) fn check_talk(&mut self, device: usize, to: &DeviceId) {
         let me = self.devices[device].id;
-        if self.devices[device].model.revoked.contains(&(me, *to)) {
+        let model = &self.devices[device].model;
+        if model.revoked.contains(&(me, *to)) || model.out.contains(to) {
             self.fail("S10", format!("device {device} talks to revoked {to:?}"));
         }
     }

@@ -105,7 +105,7 @@ impl World {
             let marks = stored.complete.iter().flat_map(Want::all_kinds);
             stored.complete = marks.collect();
         }
-        d.model = TrustModel::of(stored.entries.iter());
+        d.model = TrustModel::of(d.id, stored.entries.iter());
         let mut machine = Machine::recover(d.id, stored, seed);
         if let Some(Mutant::Machine(planted)) = self.mutant {
             machine.plant(planted);
@@ -113,6 +113,8 @@ impl World {
         if pause {
             machine.pause(now);
         }
+        let chosen = Event::Introducers(d.introducers.clone());
+        d.effects.extend(machine.handle(chosen, now));
         d.effects.extend(machine.start(now));
         d.machine = Some(machine);
         true

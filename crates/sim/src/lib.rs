@@ -16,6 +16,7 @@ mod courier;
 pub mod disk;
 mod driver;
 mod faults;
+mod members;
 pub mod mutants;
 mod network;
 mod rng;

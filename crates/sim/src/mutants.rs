@@ -50,7 +50,7 @@ pub enum Mutant {
 
 /// Every mutant, with a name for people, and a seed before which none finds it,
 /// so that the tests need not look there again.
-pub const ALL: [(Mutant, &str, u64); 39] = [
+pub const ALL: [(Mutant, &str, u64); 41] = [
     (Mutant::Machine(Planted::GapAccepted), "gap accepted", 7),
     (Mutant::Machine(Planted::ForkAccepted), "fork accepted", 65),
     (
@@ -72,6 +72,16 @@ pub const ALL: [(Mutant, &str, u64); 39] = [
         Mutant::Machine(Planted::RevocationForgotten),
         "revocation forgotten",
         55,
+    ),
+    (
+        Mutant::Machine(Planted::QuarantineIgnored),
+        "quarantine ignored",
+        0,
+    ),
+    (
+        Mutant::Machine(Planted::IntroducerRevives),
+        "introducer revives",
+        0,
     ),
     (Mutant::Machine(Planted::ForkSettled), "fork settled", 0),
     (Mutant::Machine(Planted::NoPassingOn), "no passing on", 44),

@@ -116,10 +116,12 @@ pub enum Habit {
     /// Names what others wrote as what it is not: a manifest as a snapshot, a page
     /// as content.
     Misname,
+    /// Revokes everybody, and adds whom nobody knows.
+    Slander,
 }
 
 /// Every habit.
-pub const HABITS: [Habit; 12] = [
+pub const HABITS: [Habit; 13] = [
     Habit::Replay,
     Habit::Equivocate,
     Habit::Withhold,
@@ -132,6 +134,7 @@ pub const HABITS: [Habit; 12] = [
     Habit::Garbage,
     Habit::Stall,
     Habit::Misname,
+    Habit::Slander,
 ];
 
 impl Options {

@@ -162,6 +162,7 @@ impl Brief {
                 roots.len() as u64,
                 roots.first().map_or(0, |r| id(&r.id.0)),
             ),
+            Event::Introducers(d) => Self::of("> introducers", d.len() as u64, 0),
             Event::Quotas(q) => Self::of("> quotas", q.each, q.of.len() as u64),
             Event::Charged(c) => Self::of("> charged", c.len() as u64, c.values().sum()),
             Event::NewEpoch(e) => Self::of("> new epoch", id(&e.0), 0),

@@ -28,6 +28,9 @@ impl World {
         let count = self.devices.len();
         for device in self.honest() {
             self.name_itself(device);
+            if self.options.trust_changes > 0 && self.rng.chance(500_000) {
+                self.choose_introducers(device);
+            }
         }
         for a in 0..count {
             for b in a + 1..count {
@@ -58,7 +61,7 @@ impl World {
                 self.adversary_pairs(to);
                 continue;
             }
-            let change = TrustChange::Add(self.devices[to].id);
+            let change = TrustChange::add(self.devices[to].id);
             // One side may come late, or never.
             if self.chaos && self.now > 0 && self.rng.chance(150_000) {
                 continue;
@@ -128,6 +131,9 @@ impl World {
     }
 
     fn change_trust(&mut self, device: usize) {
+        if self.mind_members(device) {
+            return;
+        }
         let other = self.rng.index(self.devices.len());
         if self.devices[other].id == self.devices[device].id {
             return;

@@ -208,6 +208,8 @@ pub(crate) struct Device {
     /// Roots in which damage was found, and which have to come back.
     pub(crate) broken: BTreeSet<Want>,
     pub(crate) model: TrustModel,
+    /// Whose offers its user takes without being asked.
+    pub(crate) introducers: BTreeSet<DeviceId>,
     /// Entries of its own whose durability a user was told of.
     pub(crate) acked: BTreeSet<EntryHash>,
     /// The version of a session that lies in the user's directory here.
@@ -237,6 +239,8 @@ pub(crate) enum Happening {
         write: u64,
         then: Then,
     },
+    /// Users look at what a liar made of their devices.
+    Reconcile,
     Tick {
         device: usize,
         life: u32,
@@ -317,6 +321,7 @@ impl Happening {
             | Self::User
             | Self::Fault
             | Self::Mischief
+            | Self::Reconcile
             | Self::Look => None,
         }
     }
@@ -326,7 +331,6 @@ impl Device {
     pub(crate) fn new(key: SigningKey, disk: Disk, clock: Clock) -> Self {
         Self {
             id: device_of(&key),
-            key,
             life: 0,
             machine: None,
             disk,
@@ -346,10 +350,12 @@ impl Device {
             reported: BTreeSet::new(),
             lost: BTreeSet::new(),
             broken: BTreeSet::new(),
-            model: TrustModel::default(),
+            model: TrustModel::nobodys(device_of(&key)),
+            introducers: BTreeSet::new(),
             acked: BTreeSet::new(),
             placed: BTreeMap::new(),
             restated: 0,
+            key,
         }
     }
 }
@@ -543,6 +549,7 @@ impl World {
                 self.after(pause, Happening::Fault);
             }
             Happening::Mischief => self.mischief(),
+            Happening::Reconcile => self.undo_slander(),
             Happening::User | Happening::Fault => {}
             Happening::Look => {
                 let honest = self.honest();
@@ -629,6 +636,7 @@ impl World {
                 self.after(1_000, Happening::Start { device });
             }
         }
+        self.after(3_000, Happening::Reconcile);
     }
 }
 

@@ -100,6 +100,6 @@ pub struct Reach {
     /// How long ago it was last dialled, in milliseconds.
     pub dialled_ms: Option<u64>,
     /// How that ended: `linked`, `duplicate`, `unreachable`, `wrong_key`,
-    /// `no_protocol`, `silent`, `refused` or `closed`.
+    /// `no_protocol`, `silent`, `refused`, `revoked` or `closed`.
     pub dialled: Option<String>,
 }

@@ -8,8 +8,8 @@ use super::DeviceName;
 /// One thing that was found and holds until it is dealt with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// `home_copied`, `own_log_behind`, `key_used_twice`, `store_anew` or
-    /// `store_salvaged`.
+    /// `home_copied`, `own_log_behind`, `key_used_twice`, `store_anew`,
+    /// `store_salvaged`, `device_added`, `quarantined` or `revoked_there`.
     pub kind: String,
     /// About which device; null for this one.
     pub device: Option<DeviceName>,
@@ -92,6 +92,17 @@ pub struct Rekeyed {
     pub untold: Vec<DeviceName>,
 }
 
+/// `accept`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// Which device.
+    pub device: DeviceName,
+    /// Whether anything was to be said: false if it was in already.
+    pub changed: bool,
+    /// What it says of this device, as in [`Device`](super::Device).
+    pub theirs: String,
+}
+
 /// `policy`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
@@ -115,6 +126,23 @@ pub struct DevicePolicy {
     pub quota: Option<u64>,
     /// Something of it was not fetched because of the bound.
     pub over: bool,
+    /// What becomes of the devices that it offers: `ask`, `auto` or `never`; null
+    /// for this device.
+    #[serde(default)]
+    pub introduce: Option<Introduce>,
+}
+
+/// What becomes of the devices that another one adds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Introduce {
+    /// They are shown as offered.
+    #[default]
+    Ask,
+    /// They are taken in; what they add themselves is only offered.
+    Auto,
+    /// They are not shown.
+    Never,
 }
 
 /// What to change in `policy`.
@@ -127,6 +155,13 @@ pub enum PolicyChange {
         device: Option<String>,
         /// Bytes.
         bytes: u64,
+    },
+    /// What becomes of the devices that another one adds.
+    Introduce {
+        /// Of this one, as in `Revoke`.
+        device: String,
+        /// What becomes of them.
+        how: Introduce,
     },
     /// How long superseded versions are kept.
     Keep {

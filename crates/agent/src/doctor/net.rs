@@ -232,8 +232,11 @@ fn reach(peer: &Reach, around: &Around) -> Check {
         ),
         Some("refused") => (
             "it answers and does not trust this device".to_owned(),
-            "pair again, unless this device was revoked there: then run `ccpeer rekey` first"
-                .to_owned(),
+            "accept this device there, or pair again".to_owned(),
+        ),
+        Some("revoked") => (
+            "it answers and has revoked this device".to_owned(),
+            "run `ccpeer rekey --separate` and pair again, if that was a mistake".to_owned(),
         ),
         Some("silent") => (
             format!("it answers at {at} and then falls silent"),
@@ -311,7 +314,7 @@ mod tests {
     #[test]
     fn every_reason_has_its_words() {
         let mut seen = std::collections::BTreeSet::new();
-        let outcomes = "unreachable wrong_key no_protocol refused silent closed linked";
+        let outcomes = "unreachable wrong_key no_protocol refused revoked silent closed linked";
         for outcome in outcomes.split(' ') {
             let mut around = around();
             around.peers[0].dialled = Some(outcome.into());

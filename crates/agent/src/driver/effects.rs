@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::{Driver, Input};
 use crate::findings::Kind;
+use crate::policy::Introduce;
 use crate::pool::blocking;
 
 impl Driver {
@@ -94,6 +95,11 @@ impl Driver {
             Ok(stored) => {
                 self.machine = Machine::recover(self.shared.me, stored, self.seed);
                 let now = self.now();
+                // What it asks for by itself comes with what is said again.
+                let auto = self.introduce.iter();
+                let auto = auto.filter(|(_, how)| **how == Introduce::Auto);
+                let auto = auto.map(|(device, _)| *device).collect();
+                let _told_later = self.machine.handle(Event::Introducers(auto), now);
                 self.machine.pause(now);
                 // What was to be said again is said when there may be room.
                 let tx = self.tx.clone();
@@ -119,11 +125,7 @@ impl Driver {
         tracing::debug!(?notice, "notice");
         let mut epoch = None;
         match notice {
-            Notice::Trust => {
-                let trusted = self.machine.trusted().copied().collect();
-                self.shared.net.set_trusted(trusted);
-                self.keep_spare();
-            }
+            Notice::Trust => self.trust_changed(),
             Notice::OwnLogBehind => {
                 self.failed(
                     "this device's store is older than what a peer holds of it",

@@ -10,13 +10,13 @@ use ccpeer_core::limits;
 use ccpeer_core::lineage::{SessionRecord, VersionNode};
 use ccpeer_core::manifest::Want;
 use ccpeer_core::presence::{EndReason, SessionState};
-use ccpeer_core::sync::event::Quotas;
+use ccpeer_core::sync::event::{Event, Quotas};
 use ccpeer_core::time::Timestamp;
 use ccpeer_net::PathKind;
 use ccpeer_store::NoteWrite;
 use tokio::sync::oneshot;
 
-use super::{Driver, Standing};
+use super::{Acceptance, Driver, Standing};
 use crate::api::{self, ApiError, DeviceName, ErrorCode};
 use crate::live::HookWord;
 use crate::policy::Policy;
@@ -88,6 +88,14 @@ pub(crate) enum Ask {
     MayVanish(oneshot::Sender<Vec<SessionId>>),
     /// What Claude Code is about to delete although another device could hold it.
     Expiring(oneshot::Sender<api::Expiring>),
+    /// How a device is called here.
+    Name(DeviceId, oneshot::Sender<DeviceName>),
+    /// What `accept` has to say about a device.
+    Acceptance(String, oneshot::Sender<Result<Acceptance, ApiError>>),
+    /// Whose offers are taken from now on; the machine is to be told the answer.
+    Introducers(Policy, oneshot::Sender<Event>),
+    /// The user has seen whom others have added.
+    SeenIntroductions(oneshot::Sender<()>),
     /// Forget what was found: the user has dealt with it.
     Settle(oneshot::Sender<()>),
     /// Bounds for the machine, by the keys that devices use today.
@@ -210,7 +218,14 @@ impl Driver {
                 }
                 drop(to.send(expiring));
             }
+            Ask::Name(device, to) => drop(to.send(self.name_of(&device))),
             Ask::Me(to) => drop(to.send(self.name_of(&self.shared.me))),
+            Ask::Acceptance(text, to) => drop(to.send(self.acceptance(&text))),
+            Ask::Introducers(policy, to) => drop(to.send(self.heed_introducers(&policy))),
+            Ask::SeenIntroductions(to) => {
+                self.forget_introductions();
+                let _gone = to.send(());
+            }
             Ask::Settle(to) => {
                 self.forget_findings();
                 let _gone = to.send(());
@@ -438,13 +453,8 @@ impl Driver {
         })
     }
 
-    fn find_device(&self, wanted: &str) -> Result<DeviceName, ApiError> {
-        let known: Vec<DeviceName> = self
-            .machine
-            .trusted()
-            .chain(self.machine.revoked())
-            .map(|d| self.name_of(d))
-            .collect();
+    pub(super) fn find_device(&self, wanted: &str) -> Result<DeviceName, ApiError> {
+        let known: Vec<DeviceName> = self.nameable().iter().map(|d| self.name_of(d)).collect();
         let lower = wanted.trim().to_lowercase();
         let is_called = |d: &DeviceName| {
             let id: Option<DeviceId> = d.id.parse().ok();
@@ -475,34 +485,6 @@ impl Driver {
         }
     }
 
-    fn devices(&self) -> Vec<api::Device> {
-        let row = |device: DeviceId, trust: &str| {
-            let name = self.name_of(&device);
-            let said = self.machine.device_info(&device).map(|i| i.os.clone());
-            let os = said.or_else(|| self.peers.get(&device).map(|p| p.os.clone()));
-            let state = if device == self.shared.me {
-                "this"
-            } else if self.links.contains(&device) {
-                "connected"
-            } else {
-                "offline"
-            };
-            api::Device {
-                id: name.id,
-                name: name.name,
-                os: view::line(&os.unwrap_or_default()),
-                state: state.to_owned(),
-                trust: trust.to_owned(),
-                last_seen: self.peers.last_seen(&device).map(view::time),
-            }
-        };
-        self.machine
-            .trusted()
-            .map(|d| row(*d, "paired"))
-            .chain(self.machine.revoked().map(|d| row(*d, "revoked")))
-            .collect()
-    }
-
     fn status(&self) -> api::Status {
         let paths = self.shared.net.peers();
         let behind = self.machine.peers();
@@ -517,6 +499,7 @@ impl Driver {
                     id: name.id,
                     name: name.name,
                     state: if up { "connected" } else { "offline" }.to_owned(),
+                    theirs: self.theirs(&device, &paths).to_owned(),
                     path: path.and_then(|p| p.path).map(path_word),
                     behind: behind
                         .iter()

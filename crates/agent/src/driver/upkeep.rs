@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ccpeer_core::entry::{Payload, TrustChange};
+use ccpeer_core::entry::{DeviceInfo, Payload, TrustChange};
 use ccpeer_core::id::{DeviceId, Epoch};
 use ccpeer_core::lineage::VersionNode;
 use ccpeer_core::manifest::Want;
@@ -75,13 +75,18 @@ impl Driver {
                     self.shared.net.add_address(device, addr);
                 }
             }
-            changes.push(TrustChange::Add(device));
+            let os = String::new();
+            let info = DeviceInfo { name, os };
+            changes.push(TrustChange::Add { device, info });
         }
         for change in changes {
             let trust = self.machine.trust();
             let said = match &change {
-                TrustChange::Add(d) => trust.trusts(&me, d) || trust.revoked_by(&me, d),
+                TrustChange::Add { device: d, .. } => {
+                    trust.trusts(&me, d) || trust.revoked_by(&me, d)
+                }
                 TrustChange::Revoke(d) => trust.revoked_by(&me, d),
+                TrustChange::Overrule { .. } => true,
             };
             if said {
                 continue;
@@ -99,7 +104,8 @@ impl Driver {
         let name = self.machine.device_info(&me).map(|i| i.name.clone());
         let mut spare = SpareTrust::new(&me, name.unwrap_or_default());
         let mut addresses = self.peers.addresses();
-        for device in self.machine.trusted() {
+        // Also whom others keep out: that is for them or the user to take back.
+        for device in self.machine.trust().trusted(&me) {
             let name = self.peers.name(device).unwrap_or_default();
             let addrs = addresses.remove(device).unwrap_or_default();
             spare.trust(device, name, addrs);
@@ -205,18 +211,24 @@ impl Driver {
     pub(super) fn told_findings(&self) -> Vec<api::Finding> {
         self.findings
             .iter()
-            .filter(|f| f.device().is_none_or(|d| self.machine.trusts(&d)))
+            .filter(|f| {
+                let told = |d: DeviceId| f.kind == Kind::Introduced || self.machine.trusts(&d);
+                f.device().is_none_or(told)
+            })
             .map(|f| {
                 let device = f.device().map(|d| self.name_of(&d));
-                let name = device.as_ref().map_or("", |d| d.name.as_str());
+                let by = f.by().map(|d| self.name_of(&d).name);
+                let name = by.or_else(|| device.as_ref().map(|d| d.name.clone()));
+                let name = name.unwrap_or_default();
                 api::Finding {
                     kind: f.word().to_owned(),
-                    message: f.message(name),
+                    message: f.message(&name),
                     hint: f.hint().to_owned(),
                     since: view::time(ccpeer_core::time::Timestamp(f.at_ms)),
                     device,
                 }
             })
+            .chain(self.told_of_members())
             .collect()
     }
 

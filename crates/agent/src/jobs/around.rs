@@ -77,6 +77,7 @@ fn word(outcome: DialOutcome) -> &'static str {
         DialOutcome::NoProtocol => "no_protocol",
         DialOutcome::Silent => "silent",
         outcome if outcome.is_refusal() => "refused",
+        outcome if outcome.is_revocation() => "revoked",
         DialOutcome::Closed(_) => "closed",
     }
 }

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ccpeer_core::entry::{Payload, TrustChange};
+use ccpeer_core::entry::{DeviceInfo, Payload, TrustChange};
 use ccpeer_core::id::DeviceId;
 use ccpeer_core::{limits, safety, text};
 use ccpeer_net::{
@@ -66,6 +66,10 @@ pub(super) async fn invite(
                 let reason = format!("wrong code from {from}; the code is void");
                 return fail(&out, reason).await;
             }
+            Some(InviteEvent::Tombstoned { device }) => {
+                let device = handle.ask(|to| Ask::Name(device, to)).await?;
+                out.item(&PairEvent::Tombstoned { device }).await?;
+            }
             Some(InviteEvent::Joined { card, addr, by }) => {
                 let device = named(&card);
                 let addr = addr.map_or_else(|| "an unknown address".to_owned(), |a| a.to_string());
@@ -95,6 +99,7 @@ pub(super) async fn invite(
                         InviteEvent::WrongCode { .. }
                         | InviteEvent::Joined { .. }
                         | InviteEvent::BrokenOff { .. }
+                        | InviteEvent::Tombstoned { .. }
                         | InviteEvent::Expired => {}
                     }
                 }
@@ -216,6 +221,10 @@ async fn said_yes(out: &mut Out) -> bool {
 
 async fn trust(handle: &Handle, card: &PeerCard, addrs: Vec<SocketAddr>) -> Result<(), ApiError> {
     let (device, name, os) = (card.device, card.name.clone(), card.os.clone());
+    let info = DeviceInfo {
+        name: text::one_line(&name, limits::DEVICE_NAME_CHARS_MAX),
+        os: text::one_line(&os, limits::DEVICE_NAME_CHARS_MAX),
+    };
     let learn = crate::driver::Input::Ask(Ask::Learn {
         device,
         name,
@@ -224,7 +233,7 @@ async fn trust(handle: &Handle, card: &PeerCard, addrs: Vec<SocketAddr>) -> Resu
     });
     handle.send(learn).await?;
     handle
-        .append(Payload::Trust(TrustChange::Add(device)))
+        .append(Payload::Trust(TrustChange::Add { device, info }))
         .await?;
     Ok(())
 }

@@ -19,6 +19,7 @@ pub(super) async fn policy(
     let store = Arc::clone(&handle.shared.store);
     let policy = blocking(move || Policy::load(&store)).await;
     let mut policy = policy.map_err(|e| problem::store(&e))?;
+    let mut introduces = false;
     if let Some(change) = change {
         match change {
             PolicyChange::Quota {
@@ -31,6 +32,11 @@ pub(super) async fn policy(
             } => {
                 let device = handle.ask(|to| Ask::Device(device, to)).await??;
                 policy.quotas.insert(device.id, bytes);
+            }
+            PolicyChange::Introduce { device, how } => {
+                let device = handle.ask(|to| Ask::Device(device, to)).await??;
+                policy.introduce.insert(device.id, how);
+                introduces = true;
             }
             PolicyChange::Keep { days: Some(0) } => {
                 return Err(
@@ -47,12 +53,18 @@ pub(super) async fn policy(
             let written = blocking(move || store.put_notes(&[note])).await;
             written.map_err(|e| problem::store(&e))?;
         }
+        if introduces {
+            let told = handle.ask(|to| Ask::Introducers(policy.clone(), to));
+            handle.send(Input::Machine(Box::new(told.await?))).await?;
+        }
         let quotas = handle.ask(|to| Ask::Quotas(policy.clone(), to)).await?;
         handle
             .send(Input::Machine(Box::new(Event::Quotas(quotas))))
             .await?;
     }
     let charges = handle.ask(Ask::Charges).await?;
+    let chosen = policy.introduce.clone();
+    let introduce = |id: &str| chosen.get(id).copied().unwrap_or_default();
     let quota_of = |id: &str| policy.quotas.get(id).copied().unwrap_or(policy.quota);
     Ok(api::Policy {
         quota_default: policy.quota,
@@ -63,6 +75,7 @@ pub(super) async fn policy(
                 let own = device.id.parse::<DeviceId>().ok() == Some(handle.shared.me);
                 let quota = (!own).then(|| quota_of(&device.id));
                 DevicePolicy {
+                    introduce: (!own).then(|| introduce(&device.id)),
                     over: quota.is_some_and(|q| used >= q),
                     device,
                     used,

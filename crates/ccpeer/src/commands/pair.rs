@@ -186,6 +186,11 @@ fn show(event: &PairEvent, args: &PairArgs) -> Result<(), CommandError> {
             text::one_line(addr, 64)
         )),
         PairEvent::Paired { device } => talk(format!("Paired with {}.", name(device))),
+        PairEvent::Tombstoned { device } => talk(format!(
+            "{} was sent away (tombstoned): its key was revoked and does not come back.\n\
+             On that machine, `ccpeer rekey --separate` draws a new one.",
+            name(device)
+        )),
         _ => {}
     }
     Ok(())

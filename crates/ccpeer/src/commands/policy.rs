@@ -1,13 +1,13 @@
 //! `ccpeer policy`
 
-use ccpeer_agent::api::{Policy, PolicyChange, Request};
+use ccpeer_agent::api::{Introduce, Policy, PolicyChange, Request};
 use clap::Subcommand;
 
 use crate::context::{Context, say, say_json};
 use crate::error::CommandError;
 use crate::table::{self, Column};
 
-/// Show or change how much is kept
+/// Show or change how much is kept, and who is taken in
 ///
 /// What other devices write fills at most their quota here; what goes beyond it
 /// stays where it is, and costs nothing that is here. Of a session that went on,
@@ -31,11 +31,28 @@ enum Change {
         /// A number of bytes, or one with K, M, G or T: `5G`
         size: String,
     },
+    /// What becomes of the devices that another one adds
+    Introduce {
+        /// The one that adds them: its id, the beginning of it, or its name
+        device: String,
+        /// Shown as offered, taken in by itself, or not shown
+        how: How,
+    },
     /// How long earlier versions stay
     Keep {
         /// A number of days with the agent running, or `forever`
         days: String,
     },
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum How {
+    /// They are shown as offered
+    Ask,
+    /// They are taken in; what they add themselves is only offered
+    Auto,
+    /// They are not shown
+    Never,
 }
 
 pub(crate) fn run(args: &PolicyArgs, context: &Context) -> Result<(), CommandError> {
@@ -56,7 +73,8 @@ pub(crate) fn run(args: &PolicyArgs, context: &Context) -> Result<(), CommandErr
         Column("DEVICE", 28),
         Column("USED", 12),
         Column("QUOTA", 12),
-        Column("", 10),
+        Column("OFFERS", 6),
+        Column("", 8),
     ];
     let rows: Vec<Vec<String>> = policy
         .devices
@@ -66,6 +84,13 @@ pub(crate) fn run(args: &PolicyArgs, context: &Context) -> Result<(), CommandErr
                 d.device.name.clone(),
                 table::size(d.used),
                 d.quota.map(table::size).unwrap_or_default(),
+                match d.introduce {
+                    None => "",
+                    Some(Introduce::Ask) => "ask",
+                    Some(Introduce::Auto) => "auto",
+                    Some(Introduce::Never) => "never",
+                }
+                .to_owned(),
                 if d.over { "used up" } else { "" }.to_owned(),
             ]
         })
@@ -86,6 +111,14 @@ fn read(change: &Change) -> Result<PolicyChange, CommandError> {
                     "give bytes, or a number with K, M, G or T",
                 )
             })?,
+        }),
+        Change::Introduce { device, how } => Ok(PolicyChange::Introduce {
+            device: device.clone(),
+            how: match how {
+                How::Ask => Introduce::Ask,
+                How::Auto => Introduce::Auto,
+                How::Never => Introduce::Never,
+            },
         }),
         Change::Keep { days } if days == "forever" => Ok(PolicyChange::Keep { days: None }),
         Change::Keep { days } => Ok(PolicyChange::Keep {

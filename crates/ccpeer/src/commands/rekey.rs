@@ -18,7 +18,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 ///
 /// For a key that somebody else may have. The old key's last word names the new
 /// one, so devices that trust this one go on doing so and refuse the old key.
-/// Devices that are away hear of it from those that are not.
+/// Devices that are away hear of it when they come back, from this one or from
+/// any other.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RekeyArgs {
     /// This home is a copy: become a device of its own, to be paired anew; the
@@ -97,7 +98,7 @@ fn told(rekeyed: &Rekeyed) {
     }
     if !rekeyed.untold.is_empty() {
         talk(format!(
-            "Away, and told by the others when they come: {}.",
+            "Away, and told when they come back: {}.",
             names(&rekeyed.untold)
         ));
     }

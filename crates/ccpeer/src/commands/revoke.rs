@@ -8,9 +8,11 @@ use crate::prompt;
 
 /// Take a device out, for ever
 ///
-/// Nothing is sent to it or taken from it any more, by any of your devices. What
-/// it has received already cannot be called back. To let the machine in again, it
-/// needs a new key and a new pairing.
+/// Nothing is sent to it or taken from it any more. Your other devices stop as
+/// soon as they hear of it, until somebody says otherwise there (`ccpeer accept`);
+/// when two devices have revoked it, nobody can. What it has received already
+/// cannot be called back. To let the machine in again, it needs a new key and a
+/// new pairing. A device that is offered and not wanted is declined in this way.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RevokeArgs {
     /// Id, unique beginning of an id, or unique name

@@ -128,7 +128,10 @@ fn print(status: &Status) -> Result<(), CommandError> {
             .map(|peer| {
                 vec![
                     peer.name.clone(),
-                    peer.state.clone(),
+                    match peer.theirs.as_str() {
+                        "waiting" | "revoked" if peer.state == "offline" => peer.theirs.clone(),
+                        _ => peer.state.clone(),
+                    },
                     peer.path.clone().unwrap_or_default(),
                     peer.behind.to_string(),
                     peer.rtt_ms.map(|ms| format!("{ms} ms")).unwrap_or_default(),

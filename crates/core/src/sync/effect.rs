@@ -50,6 +50,8 @@ pub enum Effect {
 pub enum Fault {
     /// We do not trust the device (any more).
     NotTrusted,
+    /// We, or another member for us, revoked it.
+    Revoked,
     /// It sent what no honest peer sends, too often.
     Misbehaviour,
     /// There are as many links as we can bear.

@@ -1,6 +1,6 @@
 //! Everything that can happen to the sync machine.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::entry::VerifiedEntry;
@@ -60,6 +60,9 @@ pub enum Event {
     /// How much content is here because of whom, as counted in the store. Takes
     /// the place of what the machine has counted itself since it started.
     Charged(BTreeMap<DeviceId, u64>),
+    /// Whose offers the user takes without being asked. What such a device offers
+    /// is added; what an added one offers is not.
+    Introducers(BTreeSet<DeviceId>),
     /// A fresh epoch to write in, because our own log was found forked or rolled
     /// back (see `Notice::OwnLogBehind`).
     NewEpoch(Epoch),

@@ -11,7 +11,7 @@ use crate::lineage::{Order, SessionRecord, VersionNode};
 use crate::log::{Fit, Frontier, Held, Tip};
 use crate::manifest::Want;
 use crate::time::Timestamp;
-use crate::trust::TrustBook;
+use crate::trust::{Members, TrustBook};
 
 /// Everything that follows from the entries that we hold.
 #[derive(Debug, Clone)]
@@ -26,6 +26,10 @@ pub(crate) struct Ledger {
     /// Bytes of entries, by author.
     log_bytes: BTreeMap<DeviceId, u64>,
     pub(crate) trust: TrustBook,
+    /// What follows from trust for us; see [`Ledger::heed`].
+    pub(crate) members: Members,
+    /// Whose offers are taken without asking, by the user's choice.
+    pub(crate) introducers: BTreeSet<DeviceId>,
     devices: BTreeMap<DeviceId, (Order, DeviceInfo)>,
     sessions: BTreeMap<SessionId, SessionRecord>,
     versions: BTreeMap<EntryHash, SessionId>,
@@ -39,6 +43,7 @@ pub(crate) struct Ledger {
 #[derive(Debug, Clone, Default)]
 struct SaidInEpoch {
     device: bool,
+    /// An `Add` without its description: what was said once needs no other name.
     trust: BTreeSet<TrustChange>,
 }
 
@@ -62,6 +67,8 @@ impl Ledger {
             logs: BTreeMap::new(),
             log_bytes: BTreeMap::new(),
             trust: TrustBook::default(),
+            members: Members::default(),
+            introducers: BTreeSet::new(),
             devices: BTreeMap::new(),
             sessions: BTreeMap::new(),
             versions: BTreeMap::new(),
@@ -200,7 +207,63 @@ impl Ledger {
         {
             return true;
         }
-        self.is_me(author) || self.trust.vouches(&self.me, author)
+        self.is_me(author) || (self.trust.vouches(&self.me, author) && !self.is_out(author))
+    }
+
+    /// Whether another member keeps a device out, under whichever of its keys.
+    pub(crate) fn is_out(&self, device: &DeviceId) -> bool {
+        #[cfg(feature = "mutants")]
+        if self.planted == Some(crate::mutant::Mutant::QuarantineIgnored) {
+            return false;
+        }
+        self.members.against(self.trust.current(device)).is_some()
+    }
+
+    /// Whether we exchange anything with a device: trusted, and kept out by
+    /// nobody.
+    pub(crate) fn trusts(&self, device: &DeviceId) -> bool {
+        self.trust.trusts(&self.me, device) && !self.is_out(device)
+    }
+
+    /// Whether a device was ever trusted here, whatever came later: what peers pass
+    /// on of it is no fault of theirs.
+    pub(crate) fn has_known(&self, device: &DeviceId) -> bool {
+        self.trust.is_rolled(device)
+            || self.is_out(device)
+            || self.trust.has_revoked(&self.me, device)
+    }
+
+    /// Works out anew who is in. To be called when trust has changed.
+    pub(crate) fn heed(&mut self) {
+        self.members = self.trust.members(&self.me);
+    }
+
+    /// What we have to say because others have: whom two members revoked, we
+    /// revoke, and whom an introducer of ours added, we add.
+    pub(crate) fn owed(&self) -> Vec<TrustChange> {
+        let (trust, members) = (&self.trust, &self.members);
+        let out = members.out().map(|(device, _)| device);
+        let known = |d: &&DeviceId| {
+            // More than fits would never be said.
+            members.is_final(d)
+                && !trust.has_revoked(&self.me, d)
+                && trust.revoked(&self.me).count() < limits::REVOKED_MAX
+        };
+        let mut owed: Vec<TrustChange> =
+            out.filter(known).map(|d| TrustChange::Revoke(*d)).collect();
+        if self.introducers.is_empty() {
+            return owed;
+        }
+        let room = limits::TRUSTED_MAX.saturating_sub(trust.added(&self.me));
+        let introducers: BTreeSet<&DeviceId> =
+            self.introducers.iter().map(|d| trust.current(d)).collect();
+        let offers = trust.offers(&self.me, members).into_values();
+        let offers = offers.filter(|o| o.by.iter().any(|by| introducers.contains(by)));
+        owed.extend(offers.take(room).map(|offer| TrustChange::Add {
+            device: offer.device,
+            info: offer.info,
+        }));
+        owed
     }
 
     /// Whether this is us, under the key of today or an earlier one.
@@ -222,9 +285,14 @@ impl Ledger {
         }
         // Whoever replaced his key speaks and hears for the old one too.
         let author = self.trust.current(author);
+        // Of somebody who is out here, nothing is passed on: who hears of it does
+        // the same, and would be told for ever what it refuses.
         author == peer
             || *author == self.me
-            || (self.trust.trusts(peer, author) && self.trust.trusts(author, peer))
+            || (self.trust.trusts(peer, author)
+                && self.trust.trusts(author, peer)
+                && !self.is_out(author)
+                && !self.trust.has_revoked(&self.me, author))
     }
 
     /// Takes in an entry that is the next one of its log.
@@ -280,13 +348,13 @@ impl Ledger {
             }
             Payload::Trust(change) => {
                 if own {
-                    self.said.trust.insert(*change);
+                    self.said.trust.insert(bare(change));
                 }
                 #[cfg(feature = "mutants")]
-                if self.planted == Some(crate::mutant::Mutant::RevocationForgotten) {
-                    changes.trust |= self.trust.forget_revocation(author, change);
+                {
+                    changes.trust |= self.forget_revocation(author, change);
                 }
-                changes.trust |= self.trust.apply(author, change);
+                changes.trust |= self.trust.apply(order, change);
             }
             Payload::Version(version) => {
                 let node = VersionNode {
@@ -338,6 +406,22 @@ impl Ledger {
                     .add_mark(order, mark);
             }
         }
+    }
+
+    /// Planted bugs: an `Add` takes a revocation back, one's own or that of whom an
+    /// introducer adds.
+    #[cfg(feature = "mutants")]
+    fn forget_revocation(&mut self, author: DeviceId, change: &TrustChange) -> bool {
+        let whose = match self.planted {
+            Some(crate::mutant::Mutant::RevocationForgotten) => author,
+            Some(crate::mutant::Mutant::IntroducerRevives)
+                if self.introducers.contains(&author) =>
+            {
+                self.me
+            }
+            _ => return false,
+        };
+        self.trust.forget_revocation(whose, change)
     }
 
     /// A planted bug: what was heard again is the last that was said.
@@ -421,14 +505,27 @@ impl Ledger {
             out.push((Payload::Device(info.clone()), unlabelled));
         }
         let lives = || former.iter().chain([&self.me]);
-        let adds = lives().flat_map(|me| self.trust.trusted(me));
-        let revokes = lives().flat_map(|me| self.trust.revoked(me));
-        let trust: BTreeSet<TrustChange> = adds
-            .map(|d| TrustChange::Add(*d))
-            .chain(revokes.map(|d| TrustChange::Revoke(*d)))
-            .filter(|c| !self.said.trust.contains(c))
-            .collect();
-        out.extend(trust.into_iter().map(|c| (Payload::Trust(c), unlabelled)));
+        let mut trust: BTreeMap<TrustChange, TrustChange> = BTreeMap::new();
+        for me in lives() {
+            let add = |d: &DeviceId| TrustChange::Add {
+                device: *d,
+                info: self.trust.described(me, d).cloned().unwrap_or_default(),
+            };
+            let overrule = |pair: &(DeviceId, DeviceId)| TrustChange::Overrule {
+                device: pair.0,
+                by: pair.1,
+            };
+            let said = self.trust.trusted(me).map(add);
+            let said = said.chain(self.trust.revoked(me).map(|d| TrustChange::Revoke(*d)));
+            let said = said.chain(self.trust.overruled(me).map(overrule));
+            trust.extend(said.map(|change| (bare(&change), change)));
+        }
+        for change in self.owed() {
+            trust.entry(bare(&change)).or_insert(change);
+        }
+        trust.retain(|bare, _| !self.said.trust.contains(bare));
+        let trust = trust.into_values();
+        out.extend(trust.map(|change| (Payload::Trust(change), unlabelled)));
         let stale = |log: &LogId| log.device == self.me && log.epoch != self.epoch;
         for (session, record) in &self.sessions {
             let mut restated = false;
@@ -479,5 +576,13 @@ impl Ledger {
                 && node.version.manifest == version.version.manifest
                 && node.version.snapshot == version.version.snapshot
         })
+    }
+}
+
+/// A statement about trust without what may be worded in another way.
+fn bare(change: &TrustChange) -> TrustChange {
+    match change {
+        TrustChange::Add { device, .. } => TrustChange::add(*device),
+        TrustChange::Revoke(_) | TrustChange::Overrule { .. } => change.clone(),
     }
 }

@@ -26,6 +26,7 @@ use crate::sync::fetch::{Candidate, Fetch, Wanted};
 use crate::sync::ledger::{Changes, Ledger};
 use crate::sync::peers::Peer;
 use crate::time::{Instant, Timestamp};
+use crate::trust::{Introduction, Members, Offer};
 use crate::wire::Message;
 
 mod exchange;
@@ -86,6 +87,7 @@ impl Machine {
                 ledger.apply(entry, &mut changes);
             }
         }
+        ledger.heed();
         let mut machine = Self {
             ledger,
             peers: BTreeMap::new(),
@@ -147,6 +149,12 @@ impl Machine {
             Event::Forgotten(roots) => self.forget_roots(&roots),
             Event::Quotas(quotas) => self.fetch.set_quotas(quotas),
             Event::Charged(charges) => self.fetch.set_charges(charges),
+            Event::Introducers(devices) => {
+                self.ledger.introducers = devices;
+                if !self.ledger.owed().is_empty() {
+                    out.push(Effect::Notice(Notice::Trust));
+                }
+            }
             Event::NewEpoch(epoch) => {
                 self.ledger.new_epoch(epoch);
                 self.behind_told = false;
@@ -200,11 +208,12 @@ impl Machine {
 
     /// Whether what a notice tells may have given [`Machine::restatements`]
     /// something to say: a lost tail of ours came back through a peer, and others
-    /// may hold another branch of it for good.
+    /// may hold another branch of it for good; or two members have revoked a device,
+    /// or one whose offers we take has added one.
     #[must_use]
     pub fn may_restate(&self, notice: &Notice) -> bool {
         match notice {
-            Notice::Trust => self.ledger.has_old_epochs(),
+            Notice::Trust => self.ledger.has_old_epochs() || !self.ledger.owed().is_empty(),
             Notice::Complete(_, version) => {
                 let own = self.ledger.own_log();
                 self.ledger
@@ -240,10 +249,11 @@ impl Machine {
         self.ledger.frontier()
     }
 
-    /// Whether we trust a device.
+    /// Whether we exchange anything with a device: we trust it, and no member keeps
+    /// it out.
     #[must_use]
     pub fn trusts(&self, device: &DeviceId) -> bool {
-        self.ledger.trust.trusts(&self.ledger.me, device)
+        self.ledger.trusts(device)
     }
 
     /// Whether a device trusts us, by its own log as far as we hold it.
@@ -252,9 +262,32 @@ impl Machine {
         self.ledger.trust.trusts(device, &self.ledger.me)
     }
 
-    /// The devices that we trust.
+    /// The devices that we trust and that no member keeps out.
     pub fn trusted(&self) -> impl Iterator<Item = &DeviceId> {
-        self.ledger.trust.trusted(&self.ledger.me)
+        let trusted = self.ledger.trust.trusted(&self.ledger.me);
+        trusted.filter(|device| !self.ledger.is_out(device))
+    }
+
+    /// Who is in for us, and who is kept out by whom.
+    #[must_use]
+    pub fn members(&self) -> &Members {
+        &self.ledger.members
+    }
+
+    /// Devices that members have added, and that we neither trust nor know to be
+    /// revoked.
+    #[must_use]
+    pub fn offers(&self) -> BTreeMap<DeviceId, Offer> {
+        self.ledger
+            .trust
+            .offers(&self.ledger.me, &self.ledger.members)
+    }
+
+    /// All whom members have added, also those that we know.
+    pub fn introductions(&self) -> impl Iterator<Item = Introduction<'_>> {
+        self.ledger
+            .trust
+            .introductions(&self.ledger.me, &self.ledger.members)
     }
 
     /// The devices that we have revoked.

@@ -68,14 +68,25 @@ fn payload() -> impl Strategy<Value = Payload> {
     prop_oneof![
         ("\\PC{0,60}", "[a-z]{0,16}")
             .prop_map(|(name, os)| Payload::Device(DeviceInfo { name, os })),
-        (any::<[u8; 32]>(), any::<bool>()).prop_map(|(id, add)| {
-            let id = DeviceId(id);
-            Payload::Trust(if add {
-                TrustChange::Add(id)
-            } else {
-                TrustChange::Revoke(id)
-            })
-        }),
+        (any::<[u8; 32]>(), any::<[u8; 32]>(), "\\PC{0,60}", 0..3u8).prop_map(
+            |(id, by, name, kind)| {
+                let device = DeviceId(id);
+                Payload::Trust(match kind {
+                    0 => TrustChange::Revoke(device),
+                    1 => TrustChange::Overrule {
+                        device,
+                        by: DeviceId(by),
+                    },
+                    _ => TrustChange::Add {
+                        device,
+                        info: DeviceInfo {
+                            name,
+                            os: "linux".into(),
+                        },
+                    },
+                })
+            }
+        ),
         version,
         (any::<[u8; 16]>(), state()).prop_map(|(session, state)| {
             Payload::Presence(Presence {

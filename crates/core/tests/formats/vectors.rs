@@ -72,11 +72,24 @@ fn payloads() -> Vec<(&'static str, Payload)> {
         ),
         (
             "trust_add",
-            Payload::Trust(TrustChange::Add(DeviceId([0x51; 32]))),
+            Payload::Trust(TrustChange::Add {
+                device: DeviceId([0x51; 32]),
+                info: DeviceInfo {
+                    name: "phone".into(),
+                    os: "linux".into(),
+                },
+            }),
         ),
         (
             "trust_revoke",
             Payload::Trust(TrustChange::Revoke(DeviceId([0x51; 32]))),
+        ),
+        (
+            "trust_overrule",
+            Payload::Trust(TrustChange::Overrule {
+                device: DeviceId([0x51; 32]),
+                by: DeviceId([0x52; 32]),
+            }),
         ),
         ("version", Payload::Version(version)),
         (

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ccpeer_core::limits;
-use iroh::endpoint::Connection;
+use iroh::endpoint::{Connection, ConnectionError};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
@@ -36,6 +36,8 @@ pub(crate) struct Window {
     claimed: AtomicBool,
     /// It was told that somebody broke off.
     broken_off: AtomicBool,
+    /// It was told that a revoked device tried to come back.
+    tombstoned: AtomicBool,
     events: mpsc::Sender<InviteEvent>,
     answerer: Answerer,
     /// Tells the task that watches the window.
@@ -92,6 +94,7 @@ pub(crate) async fn invite(
             card: Card::new(&options.name, &options.os),
             claimed: AtomicBool::new(false),
             broken_off: AtomicBool::new(false),
+            tombstoned: AtomicBool::new(false),
             events,
             answerer,
             over: Notify::new(),
@@ -193,10 +196,23 @@ pub(crate) async fn serve(shared: &Arc<Shared>, conn: Connection) {
     let Some(window) = window else {
         return close(code::NOT_OPEN, "no invitation");
     };
+    let device = device_of(&conn.remote_id());
+    let tell_tombstoned = || {
+        if !window.tombstoned.swap(true, Ordering::AcqRel) {
+            window.tell(InviteEvent::Tombstoned { device });
+        }
+    };
+    if shared.board.is_revoked(&device) {
+        tell_tombstoned();
+        return close(code::REVOKED, "tombstoned");
+    }
     conn.set_max_concurrent_bi_streams(1u32.into());
     let from = path_of(&conn).addr;
     let ended = talk(shared, &conn, &window).await;
-    if ended.is_err() {
+    if ended.is_err() && close_code(&conn) == Some(code::REVOKED) {
+        // Whoever was asked to join has revoked us.
+        tell_tombstoned();
+    } else if ended.is_err() {
         window.broke_off(from);
     }
     match ended {
@@ -207,6 +223,16 @@ pub(crate) async fn serve(shared: &Arc<Shared>, conn: Connection) {
         }
         Err(TalkEnd::Silent | TalkEnd::Gone) => close(code::SILENT, "silent"),
         Err(TalkEnd::Fault) => close(code::FAULT, "protocol fault"),
+    }
+}
+
+/// The code with which the other side closed.
+fn close_code(conn: &Connection) -> Option<u32> {
+    match conn.close_reason()? {
+        ConnectionError::ApplicationClosed(close) => {
+            u32::try_from(close.error_code.into_inner()).ok()
+        }
+        _ => None,
     }
 }
 

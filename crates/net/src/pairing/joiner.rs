@@ -76,7 +76,9 @@ async fn run(
         match attempt(shared, secret, card.clone(), candidate, events).await {
             Ok((card, addrs)) => return JoinEvent::Accepted { card, addrs },
             // A person has spoken.
-            Err(JoinFailure::Refused) => return JoinEvent::Failed(JoinFailure::Refused),
+            Err(last @ (JoinFailure::Refused | JoinFailure::Tombstoned)) => {
+                return JoinEvent::Failed(last);
+            }
             Err(worse) => failure = failure.max(worse),
         }
     }
@@ -129,6 +131,10 @@ async fn attempt(
             ConnectFault::NoProtocol => JoinFailure::NotOpen,
             ConnectFault::Closed(code) => of_code(code),
         })?;
+    if shared.board.is_revoked(&device) {
+        conn.close(code::REVOKED.into(), b"tombstoned");
+        return Err(JoinFailure::Tombstoned);
+    }
     let mut exporter = [0u8; 32];
     let exported = conn.export_keying_material(&mut exporter, EXPORTER_LABEL, b"");
     exported.map_err(|_| JoinFailure::Protocol)?;
@@ -238,6 +244,7 @@ fn closed(conn: &Connection) -> JoinFailure {
 fn of_code(value: u32) -> JoinFailure {
     match value {
         code::NOT_OPEN | code::NOT_TRUSTED => JoinFailure::NotOpen,
+        code::REVOKED => JoinFailure::Tombstoned,
         code::FULL => JoinFailure::Busy,
         code::FAULT | code::UNSUPPORTED => JoinFailure::Protocol,
         _ => JoinFailure::Timeout,

@@ -497,7 +497,7 @@ impl Author {
     }
 
     pub(super) fn trust(&mut self, n: u8) -> SignedEntry {
-        self.write(&Payload::Trust(TrustChange::Add(device(n))))
+        self.write(&Payload::Trust(TrustChange::add(device(n))))
     }
 
     pub(super) fn revoke(&mut self, n: u8) -> SignedEntry {

@@ -85,7 +85,7 @@ async fn k_n12_what_was_said_before_changes_nothing() {
     hostile.entries(&victim, &entries);
     until("its log", || victim.holds(&author.log) == 5).await;
     // The victim takes trust back; what it said before is still there to replay.
-    victim.state(&Payload::Trust(TrustChange::Add(device(7))));
+    victim.state(&Payload::Trust(TrustChange::add(device(7))));
     victim.state(&Payload::Trust(TrustChange::Revoke(device(7))));
     sync(&honest, &victim, b"in between").await;
 

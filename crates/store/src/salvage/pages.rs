@@ -74,7 +74,9 @@ impl Logs {
         let mut trusted = BTreeSet::from([me]);
         for (log, entries) in &self.0 {
             for entry in entries.values().filter(|_| log.device == me) {
-                if let Some(Payload::Trust(TrustChange::Add(other))) = entry.payload() {
+                if let Some(Payload::Trust(TrustChange::Add { device: other, .. })) =
+                    entry.payload()
+                {
                     trusted.insert(*other);
                 }
             }

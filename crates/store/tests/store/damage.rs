@@ -721,7 +721,7 @@ fn salvage_from_pages_takes_nobody_in() {
     let friend = chain(2, 3);
     let mine = statements(
         1,
-        &[Payload::Trust(TrustChange::Add(friend[0].log().device))],
+        &[Payload::Trust(TrustChange::add(friend[0].log().device))],
     );
     let path = dir.path().join("ours.redb");
     let store = open(&path);

@@ -23,7 +23,7 @@ impl Machine {
     pub(super) fn peer_up(&mut self, device: DeviceId, out: &mut Vec<Effect>) {
         self.forget(&device);
         if !self.trusts(&device) {
-            out.push(Effect::Disconnect(device, Fault::NotTrusted));
+            out.push(Effect::Disconnect(device, self.why_not(&device)));
         } else if self.peers.len() >= limits::PEERS_MAX {
             out.push(Effect::Disconnect(device, Fault::TooMany));
         } else {
@@ -161,9 +161,7 @@ impl Machine {
             if entry.seq() > self.ledger.accepts_upto(&log) {
                 // Somebody whom we revoked, or who replaced his key, a moment ago
                 // is no fault of the peer.
-                let trust = &self.ledger.trust;
-                foreign |=
-                    !trust.revoked_by(&self.me(), &log.device) && !trust.is_rolled(&log.device);
+                foreign |= !self.ledger.has_known(&log.device);
                 continue;
             }
             if let Some(peer) = self.peers.get_mut(&from) {
@@ -236,6 +234,7 @@ impl Machine {
             epoch: None,
         }));
         if changes.trust {
+            self.ledger.heed();
             self.trust_changed(now, out);
         }
         self.pass_on(&entries, from, now, out);
@@ -350,7 +349,7 @@ impl Machine {
                 }
             } else {
                 self.forget(&device);
-                out.push(Effect::Disconnect(device, Fault::NotTrusted));
+                out.push(Effect::Disconnect(device, self.why_not(&device)));
             }
         }
         for device in self.linked() {
@@ -358,6 +357,16 @@ impl Machine {
         }
         let sessions: Vec<_> = self.ledger.sessions().map(|(id, _)| *id).collect();
         self.want_heads_of(sessions);
+    }
+
+    /// Why a device that is not trusted is not.
+    fn why_not(&self, device: &DeviceId) -> Fault {
+        let ledger = &self.ledger;
+        if ledger.is_out(device) || ledger.trust.has_revoked(&ledger.me, device) {
+            Fault::Revoked
+        } else {
+            Fault::NotTrusted
+        }
     }
 
     /// Two entries under one number. We keep ours, and let the peer see it; the

@@ -22,6 +22,7 @@ use crate::sync::event::{FetchFault, Received};
 
 mod keys;
 mod kinds;
+mod members;
 mod quotas;
 
 const NOW: Instant = Instant(1_000);
@@ -91,7 +92,7 @@ impl Pen {
     }
 
     fn trust(&mut self, device: DeviceId) -> VerifiedEntry {
-        self.write(&Payload::Trust(TrustChange::Add(device)))
+        self.write(&Payload::Trust(TrustChange::add(device)))
     }
 
     fn revoke(&mut self, device: DeviceId) -> VerifiedEntry {
@@ -513,7 +514,7 @@ fn k_d05_a_restored_backup_starts_a_new_epoch_and_loses_nothing() {
     // Everything that stands is said again, the version as grown from itself.
     let said = m.restatements();
     assert_eq!(said.len(), 2, "{said:?}");
-    assert_eq!(said[0].0, Payload::Trust(TrustChange::Add(b.id())));
+    assert_eq!(said[0].0, Payload::Trust(TrustChange::add(b.id())));
     let Payload::Version(v) = &said[1].0 else {
         panic!("{said:?}")
     };

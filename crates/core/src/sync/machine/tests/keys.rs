@@ -98,7 +98,7 @@ fn a_new_key_says_again_whom_it_trusts_and_has_its_own_past() {
     let mut m = Machine::recover(new.id(), stored, 7);
     let said: Vec<_> = m.restatements().into_iter().map(|(p, _)| p).collect();
     let trust = [
-        Payload::Trust(TrustChange::Add(b.id())),
+        Payload::Trust(TrustChange::add(b.id())),
         Payload::Trust(TrustChange::Revoke(revoked.id())),
     ];
     assert_eq!(said, trust, "and no version a second time");
