@@ -13,14 +13,14 @@ use ccpeer_store::{CollectPlan, Namespace, NoteWrite, Store, salvage};
 use crate::fixture::*;
 
 /// All there are, in `testdata/store`.
-const RELEASES: [&str; 1] = ["0.1.0.redb.zst"];
+pub(crate) const RELEASES: [&str; 1] = ["0.1.0.redb.zst"];
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/store")
 }
 
 /// What each of them holds.
-struct Life {
+pub(crate) struct Life {
     log: Vec<VerifiedEntry>,
     /// Of chunks with several parts, and one with a list page.
     sessions: [Session; 2],
@@ -28,7 +28,7 @@ struct Life {
 }
 
 impl Life {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let note = |n: u8| NoteWrite {
             ns: Namespace::ALL[usize::from(n) % Namespace::ALL.len()],
             key: vec![n; usize::from(n)],
@@ -54,7 +54,7 @@ impl Life {
         store.put_notes(&self.notes).unwrap();
     }
 
-    fn check(&self, store: &Store) {
+    pub(crate) fn check(&self, store: &Store) {
         let recovered = store.recovered().unwrap();
         assert_eq!(recovered.entries, self.log);
         assert_eq!(recovered.epoch, OPTIONS.fresh_epoch);
@@ -72,6 +72,13 @@ impl Life {
     }
 }
 
+/// The file as the release left it.
+pub(crate) fn left_by(release: &str) -> Vec<u8> {
+    let small = std::fs::read(folder().join(release)).unwrap();
+    assert!(small.len() < 100 * 1024, "{release}");
+    zstd::bulk::decompress(&small, 16 * 1024 * 1024).unwrap()
+}
+
 #[test]
 fn k_s12_a_store_of_every_release_is_opened_and_used() {
     let life = Life::new();
@@ -79,9 +86,7 @@ fn k_s12_a_store_of_every_release_is_opened_and_used() {
         bless(&life, &folder());
     }
     for release in RELEASES {
-        let small = std::fs::read(folder().join(release)).unwrap();
-        assert!(small.len() < 100 * 1024, "{release}");
-        let image = zstd::bulk::decompress(&small, 16 * 1024 * 1024).unwrap();
+        let image = left_by(release);
         let (dir, path) = temp_store();
         std::fs::write(&path, &image).unwrap();
         let store = open(&path);

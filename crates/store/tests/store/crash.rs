@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use ccpeer_core::entry::device_of;
 use ccpeer_store::{Store, salvage};
 
-use crate::bench::{Bench, Event, Image, Names};
+use crate::ages;
+use crate::bench::{Bench, Event, FAULTS, Image, Names};
 use crate::fixture::*;
 use crate::workload::{Holding, LIFE, Step, Workload, copy_of};
 
@@ -360,4 +361,65 @@ fn a_store_needs_no_name_but_its_own() {
     };
     assert_eq!(bench.durable().names, names);
     assert_eq!(bench.durable().hash(), bench.image().hash());
+}
+
+fn left_by(release: &str) -> Image {
+    Image {
+        files: vec![ages::left_by(release)],
+        names: Names {
+            store: Some(0),
+            beside: None,
+        },
+    }
+}
+
+#[test]
+fn k_s12_a_power_cut_while_a_store_is_brought_to_the_format_of_today_loses_nothing() {
+    let life = ages::Life::new();
+    for release in ages::RELEASES {
+        let before = left_by(release);
+        let bench = Bench::recording(before.clone());
+        life.check(&bench.store().unwrap());
+        let events = bench.take_events();
+        let mut tally = Tally::default();
+        let stride = rounds().map_or(3, |_| 1);
+        for round in 0..rounds().unwrap_or(1) {
+            images(&before, &events, stride, round, &mut |kind, image, _| {
+                if tally.count(1, kind, &image, 0) {
+                    life.check(&Bench::holding(image).store().unwrap());
+                }
+            });
+        }
+        tally.print(release);
+    }
+}
+
+#[test]
+fn k_s12_a_disk_that_fails_while_a_store_is_brought_to_the_format_of_today_changes_nothing() {
+    let life = ages::Life::new();
+    for (release, fault) in ages::RELEASES
+        .into_iter()
+        .flat_map(|r| FAULTS.map(|f| (r, f)))
+    {
+        let stride = rounds().map_or(7, |_| 1);
+        let mut failed = 0;
+        for at in (0..).step_by(stride) {
+            let bench = Bench::holding(left_by(release));
+            bench.fail(at, fault);
+            let opened = bench.store();
+            if !bench.tripped() {
+                break;
+            }
+            failed += 1;
+            if let Err(e) = &opened {
+                assert!(e.is_transient(), "{fault:?} at {at}: {e}");
+            }
+            drop(opened);
+            bench.mend();
+            life.check(&Bench::holding(bench.durable()).store().unwrap());
+            life.check(&bench.store().unwrap());
+        }
+        println!("{release}, {fault:?}: {failed} operations failed");
+        assert!(failed > 0);
+    }
 }
