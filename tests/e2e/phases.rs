@@ -1,5 +1,6 @@
-//! kill -9 in every phase of the real agent's work: while it captures, sends,
-//! places, takes hooks, and while the settings are edited.
+//! kill -9 in every phase of the real agent's work: while it captures, collects
+//! what nobody needs and writes its store anew, sends, places, takes hooks, and
+//! while the settings are edited.
 //!
 //! What was acknowledged is written down by the test as it happens; after each
 //! kill the agent is started again, and everything on the list has to be there,
@@ -23,6 +24,10 @@ const MOMENTS: (Duration, Duration) = (Duration::from_millis(3), Duration::from_
 const TURNS: u32 = 60;
 /// Characters of a turn that takes a while to send.
 const LONG: usize = 160 * 1024;
+
+/// How many times faster rounds follow each other: one every 20 ms, in which half
+/// an hour passes.
+const HURRY: &str = "90000";
 
 /// What became of one phase.
 struct Tally {
@@ -189,6 +194,51 @@ fn capture(bench: &mut Bench, kills: u32) -> Tally {
         tally.comes("a hook", || bench.all_hooks_came());
     }
     tally
+}
+
+/// The agent dies while it collects what nobody needs any more and writes its
+/// store anew, which it does all the time here.
+fn compact(bench: &mut Bench, kills: u32) -> Tally {
+    let mut tally = Tally::new("compact");
+    let id = "00000005-6f0e-4d8e-9a41-0c6a8f6f1d61";
+    let mut session = bench.a.session(id, &bench.a.project("kept"));
+    bench.a.ok(&["policy", "keep", "1"]);
+    bench.a.stop();
+    bench.a.env.push(("CCPEER_HURRY", HURRY.into()));
+    bench.a.start();
+    for n in 0..kills {
+        session.append(&format!("turn {n}"));
+        let hook = bench.stop_hook(&session);
+        ended(hook, &mut tally);
+        tally.kill(bench, Which::A, Instant::now());
+        tally.comes("a turn", || holds(&bench.a, &session));
+        tally.comes("a turn at the other device", || holds(&bench.b, &session));
+        tally.comes("a hook", || bench.all_hooks_came());
+    }
+    // Earlier versions went, and the store was written anew without them.
+    let log = bench.a.ccpeer_home().join("log");
+    tally.comes("a round to its end", || {
+        let said = logged(&log);
+        said.contains("collected") && said.contains("store written anew")
+    });
+    bench.a.stop();
+    bench.a.env.clear();
+    bench.a.start();
+    let beside: Vec<PathBuf> = fs::read_dir(bench.a.ccpeer_home())
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.to_string_lossy().contains("store.redb."))
+        .collect();
+    tally.check(beside.is_empty(), || format!("left behind: {beside:?}"));
+    bench.a.ok(&["policy", "keep", "30"]);
+    tally
+}
+
+/// Everything that an agent has logged.
+fn logged(dir: &Path) -> String {
+    let files = fs::read_dir(dir).unwrap().flatten();
+    let read = |path: PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
+    files.map(|e| read(e.path())).collect()
 }
 
 /// One of the two dies while a long turn goes from one to the other.
@@ -362,6 +412,7 @@ fn k_s01_kills_in_every_phase_lose_nothing() {
     println!("phase     kills  acknowledged  losses  restart");
     let tallies = [
         told(capture(bench, kills)),
+        told(compact(bench, kills)),
         told(sync(bench, kills)),
         told(place(bench, kills)),
         told(hooks(bench, kills)),

@@ -10,7 +10,7 @@
 //! A client sends one frame [`FRAME_REQUEST`] (JSON of [`Request`]) or
 //! [`FRAME_HOOK`] (see [`HookHeader`]) and reads frames [`FRAME_REPLY`] (JSON of
 //! [`Reply`]) until one that [ends](Reply::is_last) the answer. While `Pair`
-//! runs it may send one [`Request::Answer`].
+//! runs it may send one [`Request::Answer`]. [`FRAME_SPOOLED`] is not answered.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,9 @@ pub const API_VERSION: u8 = 1;
 pub const FRAME_REQUEST: u8 = b'J';
 /// Kind byte of a hook event: the bytes of a spool file.
 pub const FRAME_HOOK: u8 = b'H';
+/// Kind byte of a hook client's word that it left something in the spool; without
+/// a body and without an answer.
+pub const FRAME_SPOOLED: u8 = b'S';
 /// Kind byte of a [`Reply`].
 pub const FRAME_REPLY: u8 = b'R';
 

@@ -31,7 +31,7 @@ use ccpeer_core::{limits, text};
 use ccpeer_net::{Net, NetEvent};
 use ccpeer_store::{Store, StoreError};
 use ed25519_dalek::SigningKey;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 use crate::api::{ApiError, DeviceName, ErrorCode};
 use crate::findings::{Findings, Kind};
@@ -54,8 +54,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(300);
 /// How often the registry of live sessions is looked at. The end of a process
 /// that we know is told by the system.
 const LIVENESS_EVERY: Duration = Duration::from_secs(5);
-/// How often the spool is looked at: a hook that found us busy leaves its event
-/// there.
+/// How often the spool is looked at, although hooks that leave an event there say
+/// so: they may have died before they could.
 const SPOOL_EVERY: Duration = Duration::from_secs(2);
 /// Notices that a slow listener may lag behind before it has to look again.
 const NOTICES_MAX: usize = 1024;
@@ -119,6 +119,8 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
     pub(crate) net: Net,
     pub(crate) inbox: Inbox,
+    /// There may be something in the spool.
+    pub(crate) spooled: Notify,
     pub(crate) me: DeviceId,
     /// Devices are looked for by multicast.
     pub(crate) mdns: bool,
@@ -325,6 +327,7 @@ impl Driver {
         self.trust_changed();
         self.adopt_states();
         self.resume_inbox().await;
+        self.read_spool();
         self.check_liveness();
         self.sweep();
         let mut end = End::ForGood;
@@ -346,7 +349,7 @@ impl Driver {
                     self.check_liveness();
                     continue
                 }
-                _ = spool.tick() => { self.drain_spool(); continue }
+                _ = spool.tick() => { self.shared.spooled.notify_one(); continue }
                 else => break,
             };
             match input {

@@ -1,6 +1,7 @@
 //! The rounds that the agent makes by itself, gently and by a monotonic clock:
-//! what is not needed any more is collected, what each device takes is counted,
-//! and a part of the store is read and checked, all of it in the course of days.
+//! what is not needed any more is collected, the store is written anew where more
+//! than half of it holds nothing, what each device takes is counted, and a part of
+//! the store is read and checked, all of it in the course of days.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,7 +11,9 @@ use ccpeer_core::id::DeviceId;
 use ccpeer_core::manifest::Want;
 use ccpeer_core::sync::event::Event;
 use ccpeer_core::time::Instant;
-use ccpeer_store::{CollectPlan, Namespace, NoteWrite, Store, StoreError, VerifyPosition};
+use ccpeer_store::{
+    CollectPlan, Compacted, Namespace, NoteWrite, Store, StoreError, VerifyPosition,
+};
 
 use crate::driver::{Ask, Handle, Input};
 use crate::local::LocalState;
@@ -25,27 +28,61 @@ const FIRST: Duration = Duration::from_secs(60);
 /// Rounds in which the whole store is read once: 14 hours with an agent running,
 /// so that two hours a day read all of it within a week.
 const ROUNDS_FOR_ALL: u64 = 28;
+/// The variable by which tests make all of this happen within seconds.
+const HURRY: &str = "CCPEER_HURRY";
 /// Bytes read in one go, and the pause after it.
 const STEP: (u64, Duration) = (4 * 1024 * 1024, Duration::from_millis(50));
 /// Key in [`Namespace::Setting`] of how far the check has got.
 const CHECKED: &[u8] = b"checked";
+
+/// How fast rounds follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pace {
+    first: Duration,
+    every: Duration,
+    /// Rounds, and the time that is counted in them, take a second where they take
+    /// this many otherwise, and each of them writes the store anew.
+    hurry: Option<u32>,
+}
+
+impl Pace {
+    /// As always, or as a test wants it.
+    fn of(hurry: Option<&str>) -> Self {
+        let hurry: Option<u32> = hurry.and_then(|n| n.parse().ok()).filter(|n| *n > 0);
+        let times = hurry.unwrap_or(1);
+        Self {
+            first: FIRST / times,
+            every: EVERY / times,
+            hurry,
+        }
+    }
+
+    /// What a stretch of time counts for.
+    fn counts(self, passed: Duration) -> Duration {
+        passed.saturating_mul(self.hurry.unwrap_or(1))
+    }
+}
 
 /// Makes rounds until the agent ends. Returns by being dropped.
 pub(crate) async fn rounds(handle: Handle, started: std::time::Instant) {
     if let Err(e) = count(&handle).await {
         tracing::warn!(error = %e.message, "cannot count what each device takes");
     }
-    tokio::time::sleep(FIRST).await;
+    let pace = Pace::of(std::env::var(HURRY).ok().as_deref());
+    if pace.hurry.is_some() {
+        tracing::warn!("{HURRY} is set: time runs fast for what is kept, which is for tests alone");
+    }
+    tokio::time::sleep(pace.first).await;
     let mut last = started;
     loop {
         let now = std::time::Instant::now();
-        let passed = now.duration_since(last).min(2 * EVERY);
+        let passed = pace.counts(now.duration_since(last)).min(2 * EVERY);
         last = now;
-        let since = now.duration_since(started);
-        if let Err(e) = one(&handle, ms(passed), Instant(ms(since))).await {
+        let since = pace.counts(now.duration_since(started));
+        if let Err(e) = one(&handle, ms(passed), Instant(ms(since)), pace).await {
             tracing::warn!(error = %e.message, "a round was not finished");
         }
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(pace.every).await;
     }
 }
 
@@ -53,10 +90,45 @@ fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-async fn one(handle: &Handle, passed_ms: u64, now: Instant) -> Result<(), crate::api::ApiError> {
+async fn one(
+    handle: &Handle,
+    passed_ms: u64,
+    now: Instant,
+    pace: Pace,
+) -> Result<(), crate::api::ApiError> {
     collect(handle, passed_ms, now).await?;
+    write_anew(handle, pace).await?;
     count(handle).await?;
     check(handle).await
+}
+
+/// Gives back to the system what the store does not need.
+async fn write_anew(handle: &Handle, pace: Pace) -> Result<(), crate::api::ApiError> {
+    let (store, tx) = (Arc::clone(&handle.shared.store), handle.tx.clone());
+    let written = blocking(move || {
+        if pace.hurry.is_none() && !store.is_wasteful()? {
+            return Ok(Compacted::default());
+        }
+        // It stops when the agent ends, and nothing has happened then.
+        store.compact(&mut || !tx.is_closed())
+    });
+    match written.await {
+        Ok(done) if done.finished => {
+            tracing::info!(
+                before = done.before,
+                after = done.after,
+                "store written anew"
+            );
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+        // There may be no room for two; the store is as it was.
+        Err(e) if e.is_transient() => {
+            tracing::warn!(error = %e, "the store cannot be written anew");
+            Ok(())
+        }
+        Err(e) => Err(crate::problem::store(&e)),
+    }
 }
 
 /// Lets go what the policy does not keep.
@@ -184,4 +256,25 @@ async fn check(handle: &Handle) -> Result<(), crate::api::ApiError> {
     // struck off at once, and wanted again from here on.
     let (tx, _nobody_waits) = tokio::sync::oneshot::channel();
     handle.send(Input::Recheck(tx)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_number_makes_time_run_faster() {
+        let usual = Pace {
+            first: FIRST,
+            every: EVERY,
+            hurry: None,
+        };
+        for unset in [None, Some(""), Some("0"), Some("-3"), Some("soon")] {
+            assert_eq!(Pace::of(unset), usual);
+        }
+        assert_eq!(usual.counts(EVERY), EVERY);
+        let fast = Pace::of(Some("1800"));
+        assert_eq!(fast.every, Duration::from_secs(1));
+        assert_eq!(fast.counts(Duration::from_secs(2)), 2 * EVERY);
+    }
 }

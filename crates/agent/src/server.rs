@@ -11,7 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::api::{
-    ApiError, ErrorCode, FRAME_HOOK, FRAME_REQUEST, Progress, RekeyHow, Reply, Request,
+    ApiError, ErrorCode, FRAME_HOOK, FRAME_REQUEST, FRAME_SPOOLED, Progress, RekeyHow, Reply,
+    Request,
 };
 use crate::driver::{Ask, Handle, Input};
 use crate::inbox::{Accepted, InboxError};
@@ -126,6 +127,7 @@ async fn client(stream: Stream, handle: Handle) {
             let reply = hook(body, &handle).await;
             let _gone = frames::write(&mut writer, &reply).await;
         }
+        FRAME_SPOOLED => handle.shared.spooled.notify_one(),
         FRAME_REQUEST => match serde_json::from_slice(&body) {
             Ok(request) => job(request, handle, reader, writer).await,
             Err(_) => {

@@ -15,7 +15,7 @@ use ccpeer_core::sync::machine::Machine;
 use ccpeer_core::wire::Hello;
 use ccpeer_net::{ChunkAnswer, ChunkSource, Config, NetError};
 use ccpeer_store::Store;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::api::{ApiError, DeviceName, ErrorCode};
 use crate::binding::{self, Standing};
@@ -198,6 +198,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
         store,
         net: net.clone(),
         inbox,
+        spooled: Notify::new(),
         me,
         mdns: options.mdns,
         notices,
@@ -224,6 +225,8 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
     let driving = tokio::spawn(async move { driver.run(rx, events, &hostname).await });
 
     let listener = Listener::bind(&home).map_err(|e| unwritable(&home, &e))?;
+    // Hooks that came just before found nobody to tell.
+    handle.shared.spooled.notify_one();
     let (stop, stopped) = watch::channel(false);
     let serving = tokio::spawn(server::serve(listener, handle, stopped));
     ready(&Ready {

@@ -11,7 +11,7 @@ pub(crate) struct Variable {
 }
 
 /// All of them, ours first.
-pub(crate) const VARIABLES: [Variable; 8] = [
+pub(crate) const VARIABLES: [Variable; 9] = [
     Variable {
         name: "CCPEER_HOME",
         meaning: "Everything ccpeer owns: key, store, spool, log and backups.",
@@ -36,6 +36,11 @@ pub(crate) const VARIABLES: [Variable; 8] = [
         name: "CCPEER_MACHINE_ID",
         meaning: "Stands for the id of this machine, where the system's own means nothing (containers that share one): a home that finds another one takes itself for a copy.",
         default: "the system's machine id",
+    },
+    Variable {
+        name: "CCPEER_HURRY",
+        meaning: "For tests of ccpeer itself, and nothing else: the agent's rounds, and the time after which something is let go, pass so many times faster, and each round writes the store anew.",
+        default: "unset: a round every half hour",
     },
     Variable {
         name: "HOME",

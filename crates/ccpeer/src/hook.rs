@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use ccpeer_agent::api::{API_VERSION, FRAME_HOOK, FRAME_REPLY, HookHeader, Reply};
+use ccpeer_agent::api::{API_VERSION, FRAME_HOOK, FRAME_REPLY, FRAME_SPOOLED, HookHeader, Reply};
 use ccpeer_agent::client::{read_frame, write_frame};
 use ccpeer_agent::home::Home;
 use ccpeer_agent::spool::Written;
@@ -228,6 +228,9 @@ impl Event {
             let _ = tell.send(Step::Written(Arc::clone(&written)));
             written.keep()
         });
+        if kept.is_ok() {
+            self.say_spooled();
+        }
         if let Err(e) = kept {
             let lost = format!("event is lost: cannot spool it: {e}");
             note(&self.home, &lost);
@@ -235,6 +238,14 @@ impl Event {
             note(&self.home, &format!("event is spooled: {why}"));
         }
         let _ = tell.send(Step::Ended(None));
+    }
+
+    /// Tells an agent that was busy, or has come meanwhile: it looks once when it
+    /// begins to listen, so either it sees the event then or hears of it here.
+    fn say_spooled(&self) {
+        if let Ok(mut connection) = ipc::connect(&self.home, AGENT) {
+            let _it_looks_by_itself = write_frame(&mut connection, FRAME_SPOOLED, &[]);
+        }
     }
 }
 

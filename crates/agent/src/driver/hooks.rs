@@ -8,7 +8,9 @@ use ccpeer_core::id::SessionId;
 use ccpeer_core::presence::SessionState;
 use ccpeer_formats::claude::hook::{HookEvent, HookKind};
 
-use super::{Cause, Driver, Input};
+use tokio::sync::mpsc;
+
+use super::{Cause, Driver, Input, Shared};
 use crate::inbox::{Accepted, InboxError, Pending};
 use crate::pool::blocking;
 use crate::{process, spool};
@@ -106,40 +108,50 @@ impl Driver {
             }
             Err(e) => self.failed("cannot read waiting hook events", &e),
         }
-        self.drain_spool();
     }
 
-    /// Takes what hooks left while nobody answered, off this task.
-    pub(super) fn drain_spool(&self) {
+    /// Takes what hooks leave while nobody answers, off this task: at once, and
+    /// whenever somebody says that there is more. One look at a time.
+    pub(super) fn read_spool(&self) {
         let (shared, tx) = (Arc::clone(&self.shared), self.tx.clone());
+        shared.spooled.notify_one();
         tokio::spawn(async move {
-            let shared = &shared;
-            for path in spool::list(&shared.home) {
-                let reader = Arc::clone(shared);
-                let file = path.clone();
-                let accepted = blocking(move || {
-                    let body = std::fs::read(&file).ok()?;
-                    Some(reader.inbox.accept(&body))
-                });
-                match accepted.await {
-                    None | Some(Err(InboxError::InFlight)) => continue,
-                    Some(Ok(accepted)) => {
-                        if let Accepted::New(pending) = accepted {
-                            let _ending = tx.send(Input::Hook(pending)).await;
-                        }
-                        let _left_for_next_time = std::fs::remove_file(&path);
-                    }
-                    Some(Err(InboxError::Malformed)) => {
-                        tracing::warn!("a spooled hook event cannot be read; set aside");
-                        spool::reject(&shared.home, &path);
-                    }
-                    // The disk is full or worse: all of it stays where it is.
-                    Some(Err(InboxError::Store(e))) => {
-                        tracing::error!(error = %e, "cannot take spooled hook events");
-                        return;
-                    }
+            loop {
+                tokio::select! {
+                    () = shared.spooled.notified() => {}
+                    () = tx.closed() => return,
                 }
+                drain_spool(&shared, &tx).await;
             }
         });
+    }
+}
+
+async fn drain_spool(shared: &Arc<Shared>, tx: &mpsc::Sender<Input>) {
+    for path in spool::list(&shared.home) {
+        let reader = Arc::clone(shared);
+        let file = path.clone();
+        let accepted = blocking(move || {
+            let body = std::fs::read(&file).ok()?;
+            Some(reader.inbox.accept(&body))
+        });
+        match accepted.await {
+            None | Some(Err(InboxError::InFlight)) => continue,
+            Some(Ok(accepted)) => {
+                if let Accepted::New(pending) = accepted {
+                    let _ending = tx.send(Input::Hook(pending)).await;
+                }
+                let _left_for_next_time = std::fs::remove_file(&path);
+            }
+            Some(Err(InboxError::Malformed)) => {
+                tracing::warn!("a spooled hook event cannot be read; set aside");
+                spool::reject(&shared.home, &path);
+            }
+            // The disk is full or worse: all of it stays where it is.
+            Some(Err(InboxError::Store(e))) => {
+                tracing::error!(error = %e, "cannot take spooled hook events");
+                return;
+            }
+        }
     }
 }

@@ -85,7 +85,7 @@ impl Driver {
         self.watched.remove(&pid);
         self.farewell.retain(|_, said| *said != pid);
         if self.open.values().any(|open| open.pid == Some(pid)) {
-            self.drain_spool();
+            self.shared.spooled.notify_one();
             self.check_liveness();
         }
     }
