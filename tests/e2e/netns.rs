@@ -98,3 +98,49 @@ fn k_p02_a_wrong_code_burns_the_right_one() {
         assert_eq!(device.json(&["devices", "--json"]), serde_json::json!([]));
     }
 }
+
+/// What `doctor net` tells about the only peer.
+fn told_of_peer(device: &Device) -> String {
+    let told = device.run(&["doctor", "net", "--json"]).stdout;
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let checks = told["checks"].as_array().unwrap();
+    let peer = checks.iter().find(|c| c["id"] == "peer").unwrap();
+    format!("{} | {}", peer["message"], peer["hint"])
+}
+
+#[test]
+fn doctor_net_says_why_a_device_is_not_seen() {
+    let Some(lan) = Lan::new(3) else { return };
+    let world = World::new();
+    let a = lan.device(&world, 0, "desk");
+    let mut b = lan.device(&world, 1, "laptop");
+    pair_with(Inviting::by_ticket(&a), &b);
+    connected(&a, &b);
+    let report = a.json(&["doctor", "net", "--json"]);
+    assert_eq!(report["ok"], true, "{report}");
+    let network = &report["network"];
+    assert_eq!(network["multicast"]["ipv4"], true);
+    assert!(network["multicast"]["own_heard_ms"].as_u64().unwrap() < 5_000);
+    assert_eq!(network["multicast"]["others"].as_array().unwrap().len(), 1);
+    assert!(!report["checks"].to_string().contains("laptop.local"));
+    assert!(told_of_peer(&a).contains("laptop is connected"));
+    let text = a.ok(&["doctor", "net"]);
+    assert!(text.lines().all(|l| l.chars().count() <= 80), "{text}");
+
+    b.kill();
+    super::world::until("nobody answers there", || {
+        told_of_peer(&a).contains("nobody answers at 10.77.0.2:")
+    });
+    b.start();
+    connected(&a, &b);
+    b.ok(&["revoke", "desk"]);
+    super::world::until("the refusal is told", || {
+        told_of_peer(&a).contains("does not trust this device")
+    });
+    // Without a network there is nobody, and that is a problem.
+    lan.unplug(0, 0);
+    super::world::until("the loss of the network is told", || {
+        let told = a.run(&["doctor", "net"]);
+        told.code == 1 && told.stdout.contains("no interface on which")
+    });
+}

@@ -140,6 +140,51 @@ fn k_p06_the_ticket_is_on_two_screens_and_nowhere_else() {
     nowhere_but_on_screens("ticket", Inviting::by_ticket);
 }
 
+/// On a terminal the ticket is shown as a picture, too, and nowhere else.
+#[test]
+fn a_ticket_is_a_qr_code_on_a_terminal() {
+    let world = World::new();
+    let a = world.running("desk");
+    let on_terminal = |args: &str| {
+        let line = format!("{} {args}", env!("CARGO_BIN_EXE_ccpeer"));
+        // Makes a terminal, and shows what is written to it.
+        let mut shown = std::process::Command::new("script")
+            .args(["-qfec", &line, "/dev/null"])
+            .envs([("HOME", a.home()), ("CCPEER_HOME", a.ccpeer_home())])
+            .env("LANG", "C.UTF-8")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .ok()?;
+        let out = shown.stdout.take().unwrap();
+        let lines = std::io::BufRead::lines(std::io::BufReader::new(out));
+        let mut all = Vec::new();
+        for line in lines.map_while(Result::ok) {
+            let last = line.contains("Waiting") || line.starts_with('{');
+            all.push(line.trim_end().to_owned());
+            if last {
+                break;
+            }
+        }
+        shown.kill().unwrap();
+        shown.wait().unwrap();
+        Some(all)
+    };
+    let Some(lines) = on_terminal("pair --ticket") else {
+        println!("skipped: there is no `script` here to make a terminal");
+        return;
+    };
+    let blocks = |line: &String| line.chars().filter(|c| "█▀▄".contains(*c)).count();
+    let picture: Vec<_> = lines.iter().filter(|l| blocks(l) >= 20).collect();
+    assert!(picture.len() >= 15, "{lines:#?}");
+    assert!(picture.iter().all(|l| l.chars().count() <= 80));
+    for args in ["pair --ticket --json", "pair --ticket --no-qr"] {
+        let lines = on_terminal(args).unwrap();
+        assert!(lines.iter().any(|l| l.contains("ccpeer1-")), "{lines:#?}");
+        assert!(lines.iter().all(|l| blocks(l) == 0), "{args}: {lines:#?}");
+    }
+}
+
 /// A library that turns the wall clock of one process, and leaves the monotonic
 /// clock alone.
 struct FalseClock {
