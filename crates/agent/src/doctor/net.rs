@@ -7,7 +7,7 @@ use super::{Check, note, ok, problem};
 use crate::api::{ApiError, Around, Interface, Multicast, Reach};
 use crate::view;
 
-/// An announcement of our own that is older than this did not come back just now.
+/// An announcement that is older than this was not heard just now.
 const JUST_NOW_MS: u64 = 5_000;
 /// Devices that are named one by one.
 const NAMED_MAX: usize = 5;
@@ -214,7 +214,7 @@ fn reach(peer: &Reach, around: &Around) -> Check {
             "no address of it is known".to_owned(),
             format!("start ccpeer there; without multicast {dial}"),
         ),
-        Some("unreachable") if peer.heard_ms.is_some() => (
+        Some("unreachable") if peer.heard_ms.is_some_and(|ms| ms <= JUST_NOW_MS) => (
             format!("it announces itself, and does not answer at {at}"),
             "open its UDP port in the firewall there".to_owned(),
         ),
