@@ -109,10 +109,15 @@ pub(crate) fn all(loopback: Loopback) -> std::io::Result<Vec<Interface>> {
     Ok(found.into_values().collect())
 }
 
-/// Whether the system says so; some do not say.
+/// Whether it is switched off, or its wire is out. Unix tells no more than that it
+/// runs.
 fn is_down(part: &if_addrs::Interface) -> bool {
-    use if_addrs::IfOperStatus::{Down, LowerLayerDown, NotPresent};
-    matches!(part.oper_status, Down | LowerLayerDown | NotPresent)
+    use if_addrs::IfOperStatus::{Down, LowerLayerDown, NotPresent, Unknown};
+    match part.oper_status {
+        Down | LowerLayerDown | NotPresent => true,
+        Unknown => cfg!(unix),
+        _ => false,
+    }
 }
 
 fn is_link_local(ip: &IpAddr) -> bool {
