@@ -36,6 +36,8 @@ mod pairing;
 #[cfg(unix)]
 mod phases;
 mod presence;
+#[cfg(target_os = "linux")]
+mod relay;
 mod retention;
 mod round_trip;
 #[cfg(target_os = "linux")]

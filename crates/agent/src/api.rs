@@ -15,8 +15,10 @@
 use serde::{Deserialize, Serialize};
 
 mod near;
+mod relay;
 mod upkeep;
 pub use near::*;
+pub use relay::*;
 pub use upkeep::*;
 
 /// Version of this protocol; both sides state it and refuse another one.
@@ -202,6 +204,11 @@ pub enum Request {
     },
     /// → `[Project]`
     Projects,
+    /// Change which relay is used, or ask how it does. → [`Relay`]
+    Relay {
+        /// What to change, if anything.
+        change: Option<RelayChange>,
+    },
 }
 
 /// What becomes of a session that another device is at work on.
@@ -455,6 +462,9 @@ pub struct Status {
     /// Whether devices are looked for by multicast; null where nobody is.
     #[serde(default)]
     pub mdns: Option<bool>,
+    /// The relay, and how it does.
+    #[serde(default)]
+    pub relay: Option<Relay>,
 }
 
 /// A session that is open here and that another device went on with.
@@ -464,28 +474,6 @@ pub struct TakenOver {
     pub session_id: String,
     /// Who has it now.
     pub by: DeviceName,
-}
-
-/// What Claude Code's own sweep is about to take.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Expiring {
-    /// Days after which it deletes a session (`cleanupPeriodDays`).
-    pub cleanup_days: u64,
-    /// How many days ahead is told.
-    pub warn_days: u64,
-    /// Those that no other device is known to hold.
-    pub sessions: Vec<ExpiringSession>,
-}
-
-/// One session that is about to be deleted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExpiringSession {
-    /// Which session.
-    pub session_id: String,
-    /// When it may be deleted, RFC 3339.
-    pub expires: String,
-    /// Whether our own store holds it: then `continue` brings it back.
-    pub captured: bool,
 }
 
 /// One other device in `status`.
@@ -874,6 +862,11 @@ pub enum PairEvent {
     BrokenOff {
         /// From where.
         addr: String,
+    },
+    /// A relay came with the ticket and is used from now on.
+    Relay {
+        /// Its place, without anything secret.
+        url: String,
     },
     /// Both trust each other.
     Paired {

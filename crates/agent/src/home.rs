@@ -159,6 +159,36 @@ impl Home {
         self.spool().join("rejected")
     }
 
+    /// What a relay of one's own keeps.
+    #[must_use]
+    pub fn relay_dir(&self) -> PathBuf {
+        self.root.join("relay")
+    }
+
+    /// What lets a device into our own relay that it does not know.
+    #[must_use]
+    pub fn relay_token(&self) -> PathBuf {
+        self.relay_dir().join("token")
+    }
+
+    /// The address of our own relay, with the token.
+    #[must_use]
+    pub fn relay_address(&self) -> PathBuf {
+        self.relay_dir().join("address")
+    }
+
+    /// The certificate that our own relay has made itself.
+    #[must_use]
+    pub fn relay_certificate(&self) -> PathBuf {
+        self.relay_dir().join("cert.pem")
+    }
+
+    /// The key that belongs to it.
+    #[must_use]
+    pub fn relay_key(&self) -> PathBuf {
+        self.relay_dir().join("key.pem")
+    }
+
     /// Logs.
     #[must_use]
     pub fn log_dir(&self) -> PathBuf {

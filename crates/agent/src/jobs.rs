@@ -8,6 +8,7 @@ mod members;
 mod pair;
 mod policy;
 mod rekey;
+mod relay;
 mod send;
 mod upkeep;
 mod verify;
@@ -86,6 +87,7 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
         Request::Rekey { how } => to_value(&rekey::rekey(handle, &out, how).await?),
         Request::Policy { change } => to_value(&policy::policy(handle, change).await?),
         Request::Why { session } => to_value(&why::why(handle, session).await?),
+        Request::Relay { change } => to_value(&relay::relay(handle, change).await?),
         Request::Projects => to_value(&upkeep::projects(handle).await?),
     }
 }

@@ -178,6 +178,18 @@ async fn hook(body: Vec<u8>, handle: &Handle) -> Reply {
     }
 }
 
+/// Whether the agent begins anew because of this answer. Of a relay it does only
+/// if the answer says so.
+fn calls_for_it(reply: &Reply, about_relay: bool) -> bool {
+    match reply {
+        Reply::Ok { value } if about_relay => {
+            value.get("again") == Some(&serde_json::Value::Bool(true))
+        }
+        Reply::Ok { .. } => true,
+        _ => false,
+    }
+}
+
 async fn job<R, W>(request: Request, handle: Handle, mut reader: R, mut writer: W)
 where
     R: AsyncRead + Unpin + Send + 'static,
@@ -187,9 +199,11 @@ where
         Request::Down => Some(Input::Shutdown),
         Request::Rekey {
             how: RekeyHow::Roll | RekeyHow::Separate,
-        } => Some(Input::Again),
+        }
+        | Request::Relay { change: Some(_) } => Some(Input::Again),
         _ => None,
     };
+    let about_relay = matches!(request, Request::Relay { .. });
     let driver = handle.clone();
     let (replies, mut outgoing) = mpsc::channel(REPLIES_MAX);
     let (answers_in, answers) = mpsc::channel(1);
@@ -226,7 +240,7 @@ where
             break;
         };
         let last = reply.is_last();
-        if matches!(reply, Reply::Error(_)) && matches!(after, Some(Input::Again)) {
+        if last && matches!(after, Some(Input::Again)) && !calls_for_it(&reply, about_relay) {
             after = None;
         }
         if frames::write(&mut writer, &reply).await.is_err() || last {

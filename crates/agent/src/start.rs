@@ -13,6 +13,7 @@ use ccpeer_core::id::{ChunkId, DeviceId};
 use ccpeer_core::limits;
 use ccpeer_core::sync::machine::Machine;
 use ccpeer_core::wire::Hello;
+use ccpeer_net::relay::Relay;
 use ccpeer_net::{ChunkAnswer, ChunkSource, Config, NetError};
 use ccpeer_store::Store;
 use tokio::sync::{Notify, mpsc, watch};
@@ -29,7 +30,7 @@ use crate::listen::Listener;
 use crate::peers::PeerBook;
 use crate::spare::SpareTrust;
 use crate::{
-    dumps, ipc, lists, logging, place, problem, random, rounds, server, spool, starts, wake,
+    dumps, ipc, lists, logging, place, problem, random, relays, rounds, server, spool, starts, wake,
 };
 
 mod store;
@@ -43,7 +44,8 @@ pub struct Options {
     pub listen: Option<SocketAddr>,
     /// Announce and look for devices in the local network.
     pub mdns: bool,
-    /// A relay of one's own.
+    /// The relay to use from now on: an address, `n0`, or `off`. None leaves it
+    /// as it was.
     pub relay: Option<String>,
     /// Leave the terminal's session: nobody waits for this process.
     pub background: bool,
@@ -89,7 +91,11 @@ pub fn run(options: Options, ready: &mut dyn FnMut(&Ready)) -> Result<(), ApiErr
     starts::may_start(&options.home)?;
     logging::start(&options.home).map_err(|e| unwritable(&options.home, &e))?;
     // Anew when the key was replaced: everything that knew the old one ends.
-    while one_life(&options, ready)? == End::Again {}
+    let mut options = options;
+    while one_life(&options, ready)? == End::Again {
+        // What was said at the start is kept by now, or was changed since.
+        options.relay = None;
+    }
     Ok(())
 }
 
@@ -179,7 +185,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
         },
         trusted: machine.trusted().copied().collect(),
         addresses: peers.addresses(),
-        relay: options.relay.clone(),
+        relays: relays(options, &store)?,
     };
     let chunks = Arc::new(Chunks(Arc::clone(&store)));
     let (net, events) = ccpeer_net::start(config, chunks)
@@ -279,6 +285,18 @@ impl ChunkSource for Chunks {
     }
 }
 
+/// The user's choice: the one that was given, else the one that is kept.
+fn relays(options: &Options, store: &Store) -> Result<Vec<Relay>, ApiError> {
+    match &options.relay {
+        Some(text) => {
+            let wanted = relays::parse(&options.home, text)?;
+            relays::save(store, &wanted).map_err(|e| problem::store(&e))?;
+            Ok(wanted)
+        }
+        None => relays::load(store).map_err(|e| problem::store(&e)),
+    }
+}
+
 fn prepare_home(home: &Home) -> io::Result<()> {
     for dir in [
         home.root().to_path_buf(),
@@ -293,12 +311,12 @@ fn prepare_home(home: &Home) -> io::Result<()> {
 }
 
 #[cfg(unix)]
-fn private_dir(dir: &std::path::Path) -> io::Result<()> {
+pub(crate) fn private_dir(dir: &std::path::Path) -> io::Result<()> {
     crate::ipc::prepare_dir(dir)
 }
 
 #[cfg(not(unix))]
-fn private_dir(dir: &std::path::Path) -> io::Result<()> {
+pub(crate) fn private_dir(dir: &std::path::Path) -> io::Result<()> {
     fs::create_dir_all(dir)
 }
 
@@ -349,7 +367,7 @@ fn leave_terminal() {
 fn leave_terminal() {}
 
 #[cfg(unix)]
-async fn told_to_end() {
+pub(crate) async fn told_to_end() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int), Ok(mut hup)) = (
         signal(SignalKind::terminate()),
@@ -369,7 +387,7 @@ async fn told_to_end() {
 }
 
 #[cfg(not(unix))]
-async fn told_to_end() {
+pub(crate) async fn told_to_end() {
     let _no_console = tokio::signal::ctrl_c().await;
 }
 

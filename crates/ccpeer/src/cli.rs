@@ -9,8 +9,8 @@ use clap::{Parser, Subcommand};
 use crate::bug;
 use crate::commands::{
     accept, agent, completions, continue_task, demo, devices, dial, doctor, done, down, hook,
-    hooks, join, man, pair, policy, projects, pull, push, rekey, rename, reopen, revoke, sessions,
-    show, snapshot, status, tasks, undo, up, verify, why,
+    hooks, join, man, pair, policy, projects, pull, push, rekey, relay, rename, reopen, revoke,
+    sessions, show, snapshot, status, tasks, undo, up, verify, why,
 };
 use crate::context::Context;
 use crate::environment;
@@ -46,6 +46,7 @@ enum Command {
     Join(join::JoinArgs),
     Devices(devices::DevicesArgs),
     Dial(dial::DialArgs),
+    Relay(relay::RelayArgs),
     Rename(rename::RenameArgs),
     Accept(accept::AcceptArgs),
     Revoke(revoke::RevokeArgs),
@@ -98,6 +99,7 @@ fn dispatch(cli: Cli, context: &Context) -> Result<(), CommandError> {
         Some(Command::Join(args)) => join::run(&args, context),
         Some(Command::Devices(args)) => devices::run(&args, context),
         Some(Command::Dial(args)) => dial::run(&args, context),
+        Some(Command::Relay(args)) => relay::run(&args, context),
         Some(Command::Rename(args)) => rename::run(&args, context),
         Some(Command::Accept(args)) => accept::run(&args, context),
         Some(Command::Revoke(args)) => revoke::run(&args, context),

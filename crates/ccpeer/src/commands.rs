@@ -22,6 +22,7 @@ pub(crate) mod projects;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod rekey;
+pub(crate) mod relay;
 pub(crate) mod rename;
 pub(crate) mod reopen;
 pub(crate) mod revoke;

@@ -14,6 +14,7 @@ mod json;
 mod prompt;
 #[cfg(test)]
 mod reference;
+mod relay_choice;
 mod starting;
 mod table;
 mod terminal;

@@ -11,6 +11,7 @@ use ccpeer_agent::home::Home;
 use ccpeer_agent::start;
 
 use crate::error::CommandError;
+use crate::relay_choice;
 
 /// How long a new agent may take until it accepts work.
 const READY_MAX: Duration = Duration::from_secs(15);
@@ -28,7 +29,9 @@ pub(crate) struct Network {
     /// Neither announce this device in the local network nor look for others
     #[arg(long)]
     pub(crate) no_mdns: bool,
-    /// Also reach devices through this relay; none is used otherwise
+    /// Also reach devices through this relay: its address, `n0` for the public
+    /// ones, `-` to read the address from standard input, `off` for none. It is
+    /// remembered; none is used otherwise
     #[arg(long, value_name = "URL")]
     pub(crate) relay: Option<String>,
     /// If the store is damaged, set it aside and keep what can be read of it
@@ -97,9 +100,7 @@ impl Network {
         if let Some(listen) = self.listen {
             args.extend(["--listen".to_owned(), listen.to_string()]);
         }
-        if let Some(relay) = &self.relay {
-            args.extend(["--relay".to_owned(), relay.clone()]);
-        }
+        // The relay is told to the running agent: its address may hold a token.
         if self.salvage {
             args.push("--salvage".to_owned());
         }
@@ -150,11 +151,19 @@ pub(crate) fn run_here(
     background: bool,
     ready: &mut dyn FnMut(String),
 ) -> Result<(), ApiError> {
+    let relay = match &network.relay {
+        Some(said) => {
+            let relay = relay_choice::read(said)?;
+            relay_choice::warn(&relay);
+            Some(relay)
+        }
+        None => None,
+    };
     let options = start::Options {
         home,
         listen: network.listen,
         mdns: !network.no_mdns,
-        relay: network.relay.clone(),
+        relay,
         background,
         salvage: network.salvage,
     };

@@ -243,6 +243,28 @@ pub const PAIR_CANDIDATES_MAX: usize = 3;
 /// How long a code looks for an inviting device.
 pub const PAIR_FIND_MS: u64 = 20_000;
 
+/// Relays that one device uses at once.
+pub const RELAYS_MAX: usize = 4;
+/// A relay's address as text, bytes.
+pub const RELAY_ADDRESS_BYTES_MAX: usize = 512;
+/// An attempt to reach a relay ends after this.
+pub const RELAY_PROBE_MS: u64 = 5_000;
+/// Pause between attempts to find out why a relay is not there, and its upper
+/// bound.
+pub const RELAY_PROBE_PAUSE_MS: (u64, u64) = (2_000, 30_000);
+/// Devices connected to our own relay at once, and connections of one of them.
+pub const RELAY_CLIENTS_MAX: (usize, usize) = (128, 4);
+/// Connections to our own relay that have not shown yet who they are: in all, and
+/// from one address.
+pub const RELAY_HANDSHAKES_MAX: (usize, usize) = (64, 16);
+/// Connections that our own relay accepts in a second, and in one go.
+pub const RELAY_ACCEPTS: (u32, u32) = (64, 256);
+/// Within this long a connection to our own relay has shown who it is.
+pub const RELAY_HANDSHAKE_MS: u64 = 5_000;
+/// Bytes a second that our own relay takes from one connection, unless the user
+/// sets another bound.
+pub const RELAY_RATE_BYTES: u32 = 64 * 1024 * 1024;
+
 /// Memory that the store may use to cache pages.
 pub const STORE_CACHE_BYTES: usize = 32 * 1024 * 1024;
 /// Bytes written in one transaction of the store; more is split or waits.

@@ -10,13 +10,14 @@ use std::time::Duration;
 use ccpeer_core::id::DeviceId;
 use ccpeer_core::limits;
 use iroh::endpoint::{
-    AfterHandshakeOutcome, BindOpts, Connection, EndpointHooks, PortmapperConfig,
+    AfterHandshakeOutcome, BindOpts, Connection, EndpointHooks, NetReportConfig, PortmapperConfig,
     QuicTransportConfig, Side, presets,
 };
-use iroh::{Endpoint, EndpointId, RelayMode, RelayUrl, SecretKey};
+use iroh::{Endpoint, EndpointId, SecretKey};
 
 use crate::address::{self, Loopback};
 use crate::error::{NetError, code};
+use crate::relay::Relays;
 use crate::switchboard::Switchboard;
 use crate::timing::Timing;
 use crate::{Counters, Listen};
@@ -88,7 +89,7 @@ impl EndpointHooks for Gate {
 pub(crate) async fn open(
     secret: &[u8; 32],
     listen: Listen,
-    relay: Option<&RelayUrl>,
+    relays: &Relays,
     gate: Gate,
     timing: &Timing,
 ) -> Result<Endpoint, NetError> {
@@ -99,7 +100,7 @@ pub(crate) async fn open(
         if attempt > 0 && !matches!(listen, Listen::Any { port: 0 }) {
             tokio::time::sleep(PORT_PAUSE).await;
         }
-        match try_open(secret, listen, relay, gate.clone(), timing).await {
+        match try_open(secret, listen, relays, gate.clone(), timing).await {
             Ok(endpoint) => return Ok(endpoint),
             Err(error) => last = error,
         }
@@ -110,20 +111,20 @@ pub(crate) async fn open(
 async fn try_open(
     secret: &[u8; 32],
     listen: Listen,
-    relay: Option<&RelayUrl>,
+    relays: &Relays,
     gate: Gate,
     timing: &Timing,
 ) -> Result<Endpoint, NetError> {
-    let mut builder = Endpoint::builder(presets::Minimal)
+    let builder = Endpoint::builder(presets::Minimal)
         .secret_key(SecretKey::from_bytes(secret))
         .alpns(vec![SYNC_ALPN.to_vec()])
         .transport_config(transport(timing))
         .portmapper_config(PortmapperConfig::Disabled)
         .clear_address_lookup()
+        .relay_mode(relays.mode())
+        .ca_tls_config(relays.tls())
+        .net_report_config(net_report())
         .hooks(gate);
-    if let Some(url) = relay {
-        builder = builder.relay_mode(RelayMode::custom([url.clone()]));
-    }
     let listen_error = |addr: SocketAddr| {
         move |why: &dyn std::fmt::Display| NetError::Listen {
             addr,
@@ -159,6 +160,14 @@ async fn try_open(
         }
     };
     builder.bind().await.map_err(|e| listen_error(addr)(&e))
+}
+
+/// A relay is asked how far away it is, and nobody whether the network has a
+/// captive portal: that question goes out unencrypted to another port.
+fn net_report() -> NetReportConfig {
+    let mut config = NetReportConfig::default();
+    config.captive_portal_check = false;
+    config
 }
 
 fn free_port() -> std::io::Result<u16> {

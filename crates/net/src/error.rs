@@ -17,9 +17,6 @@ pub enum NetError {
         /// What the system said.
         why: String,
     },
-    /// The relay's address cannot be used.
-    #[error("relay address is not a URL")]
-    Relay,
     /// The system has no randomness to give.
     #[error("no randomness from the system")]
     Random,

@@ -68,8 +68,7 @@ pub(crate) async fn tell(shared: &Arc<Shared>, device: DeviceId, addrs: &[Socket
             Listen::Any { .. } => Listen::Any { port: 0 },
             Listen::Addr(addr) => Listen::Addr(SocketAddr::new(addr.ip(), 0)),
         };
-        let relay = shared.relay.as_ref();
-        let opened = endpoint::open(secret, listen, relay, gate, &shared.timing).await;
+        let opened = endpoint::open(secret, listen, &shared.relays, gate, &shared.timing).await;
         let Ok(endpoint) = opened else {
             return false;
         };

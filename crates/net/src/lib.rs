@@ -24,6 +24,7 @@ mod frame;
 mod link;
 mod pairing;
 pub mod probe;
+pub mod relay;
 mod supervisor;
 mod switchboard;
 mod tasks;
@@ -43,7 +44,7 @@ use ccpeer_core::manifest::Want;
 use ccpeer_core::sync::effect::Fault;
 use ccpeer_core::sync::event::{FetchFault, Received};
 use ccpeer_core::wire::{Hello, Message};
-use iroh::{Endpoint, RelayUrl, Watcher};
+use iroh::{Endpoint, Watcher};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
@@ -61,6 +62,7 @@ use discovery::Discovery;
 use endpoint::Gate;
 use link::LinkContext;
 use pairing::Pairing;
+use relay::{Relay, RelayStatus, Relays};
 use switchboard::Switchboard;
 use tasks::Tasks;
 use timing::Timing;
@@ -79,8 +81,9 @@ pub struct Config {
     pub trusted: BTreeSet<DeviceId>,
     /// Addresses that worked before, or were typed.
     pub addresses: BTreeMap<DeviceId, Vec<SocketAddr>>,
-    /// A relay of one's own for peers that cannot be reached directly, as a URL.
-    pub relay: Option<String>,
+    /// Relays for peers that cannot be reached directly; none unless the user
+    /// names one.
+    pub relays: Vec<Relay>,
 }
 
 /// Where to listen.
@@ -199,8 +202,8 @@ pub struct Stats {
 /// The receiver must be drained: while it is full, nothing is read from peers.
 ///
 /// # Errors
-/// If the socket cannot be opened, or the relay's address is not a URL. Multicast
-/// discovery that cannot start is no error: known addresses still work.
+/// If the socket cannot be opened. Multicast discovery that cannot start is no
+/// error: known addresses still work.
 pub async fn start(
     config: Config,
     chunks: Arc<dyn ChunkSource>,
@@ -213,18 +216,14 @@ async fn start_with(
     source: Arc<dyn ChunkSource>,
     timing: Timing,
 ) -> Result<(Net, mpsc::Receiver<NetEvent>), NetError> {
-    let relay = match &config.relay {
-        Some(text) => Some(text.parse::<RelayUrl>().map_err(|_| NetError::Relay)?),
-        None => None,
-    };
+    let relays = Arc::new(Relays::new(config.relays));
     let me = endpoint::device_of(&iroh::SecretKey::from_bytes(&config.secret).public());
     let loopback = endpoint::loopback_of(config.listen);
-    let board = Arc::new(Switchboard::new(me, loopback, relay.is_some(), timing));
+    let board = Arc::new(Switchboard::new(me, loopback, Arc::clone(&relays), timing));
     let counters = Arc::new(Counters::default());
     let gate = Gate::new(Arc::clone(&board), Arc::clone(&counters));
     let pairing = Pairing::new(Arc::clone(&gate.pairing_open));
-    let endpoint =
-        endpoint::open(&config.secret, config.listen, relay.as_ref(), gate, &timing).await?;
+    let endpoint = endpoint::open(&config.secret, config.listen, &relays, gate, &timing).await?;
     let (events, receiver) = mpsc::channel(limits::DRIVER_QUEUE_MAX);
     let links = LinkContext {
         events,
@@ -237,7 +236,7 @@ async fn start_with(
         me,
         hello: link::shown(config.hello),
         listen: config.listen,
-        relay,
+        relays,
         endpoint,
         board,
         links,
@@ -257,6 +256,7 @@ async fn start_with(
     supervisor::supervise(&shared, shared.board.set_trusted(config.trusted));
     shared.tasks.spawn(supervisor::accept(Arc::clone(&shared)));
     shared.tasks.spawn(watch_own_addrs(Arc::clone(&shared)));
+    shared.tasks.spawn(relay::watch(Arc::clone(&shared)));
     if shared.discovery.is_some() {
         shared.tasks.spawn(discovery::run(Arc::clone(&shared)));
     }
@@ -272,7 +272,7 @@ struct Shared {
     me: DeviceId,
     hello: Hello,
     listen: Listen,
-    relay: Option<RelayUrl>,
+    relays: Arc<Relays>,
     endpoint: Endpoint,
     board: Arc<Switchboard>,
     links: LinkContext,
@@ -282,6 +282,17 @@ struct Shared {
     former: OnceLock<former::Former>,
     dials: Semaphore,
     tasks: Tasks,
+}
+
+impl Shared {
+    async fn use_relay(&self, relay: Relay) -> bool {
+        let added = self.relays.add(relay);
+        if added {
+            self.relays.tell(&self.endpoint).await;
+            self.board.encourage_all();
+        }
+        added
+    }
 }
 
 #[derive(Debug, Default)]
@@ -462,6 +473,17 @@ impl Net {
     #[must_use]
     pub fn sockets(&self) -> Vec<SocketAddr> {
         self.0.endpoint.bound_sockets()
+    }
+
+    /// How the relay does; none while none is used.
+    #[must_use]
+    pub fn relay(&self) -> Option<RelayStatus> {
+        self.0.relays.status()
+    }
+
+    /// Uses one more relay from now on. False if it is known, or there is no room.
+    pub async fn add_relay(&self, relay: Relay) -> bool {
+        self.0.use_relay(relay).await
     }
 
     /// Numbers since the start.

@@ -29,9 +29,11 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use zeroize::Zeroizing;
 
 pub use code::{JoinSecret, SecretError};
+pub(crate) use code::{from_base32, to_base32};
 pub use exchange::SecretKind;
 
 use crate::Shared;
+use crate::relay::Relay;
 use exchange::PairMessage;
 use guard::Guard;
 use inviter::Window;
@@ -212,6 +214,8 @@ pub enum JoinEvent {
         card: PeerCard,
         /// Where it can be reached.
         addrs: Vec<SocketAddr>,
+        /// Relays that came with the ticket and are used from now on: to be kept.
+        relays: Vec<Relay>,
     },
     /// It came to nothing.
     Failed(JoinFailure),

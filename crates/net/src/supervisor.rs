@@ -168,8 +168,8 @@ pub(crate) async fn connect_as(
     for addr in addrs {
         target = target.with_ip_addr(*addr);
     }
-    if let Some(relay) = &shared.relay {
-        target = target.with_relay_url(relay.clone());
+    for relay in shared.relays.urls() {
+        target = target.with_relay_url(relay);
     }
     match timeout(shared.timing.dial, endpoint.connect(target, alpn)).await {
         Ok(Ok(conn)) => Ok(conn),

@@ -16,6 +16,7 @@ use crate::address::{self, Loopback};
 use crate::book::Book;
 use crate::error::{DialOutcome, DownReason};
 use crate::link::{Dialler, Greeted, Link, LinkEnds};
+use crate::relay::Relays;
 use crate::timing::Timing;
 
 /// The table.
@@ -23,8 +24,8 @@ use crate::timing::Timing;
 pub(crate) struct Switchboard {
     me: DeviceId,
     loopback: Loopback,
-    /// Peers can be dialled without an address, over a relay.
-    relayed: bool,
+    /// Over these, peers can be dialled without an address.
+    relays: Arc<Relays>,
     timing: Timing,
     state: Mutex<State>,
 }
@@ -91,11 +92,16 @@ pub(crate) enum Step {
 }
 
 impl Switchboard {
-    pub(crate) fn new(me: DeviceId, loopback: Loopback, relayed: bool, timing: Timing) -> Self {
+    pub(crate) fn new(
+        me: DeviceId,
+        loopback: Loopback,
+        relays: Arc<Relays>,
+        timing: Timing,
+    ) -> Self {
         Self {
             me,
             loopback,
-            relayed,
+            relays,
             timing,
             state: Mutex::default(),
         }
@@ -282,7 +288,7 @@ impl Switchboard {
             return (Step::Stop, wake);
         }
         let addrs = peer.book.candidates();
-        if peer.link.is_some() || (addrs.is_empty() && !self.relayed) {
+        if peer.link.is_some() || (addrs.is_empty() && self.relays.is_empty()) {
             return (Step::Wait, wake);
         }
         (

@@ -13,6 +13,7 @@ mod links;
 mod node;
 mod pairing;
 mod quiet;
+mod relay;
 mod replays;
 mod rumours;
 mod transfer;
@@ -87,7 +88,7 @@ fn config(n: u8, trusted: &[u8]) -> Config {
         hello: hello(n),
         trusted: trusted.iter().map(|n| device(*n)).collect(),
         addresses: BTreeMap::new(),
-        relay: None,
+        relays: Vec::new(),
     }
 }
 

@@ -25,9 +25,9 @@ pub struct Around {
     pub multicast: Option<Multicast>,
     /// The paired devices.
     pub peers: Vec<Reach>,
-    /// The relay in use, if any.
+    /// The relay in use, if any, and how it does.
     #[serde(default)]
-    pub relay: Option<String>,
+    pub relay: Option<super::Relay>,
     /// What came over the network since the agent's start.
     #[serde(default)]
     pub counted: Counted,

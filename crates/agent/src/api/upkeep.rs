@@ -169,3 +169,25 @@ pub enum PolicyChange {
         days: Option<u64>,
     },
 }
+
+/// What Claude Code's own sweep is about to take.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Expiring {
+    /// Days after which it deletes a session (`cleanupPeriodDays`).
+    pub cleanup_days: u64,
+    /// How many days ahead is told.
+    pub warn_days: u64,
+    /// Those that no other device is known to hold.
+    pub sessions: Vec<ExpiringSession>,
+}
+
+/// One session that is about to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpiringSession {
+    /// Which session.
+    pub session_id: String,
+    /// When it may be deleted, RFC 3339.
+    pub expires: String,
+    /// Whether our own store holds it: then `continue` brings it back.
+    pub captured: bool,
+}

@@ -4,7 +4,7 @@
 use ccpeer_core::text;
 
 use super::{Check, note, ok, problem};
-use crate::api::{ApiError, Around, Interface, Multicast, Reach};
+use crate::api::{ApiError, Around, Interface, Multicast, Reach, Relay};
 use crate::view;
 
 /// An announcement that is older than this was not heard just now.
@@ -28,9 +28,7 @@ pub fn examine(around: &Result<Around, ApiError>) -> Vec<Check> {
     let mut out = interfaces(&around.interfaces);
     out.push(sockets(&around.sockets));
     out.extend(multicast(around));
-    if let Some(relay) = &around.relay {
-        out.push(ok("relay", text::one_line(relay, 200)));
-    }
+    out.extend(around.relay.as_ref().map(relay));
     if around.peers.is_empty() {
         out.push(note(
             "peers",
@@ -40,6 +38,21 @@ pub fn examine(around: &Result<Around, ApiError>) -> Vec<Check> {
     }
     out.extend(around.peers.iter().map(|peer| reach(peer, around)));
     out
+}
+
+fn relay(relay: &Relay) -> Check {
+    let url = text::one_line(relay.url.as_deref().unwrap_or_default(), 200);
+    match (&relay.why, &relay.hint) {
+        (Some(why), hint) => {
+            let why = text::one_line(why, 200);
+            problem(
+                "relay",
+                format!("{url}: {why}"),
+                hint.clone().unwrap_or_default(),
+            )
+        }
+        (None, _) => ok("relay", format!("{url}, {}", relay.state)),
+    }
 }
 
 fn interfaces(all: &[Interface]) -> Vec<Check> {
@@ -301,6 +314,24 @@ mod tests {
             relay: None,
             counted: crate::api::Counted::default(),
         }
+    }
+
+    #[test]
+    fn a_relay_that_is_no_help_is_a_problem() {
+        let with = |why: Option<&str>| Around {
+            relay: Some(Relay {
+                url: Some("https://192.0.2.1:7842".into()),
+                state: "denied".into(),
+                why: why.map(Into::into),
+                hint: why.map(|_| "pair it".into()),
+                again: false,
+            }),
+            ..around()
+        };
+        assert_eq!(of(&told(with(None)), "relay").state, State::Ok);
+        let denied = told(with(Some("it does not let this device in")));
+        assert_eq!(of(&denied, "relay").state, State::Problem);
+        assert_eq!(of(&denied, "relay").hint.as_deref(), Some("pair it"));
     }
 
     fn told(around: Around) -> Vec<Check> {

@@ -7,6 +7,7 @@ use ccpeer_net::{DialOutcome, Hearing, Net, Skipped};
 
 use crate::api::{self, ApiError};
 use crate::driver::{Ask, Handle};
+use crate::relays;
 
 /// How long answers are listened for.
 const LISTEN: Duration = Duration::from_millis(1500);
@@ -51,7 +52,7 @@ pub(super) async fn around(handle: &Handle) -> Result<api::Around, ApiError> {
         interfaces: net.interfaces().iter().map(interface).collect(),
         sockets: net.sockets().iter().map(ToString::to_string).collect(),
         multicast: hearing.as_ref().map(multicast),
-        relay: None,
+        relay: net.relay().map(|r| relays::view(Some(&r))),
     })
 }
 

@@ -153,8 +153,17 @@ pub(super) async fn join(handle: &Handle, out: Out, secret: String) -> Result<Va
                 })
                 .await?;
             }
-            Some(JoinEvent::Accepted { card, addrs }) => {
+            Some(JoinEvent::Accepted {
+                card,
+                addrs,
+                relays,
+            }) => {
+                super::relay::keep(handle, &relays).await?;
                 trust(handle, &card, addrs).await?;
+                for relay in relays {
+                    let url = relay.place();
+                    out.item(&PairEvent::Relay { url }).await?;
+                }
                 return paired(handle, &out, &card).await;
             }
             Some(JoinEvent::Failed(reason)) => return fail(&out, reason.to_string()).await,

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use ccpeer_agent::api::{PairEvent, Request};
 use ccpeer_agent::dumps;
+use ccpeer_core::text;
 
 use crate::commands::pair::{Outcome, name};
 use crate::context::{Context, say_json, talk};
@@ -67,6 +68,10 @@ fn show(event: &PairEvent) {
         PairEvent::Searching { found: 0 } => talk("Looking for the other machine …"),
         PairEvent::Searching { found } => talk(format!("Found {found}, trying …")),
         PairEvent::Waiting { device } => talk(format!("Waiting for the yes on {} …", name(device))),
+        PairEvent::Relay { url } => talk(format!(
+            "From now on this device also uses the relay {}.",
+            text::one_line(url, 200)
+        )),
         PairEvent::Paired { device } => {
             talk(format!(
                 "Paired with {}. `ccpeer` lists the unfinished tasks of both machines.",

@@ -5,6 +5,7 @@ use ccpeer_agent::{hooks, spool};
 
 use crate::context::{Context, say, say_json, talk};
 use crate::error::CommandError;
+use crate::relay_choice;
 use crate::table::{self, Column};
 
 /// Show the health of the agent, the other devices and the store
@@ -61,6 +62,7 @@ fn stopped(context: &Context) -> Status {
         expiring: Expiring::default(),
         findings: Vec::new(),
         mdns: None,
+        relay: None,
     }
 }
 
@@ -77,6 +79,9 @@ fn print(status: &Status) -> Result<(), CommandError> {
     }
     for addr in &status.listen {
         say(format!("listen  {addr}"))?;
+    }
+    if let Some(relay) = &status.relay {
+        relay_choice::show(relay)?;
     }
     say(format!(
         "store   {}, {} sessions, {} chunks",

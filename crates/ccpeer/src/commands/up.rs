@@ -10,6 +10,7 @@ use crate::commands::hooks::{this_program, told_change};
 use crate::context::{Context, can_ask, say, talk};
 use crate::error::CommandError;
 use crate::prompt;
+use crate::relay_choice;
 use crate::starting::{self, Network};
 
 /// Set up this machine and start the agent
@@ -38,11 +39,17 @@ pub(crate) fn run(args: &UpArgs, context: &Context) -> Result<(), CommandError> 
         return agent::run_with(&args.network, false, context);
     }
     // Whoever answers is asked, not a file: a left-over lock means nothing.
+    let relay = args.network.relay.as_deref().map(relay_choice::read);
+    let relay = relay.transpose()?;
     let running = context.agent().is_ok();
     if !running {
         // The user asks for it: earlier failures do not count.
         starts::forget(&context.home);
         starting::start_in_background(&context.home, &args.network)?;
+    }
+    if let Some(relay) = relay {
+        relay_choice::warn(&relay);
+        relay_choice::choose(context, relay)?;
     }
     set_up_hooks(args, context)?;
     let status: Status = context.get(&Request::Status)?;
@@ -65,6 +72,9 @@ fn describe(status: &Status, running: bool) -> Result<(), CommandError> {
     say(format!("agent   {state}{}", pid.unwrap_or_default()))?;
     for addr in &status.listen {
         say(format!("listen  {addr}"))?;
+    }
+    if let Some(relay) = &status.relay {
+        relay_choice::show(relay)?;
     }
     say(format!("hooks   {}", status.hooks))?;
     say(format!("claude  {}", status.claude_dir))?;

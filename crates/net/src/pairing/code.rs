@@ -13,13 +13,14 @@ use zeroize::{Zeroize, Zeroizing};
 use super::exchange::SecretKind;
 use crate::address;
 use crate::error::NetError;
+use crate::relay::{self, Relay};
 
 /// Crockford's base 32: no I, L, O, U.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const CODE_CHARS: usize = 6;
 const TICKET_PREFIX: &str = "ccpeer1-";
 const TICKET_VERSION: u8 = 1;
-const TICKET_CHARS_MAX: usize = 1024;
+const TICKET_CHARS_MAX: usize = 4096;
 const CHECK_BYTES: usize = 4;
 
 /// What a joining person has typed or pasted.
@@ -137,6 +138,8 @@ impl Code {
 pub struct Ticket {
     pub(super) device: DeviceId,
     pub(super) addrs: Vec<SocketAddr>,
+    /// Over these the inviting device can be reached as well.
+    pub(super) relays: Vec<Relay>,
     secret: Zeroizing<[u8; 16]>,
 }
 
@@ -146,22 +149,29 @@ struct TicketBody {
     device: DeviceId,
     secret: [u8; 16],
     addrs: Vec<WireAddr>,
+    relays: Vec<String>,
 }
 
 impl Drop for TicketBody {
     fn drop(&mut self) {
         self.secret.zeroize();
+        self.relays.zeroize();
     }
 }
 
 impl Ticket {
-    pub(super) fn draw(device: DeviceId, mut addrs: Vec<SocketAddr>) -> Result<Self, NetError> {
+    pub(super) fn draw(
+        device: DeviceId,
+        mut addrs: Vec<SocketAddr>,
+        relays: Vec<Relay>,
+    ) -> Result<Self, NetError> {
         let mut secret = Zeroizing::new([0u8; 16]);
         getrandom::fill(secret.as_mut_slice()).map_err(|_| NetError::Random)?;
         addrs.truncate(limits::ADDRESSES_PER_PEER_MAX);
         Ok(Self {
             device,
             addrs,
+            relays,
             secret,
         })
     }
@@ -173,14 +183,18 @@ impl Ticket {
     pub(super) fn to_text(&self) -> Zeroizing<String> {
         let addrs: Vec<_> = self.addrs.iter().map(|a| WireAddr::from(*a)).collect();
         let addrs = codec::encode(&addrs);
+        let relays = relay::texts(&self.relays);
+        let texts: Vec<&str> = relays.iter().map(|r| r.as_str()).collect();
+        let relays = Zeroizing::new(codec::encode(&texts));
         // A `TicketBody`, field by field and in its final size from the start: a
         // buffer that grows would leave copies of the secret behind.
-        let len = 1 + DeviceId::LEN + self.secret.len() + addrs.len() + CHECK_BYTES;
+        let len = 1 + DeviceId::LEN + self.secret.len() + addrs.len() + relays.len() + CHECK_BYTES;
         let mut bytes = Zeroizing::new(Vec::with_capacity(len));
         bytes.push(TICKET_VERSION);
         bytes.extend_from_slice(&self.device.0);
         bytes.extend_from_slice(self.secret.as_slice());
         bytes.extend_from_slice(&addrs);
+        bytes.extend_from_slice(&relays);
         let check = check_of(&bytes);
         bytes.extend_from_slice(&check);
         let mut text = Zeroizing::new(String::from(TICKET_PREFIX));
@@ -211,9 +225,11 @@ impl Ticket {
         if addrs.len() > limits::ADDRESSES_PER_PEER_MAX || !dialable {
             return Err(SecretError::Ticket);
         }
+        let relays = relay::read_all(&body.relays).ok_or(SecretError::Ticket)?;
         Ok(Self {
             device: body.device,
             addrs,
+            relays,
             secret: Zeroizing::new(body.secret),
         })
     }
@@ -277,7 +293,7 @@ fn value_of(c: char) -> Option<u8> {
         .and_then(|p| u8::try_from(p).ok())
 }
 
-fn to_base32(bytes: &[u8]) -> String {
+pub(crate) fn to_base32(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 8 / 5 + 1);
     let (mut bits, mut held) = (0u32, 0u32);
     for byte in bytes {
@@ -295,7 +311,7 @@ fn to_base32(bytes: &[u8]) -> String {
     text
 }
 
-fn from_base32(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+pub(crate) fn from_base32(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() * 5 / 8));
     let (mut bits, mut held) = (0u32, 0u32);
     for c in text.chars().filter(|c| !c.is_whitespace() && *c != '-') {
@@ -349,7 +365,9 @@ mod tests {
             "192.0.2.7:4000".parse().unwrap(),
             "[2001:db8::7]:4000".parse().unwrap(),
         ];
-        let ticket = Ticket::draw(DeviceId([7; 32]), addrs).unwrap();
+        let relays = ["https://192.0.2.1:7842/#quic=7842&token=s3cret", "n0"];
+        let relays = relays.iter().map(|r| r.parse().unwrap()).collect();
+        let ticket = Ticket::draw(DeviceId([7; 32]), addrs, relays).unwrap();
         let text = ticket.to_text();
         for form in [
             text.to_string(),
@@ -386,11 +404,12 @@ mod tests {
         let ticket = Ticket {
             device: DeviceId([7; 32]),
             addrs: vec!["192.0.2.7:4000".parse().unwrap()],
+            relays: Vec::new(),
             secret: Zeroizing::new([9; 16]),
         };
         assert_eq!(
             ticket.to_text().as_str(),
-            "ccpeer1-043ge1r70w3ge1r70w3ge1r70w3ge1r70w3ge1r70w3ge1r70w3ge289144gj289144gj289144gj281030000g7m0frt2xknw"
+            "ccpeer1-043ge1r70w3ge1r70w3ge1r70w3ge1r70w3ge1r70w3ge1r70w3ge289144gj289144gj289144gj281030000g7m0fg150eern0"
         );
     }
 

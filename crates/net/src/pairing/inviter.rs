@@ -69,7 +69,10 @@ pub(crate) async fn invite(
         return Err(NetError::Closed);
     }
     let own = own_addrs(&shared.endpoint, shared.listen);
-    let (code, ticket) = (Code::draw()?, Ticket::draw(shared.me, own)?);
+    let (code, ticket) = (
+        Code::draw()?,
+        Ticket::draw(shared.me, own, shared.relays.list())?,
+    );
     let (events, receiver) = mpsc::channel(EVENTS_MAX);
     let answerer = Answerer::new();
     let expires = shared.timing.pair_window;

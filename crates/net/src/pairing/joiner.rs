@@ -21,6 +21,7 @@ use crate::discovery::Discovery;
 use crate::endpoint::PAIR_ALPN;
 use crate::error::{NetError, code};
 use crate::link::path_of;
+use crate::relay::Lent;
 use crate::supervisor::{ConnectFault, connect};
 
 const EVENTS_MAX: usize = 8;
@@ -62,8 +63,13 @@ async fn run(
 ) -> JoinEvent {
     let _ = events.send(JoinEvent::Searching).await;
     let card = Card::new(&options.name, &options.os);
+    let mut lent = None;
     let candidates = match secret {
-        JoinSecret::Ticket(ticket) => vec![(ticket.device, ticket.addrs.clone())],
+        JoinSecret::Ticket(ticket) => {
+            // They may be the only way there.
+            lent = Some(shared.relays.lend(&ticket.relays));
+            vec![(ticket.device, ticket.addrs.clone())]
+        }
         JoinSecret::Code(_) => find(shared, options.candidates).await,
     };
     let _ = events
@@ -74,7 +80,15 @@ async fn run(
     let mut failure = JoinFailure::NotFound;
     for candidate in candidates {
         match attempt(shared, secret, card.clone(), candidate, events).await {
-            Ok((card, addrs)) => return JoinEvent::Accepted { card, addrs },
+            Ok((card, addrs)) => {
+                let relays = lent.map(Lent::keep).unwrap_or_default();
+                shared.relays.tell(&shared.endpoint).await;
+                return JoinEvent::Accepted {
+                    card,
+                    addrs,
+                    relays,
+                };
+            }
             // A person has spoken.
             Err(last @ (JoinFailure::Refused | JoinFailure::Tombstoned)) => {
                 return JoinEvent::Failed(last);

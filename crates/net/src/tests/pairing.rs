@@ -99,6 +99,7 @@ async fn goes_well(secret_of: impl Fn(&Invite) -> String, by: SecretKind) {
     let JoinEvent::Accepted {
         card: inviter,
         addrs,
+        ..
     } = outcome(&mut join).await
     else {
         panic!()

@@ -37,7 +37,8 @@ async fn k_n10() {
     for node in [&a, &b] {
         let endpoint = &node.net.0.endpoint;
         assert_eq!(endpoint.addr().relay_urls().count(), 0, "no relay");
-        assert!(node.net.0.relay.is_none());
+        assert!(node.net.0.relays.is_empty());
+        assert_eq!(node.net.relay(), None);
     }
     let Some(sockets) = own_sockets() else {
         println!("K-N10: sockets are not told on this system");

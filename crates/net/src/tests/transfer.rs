@@ -15,13 +15,17 @@ fn want(id: ChunkId) -> Want {
     }
 }
 
-fn noise(len: usize) -> Vec<u8> {
+pub(super) fn noise(len: usize) -> Vec<u8> {
     let mut bytes = vec![0u8; len];
     getrandom::fill(&mut bytes).unwrap();
     bytes
 }
 
-async fn fetch_all(from: u8, by: &Peer, ids: &[ChunkId]) -> Vec<Result<Vec<u8>, FetchFault>> {
+pub(super) async fn fetch_all(
+    from: u8,
+    by: &Peer,
+    ids: &[ChunkId],
+) -> Vec<Result<Vec<u8>, FetchFault>> {
     let mut answers = by
         .net
         .fetch(device(from), ids.iter().copied().map(want).collect());
