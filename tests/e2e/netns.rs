@@ -134,7 +134,7 @@ fn doctor_net_says_why_a_device_is_not_seen() {
     b.start();
     connected(&a, &b);
     b.ok(&["revoke", "desk"]);
-    super::world::until("the refusal is told", || {
-        told_of_peer(&a).contains("does not trust this device")
+    super::world::until("the revocation is told", || {
+        told_of_peer(&a).contains("has revoked this device")
     });
 }
