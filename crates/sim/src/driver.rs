@@ -113,8 +113,12 @@ impl World {
         if pause {
             machine.pause(now);
         }
-        let chosen = Event::Introducers(d.introducers.clone());
-        d.effects.extend(machine.handle(chosen, now));
+        let told = machine.handle(Event::Introducers(d.introducers.clone()), now);
+        if !pause {
+            // What follows from it comes later otherwise, with what is said again:
+            // there is no room for it now.
+            d.effects.extend(told);
+        }
         d.effects.extend(machine.start(now));
         d.machine = Some(machine);
         true
