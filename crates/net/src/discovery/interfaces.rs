@@ -113,11 +113,8 @@ pub(crate) fn all(loopback: Loopback) -> std::io::Result<Vec<Interface>> {
 /// runs.
 fn is_down(part: &if_addrs::Interface) -> bool {
     use if_addrs::IfOperStatus::{Down, LowerLayerDown, NotPresent, Unknown};
-    match part.oper_status {
-        Down | LowerLayerDown | NotPresent => true,
-        Unknown => cfg!(unix),
-        _ => false,
-    }
+    let told = matches!(part.oper_status, Down | LowerLayerDown | NotPresent);
+    told || cfg!(unix) && part.oper_status == Unknown
 }
 
 fn is_link_local(ip: &IpAddr) -> bool {
