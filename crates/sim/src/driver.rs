@@ -120,6 +120,7 @@ impl World {
             d.effects.extend(told);
         }
         d.effects.extend(machine.start(now));
+        d.gate = machine.trusted().copied().collect();
         d.machine = Some(machine);
         true
     }
@@ -555,7 +556,12 @@ impl World {
             Notice::Rolled(_) => self.count("key roll heard"),
             Notice::OverQuota(_) => self.count("over quota"),
             Notice::LogFull(_) => self.count("log full"),
-            Notice::OwnLogBehind | Notice::Session(_) | Notice::Trust | Notice::Device(_) => {}
+            Notice::Trust => {
+                let d = &mut self.devices[device];
+                let trusted = d.machine.iter().flat_map(|m| m.trusted());
+                d.gate = trusted.copied().collect();
+            }
+            Notice::OwnLogBehind | Notice::Session(_) | Notice::Device(_) => {}
         }
     }
 }

@@ -208,6 +208,9 @@ pub(crate) struct Device {
     /// Roots in which damage was found, and which have to come back.
     pub(crate) broken: BTreeSet<Want>,
     pub(crate) model: TrustModel,
+    /// Whom the network lets in and serves beside the driver: what the machine said
+    /// when it last told of a change, which is after it was durable.
+    pub(crate) gate: BTreeSet<DeviceId>,
     /// Whose offers its user takes without being asked.
     pub(crate) introducers: BTreeSet<DeviceId>,
     /// Entries of its own whose durability a user was told of.
@@ -351,6 +354,7 @@ impl Device {
             lost: BTreeSet::new(),
             broken: BTreeSet::new(),
             model: TrustModel::nobodys(device_of(&key)),
+            gate: BTreeSet::new(),
             introducers: BTreeSet::new(),
             acked: BTreeSet::new(),
             placed: BTreeMap::new(),
