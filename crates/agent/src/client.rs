@@ -30,6 +30,16 @@ impl Client {
         Ok(Self { connection })
     }
 
+    /// Over a connection that waits as long as it was opened for.
+    pub(crate) fn over(connection: Connection) -> Self {
+        Self { connection }
+    }
+
+    /// Whether anything comes back.
+    pub(crate) fn is_answered(&mut self) -> bool {
+        self.send(&Request::Status).is_ok() && self.reply().is_ok()
+    }
+
     /// Asks and waits for the answer; `item` sees every step of a streamed one,
     /// `progress` every report of progress.
     ///

@@ -20,6 +20,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::api::{ApiError, DeviceName, ErrorCode};
 use crate::binding::{self, Standing};
+use crate::client::Client;
 use crate::driver::{Arrival, Driver, End, Expiry, Handle, Input, Parts, Shared};
 use crate::findings::{Findings, Kind};
 use crate::former;
@@ -66,6 +67,8 @@ pub struct Ready {
 
 /// An agent that holds the lock and does not answer gets this long to end.
 const ENDING_MAX: Duration = Duration::from_secs(5);
+/// How long whoever holds the lock may take to answer.
+const ANSWER_MAX: Duration = Duration::from_millis(500);
 /// How often it is looked at meanwhile.
 const LOCK_LOOK: Duration = Duration::from_millis(20);
 /// Peers are told good-bye for no longer than this: one that is gone as well does
@@ -337,7 +340,7 @@ fn lock(home: &Home) -> Result<fs::File, ApiError> {
             Err(fs::TryLockError::WouldBlock) => {}
         }
         // Who holds it and does not answer is about to end, or to begin.
-        if ipc::connect(home, ENDING_MAX).is_ok() || begin.elapsed() > ENDING_MAX {
+        if answers(home) || begin.elapsed() > ENDING_MAX {
             return Err(ApiError::new(
                 ErrorCode::Agent,
                 format!("another agent already runs on {}", home.root().display()),
@@ -345,6 +348,15 @@ fn lock(home: &Home) -> Result<fs::File, ApiError> {
             .hint("use it, stop it with `ccpeer down`, or set CCPEER_HOME to another directory"));
         }
         std::thread::sleep(LOCK_LOOK);
+    }
+}
+
+/// Whether an agent answers. A socket that can be connected to is not enough: a
+/// program that a killed agent was about to run holds lock and socket for a moment.
+fn answers(home: &Home) -> bool {
+    match ipc::connect(home, ANSWER_MAX) {
+        Ok(connection) => Client::over(connection).is_answered(),
+        Err(_) => false,
     }
 }
 
