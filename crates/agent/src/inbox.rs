@@ -82,6 +82,9 @@ impl Inbox {
         if let Some(value) = store.note(Namespace::Setting, COUNTER)? {
             state.received = number(&value).unwrap_or(0);
         }
+        // Of two that came together the later one may have been written first, and
+        // its count with it: no number is given twice, so the numbers know better.
+        state.received = state.received.max(state.next);
         Ok(Self {
             store,
             state: Mutex::new(state),
@@ -196,5 +199,45 @@ fn write(ns: Namespace, key: &[u8], value: Option<Vec<u8>>) -> NoteWrite {
         ns,
         key: key.to_vec(),
         value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::World;
+
+    fn frame(id: &str) -> Vec<u8> {
+        let header = HookHeader {
+            v: API_VERSION,
+            id: id.into(),
+            event: "Stop".into(),
+            session: None,
+            pid: None,
+            project_dir: None,
+            cut: false,
+        };
+        crate::spool::encode(&header, b"{}")
+    }
+
+    #[test]
+    fn k_h12_a_count_that_was_written_out_of_order_loses_nobody() {
+        let world = World::new("ann");
+        let store = Arc::new(world.store);
+        let inbox = Inbox::open(Arc::clone(&store)).unwrap();
+        for id in ["one", "two", "three"] {
+            assert!(matches!(inbox.accept(&frame(id)), Ok(Accepted::New(_))));
+        }
+        assert!(matches!(inbox.accept(&frame("two")), Ok(Accepted::Known)));
+        // What is left when the second one's count was written last.
+        let late = write(
+            Namespace::Setting,
+            COUNTER,
+            Some(2u64.to_be_bytes().to_vec()),
+        );
+        store.put_notes(&[late]).unwrap();
+        let again = Inbox::open(store).unwrap();
+        assert_eq!(again.received(), 3);
+        assert_eq!(again.pending().unwrap().len(), 3);
     }
 }
