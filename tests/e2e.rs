@@ -36,6 +36,7 @@ mod pairing;
 #[cfg(unix)]
 mod phases;
 mod presence;
+mod projects;
 #[cfg(target_os = "linux")]
 mod relay;
 mod retention;

@@ -47,6 +47,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("getrandom", &["ccpeer-net", "ccpeer-agent"]),
     ("hyper", &["ccpeer-net"]),
     ("hyper-util", &["ccpeer-net"]),
+    ("icu_normalizer", &["ccpeer-formats"]),
     ("if-addrs", &["ccpeer-net"]),
     ("iroh", &["ccpeer-net"]),
     ("iroh-relay", &["ccpeer-net"]),
@@ -760,7 +761,8 @@ impl Tree {
                     {
                         dirs.push(path);
                     }
-                } else if kind.is_file() {
+                } else if kind.is_file() && name != ".git" {
+                    // A linked work tree's marker is git's, not ours.
                     let path_here: Vec<_> = path.strip_prefix(&top).unwrap().iter().collect();
                     let parts: Vec<_> = path_here.iter().map(|p| p.to_string_lossy()).collect();
                     files.push(File {

@@ -15,9 +15,11 @@
 use serde::{Deserialize, Serialize};
 
 mod near;
+mod projects;
 mod relay;
 mod upkeep;
 pub use near::*;
+pub use projects::*;
 pub use relay::*;
 pub use upkeep::*;
 
@@ -204,6 +206,17 @@ pub enum Request {
     },
     /// → `[Project]`
     Projects,
+    /// Change what is known of projects here. → [`ProjectsChanged`]
+    ProjectsChange(ProjectChange),
+    /// A project moved on this machine. → [`ProjectMoved`]
+    Move {
+        /// Where it lay; absolute.
+        old: String,
+        /// Where it lies; absolute.
+        new: String,
+        /// Say what would be done, and do nothing.
+        dry_run: bool,
+    },
     /// Change which relay is used, or ask how it does. → [`Relay`]
     Relay {
         /// What to change, if anything.
@@ -671,6 +684,9 @@ pub struct Placed {
     pub backup: Option<String>,
     /// Files and fields that were left out or reset, one line each.
     pub dropped: Vec<String>,
+    /// What is to be said about the choice of the directory.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub notes: Vec<String>,
     /// What to run, in `project_dir`.
     pub command: Vec<String>,
     /// Why, if it was refused.
@@ -803,19 +819,6 @@ pub struct WhyVersion {
     pub known: u64,
     /// Connected devices that hold all of it.
     pub held_by: Vec<DeviceName>,
-}
-
-/// One row of `projects`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Project {
-    /// Its name.
-    pub name: String,
-    /// Its directory here, if known.
-    pub dir: Option<String>,
-    /// Normalised remotes.
-    pub remotes: Vec<String>,
-    /// Sessions of it.
-    pub sessions: u64,
 }
 
 /// A step of pairing, as `pair` and `join` print it with `--json`.

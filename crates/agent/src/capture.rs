@@ -258,7 +258,8 @@ impl Capture<'_> {
         }
         let dir = Path::new(&state.here.project).to_owned();
         let before = state.project.as_ref().filter(|_| same_place);
-        let (identity, project) = projects::identity_again(&dir, self.home.user(), before);
+        let around = projects::Around::load(self.store, self.home)?;
+        let (identity, project) = projects::identity_again(&dir, &around, before);
         state.project = project;
         self.conclude(state, origins, files.entries, identity, &summary, digest)
     }

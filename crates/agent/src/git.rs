@@ -4,6 +4,8 @@
 //! Must not know what the answers are for. No answer is an answer: git may be
 //! absent, the directory may be gone, the repository may be huge.
 
+mod marker;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +13,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+pub(crate) use marker::{Marker, marker, marker_in};
+
+/// Work trees of one repository that are looked at.
+const WORKTREES_MAX: usize = 256;
 /// How long one question may take.
 const DEADLINE: Duration = Duration::from_secs(2);
 /// Bytes of one answer that are read.
@@ -72,6 +78,31 @@ pub(crate) fn place(dir: &Path) -> Option<Place> {
         top: PathBuf::from(top),
         shallow,
     })
+}
+
+/// The work trees of a repository, its own first if it has one: each with its
+/// branch, and whether it is a linked one. Those whose directory is gone are not
+/// among them.
+pub(crate) fn worktrees(dir: &Path) -> Vec<(PathBuf, String, bool)> {
+    let Answer::Text(text) = ask(dir, &["worktree", "list", "--porcelain"]) else {
+        return Vec::new();
+    };
+    let mut out = Vec::new();
+    for (at, block) in text.split("\n\n").enumerate().take(WORKTREES_MAX) {
+        let line = |name: &str| {
+            let mut lines = block.lines().filter_map(|l| l.strip_prefix(name));
+            lines.next().map(str::trim)
+        };
+        let Some(top) = line("worktree ").map(PathBuf::from) else {
+            continue;
+        };
+        if line("bare").is_some() || !top.is_dir() {
+            continue;
+        }
+        let branch = line("branch refs/heads/").unwrap_or_default().to_owned();
+        out.push((top, branch, at > 0));
+    }
+    out
 }
 
 /// The URLs of a repository's remotes, as they are configured.

@@ -3,12 +3,15 @@
 
 use std::path::{Path, PathBuf};
 
+use ccpeer_formats::claude::slug;
+
 /// The places of one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {
     root: PathBuf,
     claude: PathBuf,
     user: PathBuf,
+    project_pin: Option<String>,
 }
 
 /// Why the places cannot be told.
@@ -33,7 +36,8 @@ impl Home {
     }
 
     /// `CCPEER_HOME`, else the platform's per-user data directory + `ccpeer`;
-    /// `CLAUDE_CONFIG_DIR`, else `~/.claude`. Empty variables count as unset.
+    /// `CLAUDE_CONFIG_DIR`, else `~/.claude`, with the first one also
+    /// `CLAUDE_CODE_PROJECT_DIR_NAME`. Empty variables count as unset.
     ///
     /// # Errors
     /// When nothing says where home is.
@@ -54,7 +58,11 @@ impl Home {
             (None, Some(user)) => user.join(".claude"),
             (None, None) => return Err(HomeError::NoHome),
         };
+        // Claude Code heeds it only together with the other one.
+        let pin = var("CLAUDE_CONFIG_DIR").and(env("CLAUDE_CODE_PROJECT_DIR_NAME"));
+        let pin = pin.and_then(|name| name.into_string().ok());
         Ok(Self {
+            project_pin: pin.filter(|name| slug::is_pin(name)),
             user: user.unwrap_or_else(|| root.clone()),
             root,
             claude,
@@ -77,6 +85,13 @@ impl Home {
     #[must_use]
     pub fn user(&self) -> &Path {
         &self.user
+    }
+
+    /// The one directory below `projects/` that Claude Code uses in our
+    /// environment, if that says so.
+    #[must_use]
+    pub fn project_pin(&self) -> Option<&str> {
+        self.project_pin.as_deref()
     }
 
     /// Claude Code's settings, which `hooks install` edits.
@@ -267,5 +282,22 @@ mod tests {
         assert_eq!(h.claude(), Path::new("/h/.claude"));
         assert!(h.root().ends_with("ccpeer"));
         assert_eq!(home(&[]), Err(HomeError::NoHome));
+    }
+
+    #[test]
+    fn a_pin_counts_only_together_with_claudes_directory() {
+        let check = |vars: &[(&str, &str)], want: Option<&str>| {
+            let vars = [&[("HOME", "/h")], vars].concat();
+            assert_eq!(home(&vars).unwrap().project_pin(), want, "{vars:?}");
+        };
+        let dir = ("CLAUDE_CONFIG_DIR", "/k");
+        check(&[dir], None);
+        check(&[("CLAUDE_CODE_PROJECT_DIR_NAME", "work")], None);
+        check(
+            &[dir, ("CLAUDE_CODE_PROJECT_DIR_NAME", "work")],
+            Some("work"),
+        );
+        check(&[dir, ("CLAUDE_CODE_PROJECT_DIR_NAME", "../x")], None);
+        check(&[dir, ("CLAUDE_CODE_PROJECT_DIR_NAME", "")], None);
     }
 }

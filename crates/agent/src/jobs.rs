@@ -7,8 +7,10 @@ mod elsewhere;
 mod members;
 mod pair;
 mod policy;
+mod projects;
 mod rekey;
 mod relay;
+mod relocate;
 mod send;
 mod upkeep;
 mod verify;
@@ -88,7 +90,11 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
         Request::Policy { change } => to_value(&policy::policy(handle, change).await?),
         Request::Why { session } => to_value(&why::why(handle, session).await?),
         Request::Relay { change } => to_value(&relay::relay(handle, change).await?),
-        Request::Projects => to_value(&upkeep::projects(handle).await?),
+        Request::Projects => to_value(&projects::list(handle).await?),
+        Request::ProjectsChange(change) => to_value(&projects::change(handle, change).await?),
+        Request::Move { old, new, dry_run } => {
+            to_value(&relocate::relocate(handle, &out, &old, &new, dry_run).await?)
+        }
     }
 }
 

@@ -49,6 +49,7 @@ mod retention;
 mod rounds;
 mod scan;
 mod server;
+mod slugs;
 mod spare;
 #[cfg(test)]
 mod testing;

@@ -16,6 +16,7 @@ mod journal;
 mod kin;
 mod plan;
 mod policy;
+mod rehome;
 mod stage;
 mod standing;
 
@@ -26,7 +27,6 @@ use ccpeer_core::id::{EntryHash, SessionId};
 use ccpeer_core::manifest::{FileEntry, Manifest, Origin, ProjectIdentity, Slot, Want};
 use ccpeer_core::time::Timestamp;
 use ccpeer_formats::claude::layout;
-use ccpeer_formats::claude::slug::project_slug;
 use ccpeer_store::{Namespace, NoteWrite, Store, StoreError};
 
 use crate::api::{ApiError, Placed, PlacedHow};
@@ -35,10 +35,11 @@ use crate::confined::Root;
 use crate::disk::Disk;
 use crate::home::Home;
 use crate::local::LocalState;
-use crate::{git, live, problem};
+use crate::{git, live, problem, slugs};
 
 pub(crate) use error::PlaceError;
 pub(crate) use growth::adds_only_bookkeeping;
+pub(crate) use rehome::{Rehomed, Rehoming, rehome};
 
 use incoming::Incoming;
 use journal::Site;
@@ -329,7 +330,10 @@ impl Placing<'_> {
             .to_str()
             .filter(|_| project_dir.is_absolute())
             .ok_or_else(refused)?;
-        let slug = slug.map_or_else(|| project_slug(text), str::to_owned);
+        let slug = match slug {
+            Some(slug) => slug.to_owned(),
+            None => slugs::slug_for(self.store, self.home, self.root, text)?,
+        };
         Ok(capture::here(self.home, &slug, text))
     }
 
@@ -447,6 +451,7 @@ impl Placing<'_> {
             new_session_id: forked.map(|id| id.to_string()),
             backup: backup.map(|b| b.display().to_string()),
             dropped,
+            notes: Vec::new(),
             command: vec!["claude".to_owned(), "--resume".to_owned(), id.to_string()],
             reason: None,
         }

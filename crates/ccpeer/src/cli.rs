@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::bug;
 use crate::commands::{
     accept, agent, completions, continue_task, demo, devices, dial, doctor, done, down, hook,
-    hooks, join, man, pair, policy, projects, pull, push, rekey, relay, rename, reopen, revoke,
+    hooks, join, man, mv, pair, policy, projects, pull, push, rekey, relay, rename, reopen, revoke,
     sessions, show, snapshot, status, tasks, undo, up, verify, why,
 };
 use crate::context::Context;
@@ -63,6 +63,7 @@ enum Command {
     Hook(hook::HookArgs),
     Hooks(hooks::HooksArgs),
     Projects(projects::ProjectsArgs),
+    Mv(mv::MvArgs),
     Policy(policy::PolicyArgs),
     Undo(undo::UndoArgs),
     Verify(verify::VerifyArgs),
@@ -115,6 +116,7 @@ fn dispatch(cli: Cli, context: &Context) -> Result<(), CommandError> {
         Some(Command::Hook(args)) => hook::run(&args, context),
         Some(Command::Hooks(args)) => hooks::run(&args, context),
         Some(Command::Projects(args)) => projects::run(&args, context),
+        Some(Command::Mv(args)) => mv::run(&args, context),
         Some(Command::Undo(args)) => undo::run(&args, context),
         Some(Command::Verify(args)) => verify::run(&args, context),
         Some(Command::Doctor(args)) => doctor::run(&args, context),

@@ -11,7 +11,7 @@ pub(crate) struct Variable {
 }
 
 /// All of them, ours first.
-pub(crate) const VARIABLES: [Variable; 9] = [
+pub(crate) const VARIABLES: [Variable; 10] = [
     Variable {
         name: "CCPEER_HOME",
         meaning: "Everything ccpeer owns: key, store, spool, log and backups.",
@@ -51,6 +51,11 @@ pub(crate) const VARIABLES: [Variable; 9] = [
         name: "CLAUDE_PROJECT_DIR, CLAUDE_CODE_SESSION_ID, CLAUDE_PID",
         meaning: "Given to hooks by Claude Code; `ccpeer hook` passes them on to the agent.",
         default: "unset outside a hook",
+    },
+    Variable {
+        name: "CLAUDE_CODE_PROJECT_DIR_NAME",
+        meaning: "Claude Code's own: the one directory below `projects/` that it uses for every project. It counts only where `CLAUDE_CONFIG_DIR` is set as well. Where the agent does not see it, a project's directory is found by the sessions in it.",
+        default: "unset: the name follows from the path",
     },
     Variable {
         name: "NO_COLOR, CLICOLOR_FORCE, TERM",

@@ -14,7 +14,7 @@ use serde_json::Value;
 use serde_json::ser::Formatter;
 
 /// Keys whose values are of this machine: paths and commands.
-const VERBATIM: [&str; 9] = [
+const VERBATIM: [&str; 11] = [
     "path",
     "project_dir",
     "backup",
@@ -24,6 +24,8 @@ const VERBATIM: [&str; 9] = [
     "dir",
     "settings",
     "program",
+    "roots",
+    "candidates",
 ];
 
 /// One document in one line.

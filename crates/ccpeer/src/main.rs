@@ -11,6 +11,7 @@ mod environment;
 mod error;
 mod hook;
 mod json;
+mod paths;
 mod prompt;
 #[cfg(test)]
 mod reference;

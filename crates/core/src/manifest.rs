@@ -30,6 +30,10 @@ use crate::time::Timestamp;
 /// Version of manifest and list page.
 pub const MANIFEST_VERSION: u8 = 1;
 
+/// Version of a manifest that says where its project lies there, beyond what
+/// the first one can say.
+pub const MANIFEST_VERSION_PLACED: u8 = 2;
+
 /// One version of a session, whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -83,6 +87,27 @@ pub struct ProjectIdentity {
     pub subdir: String,
     /// Path below the home directory, `/`-separated, if it lies there.
     pub below_home: Option<String>,
+    /// Path below a directory that holds projects, as the user said there.
+    #[serde(skip)]
+    pub below_root: Option<String>,
+    /// Name of the linked worktree that it lies in, if it lies in one.
+    #[serde(skip)]
+    pub worktree: Option<String>,
+}
+
+/// What version 2 says of a project beside its [`ProjectIdentity`]; there only
+/// if it says something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct ProjectPlace {
+    below_root: Option<String>,
+    worktree: Option<String>,
+}
+
+/// A manifest of version 2.
+#[derive(Serialize, Deserialize)]
+struct Placed {
+    manifest: Manifest,
+    place: ProjectPlace,
 }
 
 /// One file of a session.
@@ -255,10 +280,23 @@ impl FileEntry {
 }
 
 impl Manifest {
-    /// Encodes a manifest of ours.
+    /// Encodes a manifest of ours, in the first version that can say it.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        codec::encode(self)
+        let project = &self.project;
+        if project.below_root.is_none() && project.worktree.is_none() {
+            return codec::encode(self);
+        }
+        codec::encode(&Placed {
+            manifest: Self {
+                version: MANIFEST_VERSION_PLACED,
+                ..self.clone()
+            },
+            place: ProjectPlace {
+                below_root: project.below_root.clone(),
+                worktree: project.worktree.clone(),
+            },
+        })
     }
 
     /// Decodes and checks every bound: lengths, names, order, indices.
@@ -266,14 +304,33 @@ impl Manifest {
     /// # Errors
     /// See [`DecodeError`]; the name in `OutOfBounds` says which rule was broken.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        match bytes.first() {
-            Some(&MANIFEST_VERSION) => {}
+        let manifest = match bytes.first() {
+            Some(&MANIFEST_VERSION) => codec::decode(bytes, limits::MANIFEST_BYTES_MAX)?,
+            Some(&MANIFEST_VERSION_PLACED) => Self::placed(bytes)?,
             Some(&other) => return Err(DecodeError::Version(other)),
             None => return Err(DecodeError::Malformed),
-        }
-        let manifest: Self = codec::decode(bytes, limits::MANIFEST_BYTES_MAX)?;
+        };
         manifest.check().map_err(DecodeError::OutOfBounds)?;
         Ok(manifest)
+    }
+
+    /// Decodes version 2. What it says more becomes a part of the project; the
+    /// value is that of any other manifest.
+    fn placed(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let Placed { manifest, place } = codec::decode(bytes, limits::MANIFEST_BYTES_MAX)?;
+        if place.below_root.is_none() && place.worktree.is_none() {
+            // It has a shorter spelling.
+            return Err(DecodeError::NotCanonical);
+        }
+        Ok(Self {
+            version: MANIFEST_VERSION,
+            project: ProjectIdentity {
+                below_root: place.below_root,
+                worktree: place.worktree,
+                ..manifest.project
+            },
+            ..manifest
+        })
     }
 
     fn check(&self) -> Result<(), &'static str> {
@@ -291,6 +348,10 @@ impl Manifest {
             self.project.name.len() <= 1024 && self.project.remotes.len() <= 32,
             "project",
         )?;
+        for place in [&self.project.below_root, &self.project.worktree] {
+            let len = place.as_ref().map_or(0, String::len);
+            is(len <= limits::FOREIGN_PATH_BYTES_MAX, "project")?;
+        }
         is(self.files.len() <= limits::MANIFEST_SLOTS_MAX, "files")?;
         let mut folded = BTreeSet::new();
         let mut before: Option<&Slot> = None;

@@ -4,6 +4,7 @@
 //! Must not know where on this machine they lie.
 
 pub mod compare;
+pub mod directory;
 pub mod hook;
 pub mod join;
 mod json;

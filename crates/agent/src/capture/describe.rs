@@ -13,7 +13,7 @@ use ccpeer_core::manifest::{FileEntry, Manifest, Origin, PathFlavour, Slot};
 use ccpeer_core::time::Timestamp;
 use ccpeer_core::{limits, text};
 use ccpeer_formats::claude::layout;
-use ccpeer_formats::claude::slug::project_slug;
+use ccpeer_formats::claude::slug::System;
 use ccpeer_formats::claude::tasks::{self, Todo};
 use ccpeer_formats::claude::transcript::Summary;
 use ccpeer_formats::snapshot::{self, Facts};
@@ -55,7 +55,7 @@ pub(super) fn origin(home: &Home, slug: &str, summary: &Summary) -> Origin {
     let project = said
         .into_iter()
         .flatten()
-        .find(|cwd| project_slug(cwd) == slug)
+        .find(|cwd| System::HERE.project_slug(cwd) == slug)
         .map(String::as_str)
         .or_else(|| summary.project_dir())
         .unwrap_or_default();

@@ -189,7 +189,7 @@ async fn bring(
     }
     manifest_of(&head)?;
     fetch(handle, out, &head).await?;
-    let dir = locate(handle, &head, wish).await?;
+    let (dir, remark) = locate(handle, &head, wish).await?;
     let found = if wish.fork {
         Found {
             head,
@@ -227,9 +227,12 @@ async fn bring(
     let shared = Arc::clone(&handle.shared);
     let mut meter = out.meter("placing");
     let hold = handle.hold(session).await?;
-    let placed =
+    let mut placed =
         blocking(move || place::place(&shared.store, &shared.home, &request, &mut meter)).await?;
     drop(hold);
+    if matches!(placed.placed, PlacedHow::New | PlacedHow::Fork) {
+        placed.notes.extend(remark);
+    }
     if placed.placed == PlacedHow::FastForward && placed.new_session_id.is_none() {
         join_own_head(handle, head, &here).await?;
     }
@@ -276,7 +279,7 @@ async fn join_own_head(handle: &Handle, head: &Head, here: &CaptureDone) -> Resu
 
 /// Whether a process here has the session open, from everything that can be
 /// known. A file that did not grow since we last looked says nothing.
-async fn is_open_here(
+pub(super) async fn is_open_here(
     handle: &Handle,
     session: SessionId,
     here: &CaptureDone,
@@ -341,34 +344,38 @@ fn incomplete(head: &Head, why: &str) -> ApiError {
     ))
 }
 
-/// The directory of the head's project here. Asked for rather than guessed.
-pub(super) async fn locate(handle: &Handle, head: &Head, wish: &Wish) -> Result<PathBuf, ApiError> {
+/// The directory of the head's project here, and what is to be said about the
+/// choice. Asked for rather than guessed.
+pub(super) async fn locate(
+    handle: &Handle,
+    head: &Head,
+    wish: &Wish,
+) -> Result<(PathBuf, Option<String>), ApiError> {
     let shared = Arc::clone(&handle.shared);
     let (session, manifest) = (head.version.session, head.version.manifest);
     let (into, from_dir) = (wish.into.clone(), wish.from_dir.clone());
+    let branch = head.version.meta.branch.clone();
     let located = blocking(move || {
         let (store, home) = (&*shared.store, &shared.home);
-        if let Some(dir) = into {
-            return projects::use_dir(&PathBuf::from(dir)).map(Located::Dir);
-        }
         let identity = place::identity_of(store, manifest)?;
+        let from_dir = from_dir.as_deref().map(std::path::Path::new);
+        if let Some(dir) = into {
+            let dir = projects::use_dir(&PathBuf::from(dir))?;
+            projects::answered(store, home, (&identity, &branch), &dir)?;
+            return Ok(Located::Dir(dir, None));
+        }
         // Where it lies, or lay before its files went.
         let state = LocalState::load(store, &session).map_err(|e| problem::store(&e))?;
         let dir = state.map(|s| PathBuf::from(s.here.project));
         if let Some(dir) = dir.filter(|d| d.is_dir()) {
-            return Ok(Located::Dir(dir));
+            return Ok(Located::Dir(dir, None));
         }
-        projects::locate(
-            store,
-            home,
-            &identity,
-            from_dir.as_deref().map(std::path::Path::new),
-        )
+        projects::locate(store, home, (&identity, &branch), from_dir)
     })
     .await?;
     let project = view::line(&head.version.meta.project);
     match located {
-        Located::Dir(dir) => Ok(dir),
+        Located::Dir(dir, remark) => Ok((dir, remark)),
         Located::Ambiguous(dirs) => Err(ApiError::new(
             ErrorCode::Ambiguous,
             format!(
@@ -376,8 +383,17 @@ pub(super) async fn locate(handle: &Handle, head: &Head, wish: &Wish) -> Result<
                 dirs.len()
             ),
         )
-        .hint("say which with `--into DIR`")
+        .hint("say which with `--into DIR`, or once and for all with `ccpeer projects set`")
         .choices(dirs.iter().map(|d| d.display().to_string()).collect())),
+        Located::Missing { top, subdir } => Err(ApiError::new(
+            ErrorCode::ProjectUnknown,
+            format!(
+                "the session was begun in {:?}, which {} does not have",
+                view::line(&subdir),
+                top.display()
+            ),
+        )
+        .hint("check out the branch that has it, or choose a directory with `--into DIR`")),
         Located::Unknown => Err(ApiError::new(
             ErrorCode::ProjectUnknown,
             format!("no directory here is known to be the project {project:?}"),
@@ -390,7 +406,7 @@ pub(super) async fn locate(handle: &Handle, head: &Head, wish: &Wish) -> Result<
 async fn hand_off(handle: &Handle, head: &Head, wish: &Wish) -> Result<Placed, ApiError> {
     let snapshot = upkeep::snapshot(handle, head).await?;
     let dir = match locate(handle, head, wish).await {
-        Ok(dir) => Some(dir),
+        Ok((dir, _)) => Some(dir),
         // The prompt helps in any directory; the user is standing in one.
         Err(e) if e.code == ErrorCode::ProjectUnknown => wish.from_dir.clone().map(PathBuf::from),
         Err(e) => return Err(e),
@@ -407,6 +423,7 @@ async fn hand_off(handle: &Handle, head: &Head, wish: &Wish) -> Result<Placed, A
         new_session_id: None,
         backup: None,
         dropped: Vec::new(),
+        notes: Vec::new(),
         command: vec!["claude".to_owned(), prompt],
         reason: None,
     })
@@ -421,6 +438,7 @@ fn refused(head: &Head, e: ApiError) -> Placed {
         new_session_id: None,
         backup: None,
         dropped: Vec::new(),
+        notes: Vec::new(),
         command: Vec::new(),
         reason: Some(match e.hint {
             Some(hint) => format!("{} ({hint})", e.message),
@@ -430,7 +448,7 @@ fn refused(head: &Head, e: ApiError) -> Placed {
 }
 
 /// A random UUID, version 4.
-fn new_session_id() -> Result<SessionId, ApiError> {
+pub(super) fn new_session_id() -> Result<SessionId, ApiError> {
     let mut bytes: [u8; 16] =
         random::bytes().map_err(|e| ApiError::new(ErrorCode::Bug, e.to_string()))?;
     let [_, _, _, _, _, _, version, _, variant, ..] = &mut bytes;

@@ -1,7 +1,6 @@
-//! Looking at and after what is there: `status`, `show`, `sessions`, `undo`,
-//! `projects`.
+//! Looking at and after what is there: `status`, `show`, `sessions`, `undo`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ccpeer_core::id::SessionId;
@@ -150,33 +149,4 @@ pub(super) async fn undo(handle: &Handle) -> Result<Undone, ApiError> {
         restored: undone.restored,
         removed: undone.removed,
     })
-}
-
-pub(super) async fn projects(handle: &Handle) -> Result<Vec<api::Project>, ApiError> {
-    let heads = handle.ask(Ask::Sessions).await?;
-    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-    for (head, _) in &heads {
-        *counts
-            .entry(view::line(&head.version.meta.project))
-            .or_default() += 1;
-    }
-    let shared = Arc::clone(&handle.shared);
-    let known = blocking(move || crate::projects::known(&shared.store, &shared.home)).await;
-    let known = known.map_err(|e| problem::store(&e))?;
-    let mut rows: Vec<api::Project> = known
-        .into_iter()
-        .map(|p| api::Project {
-            sessions: counts.remove(&p.identity.name).unwrap_or(0),
-            name: p.identity.name,
-            dir: Some(p.dir.display().to_string()),
-            remotes: p.identity.remotes,
-        })
-        .collect();
-    rows.extend(counts.into_iter().map(|(name, sessions)| api::Project {
-        name,
-        dir: None,
-        remotes: Vec::new(),
-        sessions,
-    }));
-    Ok(rows)
 }

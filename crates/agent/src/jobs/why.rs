@@ -58,7 +58,7 @@ async fn look_here(handle: &Handle, target: &Target) -> Result<Here, ApiError> {
     let project = match target.head.as_ref().or(target.heads.last()) {
         None => Err("no version of it is known".to_owned()),
         Some(head) => match bring::locate(handle, head, &Wish::default()).await {
-            Ok(dir) => Ok(dir.display().to_string()),
+            Ok((dir, _)) => Ok(dir.display().to_string()),
             Err(e) if matches!(e.code, ErrorCode::Ambiguous | ErrorCode::ProjectUnknown) => {
                 Err(e.message)
             }

@@ -37,6 +37,9 @@ pub(crate) enum PlaceError {
     /// Somebody wrote to the files after they were placed.
     #[error("session {0} has changed since it was placed")]
     ChangedSince(SessionId),
+    /// Something of that name lies where a session is to be moved to.
+    #[error("session {0} lies in the new place already")]
+    Taken(SessionId),
     /// The two lines cannot be put in a row.
     #[error("the two lines are not joined: {0}")]
     Join(Refused),
@@ -88,6 +91,8 @@ impl From<PlaceError> for ApiError {
             PlaceError::Directory(_) => {
                 Self::new(ErrorCode::NotFound, message).hint("name another one with `--into DIR`")
             }
+            PlaceError::Taken(_) => Self::new(ErrorCode::Refused, message)
+                .hint("remove the one that is not needed from Claude Code's directory"),
             PlaceError::ChangedSince(_) => Self::new(ErrorCode::Refused, message)
                 .hint("what it replaced is kept below the directory `backups` of CCPEER_HOME"),
             PlaceError::Join(Refused::PendingTool(_) | Refused::MidTurn { .. }) => {

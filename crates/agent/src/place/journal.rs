@@ -5,6 +5,8 @@
 //! placement has happened, before that it has not. Everything that is replaced
 //! is kept in the backups first. Must not know what the files mean.
 
+mod left;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
@@ -18,6 +20,8 @@ use ccpeer_formats::claude::layout;
 use ccpeer_store::{Namespace, NoteWrite, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
+pub(in crate::place) use left::{Left, LeftFile};
+
 use super::backups;
 use super::stage::{self, Staging};
 use super::{PlaceError, Undone};
@@ -29,7 +33,7 @@ use crate::live;
 use crate::local::{LocalState, Print};
 
 /// Version of the notes.
-const RECORD_VERSION: u8 = 1;
+const RECORD_VERSION: u8 = 2;
 /// Placements that can be taken back, one after the other.
 const UNDO_MAX: usize = limits::BACKUPS_KEPT_MIN;
 
@@ -55,6 +59,8 @@ pub(super) struct Record {
     pub(super) dirs: Vec<Vec<String>>,
     /// What was remembered of the session before.
     pub(super) state_before: Option<Vec<u8>>,
+    /// Files that leave their place when it has happened.
+    pub(super) left: Left,
 }
 
 /// One file that takes its place.
@@ -120,7 +126,13 @@ impl Record {
             steps: Vec::new(),
             dirs: Vec::new(),
             state_before,
+            left: Left::default(),
         }
+    }
+
+    /// Whether anything is kept in the backups because of it.
+    pub(super) fn has_backups(&self) -> bool {
+        !self.left.files.is_empty() || self.steps.iter().any(|s| s.old.is_some())
     }
 
     /// Its id as text.
@@ -130,6 +142,11 @@ impl Record {
 
     fn names(&self, step: &Step) -> Result<Vec<String>, PlaceError> {
         layout::path_of(&step.slot, &self.session, &self.slug)
+            .ok_or(PlaceError::Malformed("a file has no place"))
+    }
+
+    pub(super) fn left_names(&self, file: &LeftFile) -> Result<Vec<String>, PlaceError> {
+        layout::path_of(&file.slot, &self.session, &self.left.slug)
             .ok_or(PlaceError::Malformed("a file has no place"))
     }
 
@@ -186,6 +203,12 @@ impl Site<'_> {
         self.back_up(record)?;
         self.disk.pass("backups are durable")?;
         let staging = Staging::of(self.disk, self.root, &record.name());
+        for file in &record.left.files {
+            let now = self.root.stamp(&record.left_names(file)?)?;
+            if !now.is_some_and(|now| is_same(&file.stamp, &now)) {
+                return Err(PlaceError::Changed);
+            }
+        }
         for step in &record.steps {
             let names = record.names(step)?;
             let Some((_, dir)) = names.split_last() else {
@@ -195,10 +218,6 @@ impl Site<'_> {
             self.disk.pass("directories are made")?;
             // What lies there now is what was looked at, or somebody is at work.
             let now = self.root.stamp(&names)?;
-            let same = |old: &Stamp, now: &Stamp| {
-                // The backup's link changed the rest.
-                old.id == now.id && old.len == now.len && old.modified_ns == now.modified_ns
-            };
             let target = self.root.join(&names);
             match (&step.old, now) {
                 (None, None) => match self.disk.rename_new(&staging.file(step.number), &target) {
@@ -209,7 +228,7 @@ impl Site<'_> {
                     }
                     other => other?,
                 },
-                (Some((_, old)), Some(now)) if same(old, &now) => {
+                (Some((_, old)), Some(now)) if is_same(old, &now) => {
                     self.disk.rename(&staging.file(step.number), &target)?;
                 }
                 _ => return Err(PlaceError::Changed),
@@ -223,21 +242,35 @@ impl Site<'_> {
     /// Keeps what will be replaced: by a second name for the same file where
     /// that is possible, so that even a late writer's line is kept.
     fn back_up(&self, record: &Record) -> Result<(), PlaceError> {
-        let replaced: Vec<&Step> = record.steps.iter().filter(|s| s.old.is_some()).collect();
-        if replaced.is_empty() {
+        if !record.has_backups() {
             return Ok(());
         }
         let dir = self.backups(record);
         self.disk.make_dirs(&dir)?;
-        for step in replaced {
-            let from = self.root.join(&record.names(step)?);
-            let to = dir.join(step.number.to_string());
-            if self.disk.link(&from, &to).is_err() {
-                self.copy(&from, &to, step.old.as_ref().map(|(_, stamp)| *stamp))?;
+        for step in &record.steps {
+            if let Some((_, stamp)) = &step.old {
+                self.keep(&dir, &record.names(step)?, step.number, *stamp)?;
             }
-            self.disk.pass("a backup is made")?;
+        }
+        for file in &record.left.files {
+            self.keep(&dir, &record.left_names(file)?, file.number, file.stamp)?;
         }
         Ok(self.disk.sync_dir(&dir)?)
+    }
+
+    fn keep(
+        &self,
+        dir: &Path,
+        names: &[String],
+        number: u32,
+        stamp: Stamp,
+    ) -> Result<(), PlaceError> {
+        let from = self.root.join(names);
+        let to = dir.join(number.to_string());
+        if self.disk.link(&from, &to).is_err() {
+            self.copy(&from, &to, Some(stamp))?;
+        }
+        Ok(self.disk.pass("a backup is made")?)
     }
 
     /// Remembers that it has happened, and forgets how.
@@ -254,13 +287,14 @@ impl Site<'_> {
         let main = layout::path_of(&Slot::Main, &record.session, &record.slug);
         let main = main.and_then(|n| self.root.stamp(&n).ok().flatten());
         state.placed_ns = main.map(|s| s.modified_ns);
+        self.let_go(record)?;
         let mut notes = vec![state.note(&record.session)];
         notes.extend(record.closed());
         if let Some(joined) = self.store.note(Namespace::Journal, &record.key(2))? {
             notes.push(joined_note(&record.session, Some(joined)));
         }
         notes.extend(self.undo_notes(record)?);
-        if record.steps.iter().any(|s| s.old.is_some()) {
+        if record.has_backups() {
             notes.push(backups::kept(self, record.id, record.at)?);
         }
         if record.asked.0 != record.session {
@@ -327,6 +361,8 @@ impl Site<'_> {
     /// Can be repeated.
     fn reverse(&self, record: &Record) -> Result<Reversed, PlaceError> {
         let mut out = Reversed::default();
+        // First, so that the session always lies somewhere.
+        self.come_back(record, &mut out)?;
         for step in record.steps.iter().rev() {
             let names = record.names(step)?;
             let target = self.root.join(&names);
@@ -374,15 +410,26 @@ impl Site<'_> {
             return Ok(());
         }
         // On another disk: a copy, complete before it gets the name.
+        let copied = self.copied_back(record, step.number, &backup, stamp)?;
+        Ok(self.disk.rename(&copied, target)?)
+    }
+
+    fn copied_back(
+        &self,
+        record: &Record,
+        number: u32,
+        backup: &Path,
+        stamp: Stamp,
+    ) -> Result<PathBuf, PlaceError> {
         let staging = Staging::make(self.disk, self.root, &record.name())?;
-        let copied = staging.file(step.number);
+        let copied = staging.file(number);
         if copied.exists() {
             // Left by an earlier try.
             self.disk.remove_file(&copied)?;
         }
-        self.copy(&backup, &copied, Some(stamp))?;
+        self.copy(backup, &copied, Some(stamp))?;
         staging.sync()?;
-        Ok(self.disk.rename(&copied, target)?)
+        Ok(copied)
     }
 
     /// A durable copy with the time of its source.
@@ -416,6 +463,12 @@ impl Site<'_> {
     fn undo(&self, number: u64, record: &Record) -> Result<Undone, PlaceError> {
         for step in &record.steps {
             if self.content(&record.names(step)?)? != Some(step.new) {
+                return Err(PlaceError::ChangedSince(record.session));
+            }
+        }
+        for file in &record.left.files {
+            let lying = self.content(&record.left_names(file)?)?;
+            if lying.is_some_and(|lying| lying != file.content) {
                 return Err(PlaceError::ChangedSince(record.session));
             }
         }
@@ -608,8 +661,17 @@ fn encode(record: &Record) -> Result<Vec<u8>, PlaceError> {
 }
 
 fn decode(bytes: &[u8]) -> Option<Record> {
-    let record: Record = codec::decode(bytes, limits::NOTE_VALUE_BYTES_MAX).ok()?;
-    (record.version == RECORD_VERSION).then_some(record)
+    let max = limits::NOTE_VALUE_BYTES_MAX;
+    match bytes.first() {
+        Some(&RECORD_VERSION) => codec::decode(bytes, max).ok(),
+        Some(&left::RECORD_VERSION_STAYING) => left::staying(bytes),
+        _ => None,
+    }
+}
+
+/// Whether a file is still what was looked at; a backup's link changes the rest.
+fn is_same(old: &Stamp, now: &Stamp) -> bool {
+    old.id == now.id && old.len == now.len && old.modified_ns == now.modified_ns
 }
 
 /// Nothing, where something else than a file of ours is in the way.

@@ -11,7 +11,7 @@ use ccpeer_core::entry::ContentRef;
 use ccpeer_core::id::{EntryHash, SessionId};
 use ccpeer_core::limits;
 use ccpeer_core::manifest::{Manifest, Origin, Slot};
-use ccpeer_formats::claude::slug::project_slug;
+use ccpeer_formats::claude::slug::System;
 use ccpeer_store::StoreError;
 
 use super::standing::{self, LocalLog, Standing};
@@ -114,7 +114,7 @@ impl Placing<'_> {
         let began = standing::first_directory(&here.main).map_err(|e| here.io(e))?;
         match began {
             Some(dir) if dir != here.to.project && Path::new(&dir).is_absolute() => {
-                let there = capture::here(self.home, &project_slug(&dir), &dir);
+                let there = capture::here(self.home, &System::HERE.project_slug(&dir), &dir);
                 self.stand_in(here, &there, self.manifest)
             }
             _ => Ok(standing),

@@ -3,7 +3,6 @@
 //!
 //! Must not know why a version is placed as itself or as a new session.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -22,7 +21,7 @@ use super::stage::{Closing, Notes, Staged, Staging};
 use super::standing::{self, Cut, LocalLog, Standing};
 use super::{Here, PlaceError, PlaceRequest, Placing, place_of};
 use crate::api::{Placed, PlacedHow};
-use crate::confined::{ConfinedError, Root, Stamp};
+use crate::confined::{ConfinedError, Stamp};
 use crate::local::{LocalFile, LocalState, Print, section};
 use crate::projects;
 
@@ -279,7 +278,7 @@ impl<'p> Plan<'p> {
         fill: &mut dyn FnMut(&mut dyn Write, &mut Findings) -> Result<(), PlaceError>,
     ) -> Result<Staged, PlaceError> {
         self.staging(None, |staging, notes| {
-            staging.written(number, &mut |out| fill(out, notes.findings))
+            staging.written(number, None, &mut |out| fill(out, notes.findings))
         })
     }
 
@@ -327,7 +326,7 @@ impl<'p> Plan<'p> {
         let ready = staged
             .and_then(|()| Ok(job.disk.pass("files are staged")?))
             .and_then(|()| self.staging.sync())
-            .and_then(|()| self.missing_dirs(job.root));
+            .and_then(|()| self.record.note_missing_dirs(job.root));
         match ready {
             Ok(()) => {}
             Err(e @ PlaceError::Stopped) => return Err(e),
@@ -351,33 +350,17 @@ impl<'p> Plan<'p> {
         };
         let dir = PathBuf::from(&state.here.project);
         site.carry_out(&self.record, state, self.joined)?;
-        if let Err(e) = disk.put_notes(store, &[projects::mapping(&job.manifest.project, &dir)]) {
+        let remembered = projects::placed_in(store, &job.manifest.project, &dir)
+            .map_err(PlaceError::from)
+            .and_then(|note| Ok(disk.put_notes(store, note.as_slice())?));
+        if let Err(e) = remembered {
             tracing::warn!(error = %e, "where the project lies is not remembered");
         }
-        let replaced = self.record.steps.iter().any(|s| s.old.is_some());
+        let replaced = self.record.has_backups();
         Ok(Concluded {
             backup: replaced.then(|| site.backups(&self.record)),
             dropped: self.findings.lines(),
         })
-    }
-
-    /// Notes which directories are made, so that they can be removed again.
-    fn missing_dirs(&mut self, root: &Root) -> Result<(), PlaceError> {
-        let mut dirs = BTreeSet::new();
-        for step in &self.record.steps {
-            let names = place_of(&step.slot, &self.record.session, &self.record.slug)?;
-            // Whatever is in the way is found before anything is touched.
-            root.stamp(&names)?;
-            for depth in 1..names.len() {
-                let dir = names.get(..depth).unwrap_or_default();
-                if !root.dir(dir)? {
-                    dirs.insert(dir.to_vec());
-                }
-            }
-        }
-        // A directory sorts before what lies in it.
-        self.record.dirs = dirs.into_iter().collect();
-        Ok(())
     }
 }
 

@@ -171,17 +171,18 @@ impl<'w> Staging<'w> {
         })
     }
 
-    /// Stages a file that the caller writes.
+    /// Stages a file that the caller writes, with a time if it is to keep one.
     pub(super) fn written(
         &self,
         number: u32,
+        at: Option<SystemTime>,
         fill: &mut dyn FnMut(&mut dyn Write) -> Result<(), PlaceError>,
     ) -> Result<Staged, PlaceError> {
         let mut writer = self.writer(number)?;
         fill(&mut writer)?;
         Ok(Staged {
             number,
-            print: writer.close(None)?,
+            print: writer.close(at)?,
             extents: Vec::new(),
         })
     }

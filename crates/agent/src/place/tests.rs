@@ -7,6 +7,7 @@ use crate::testing::{World, fixture, noise};
 use ccpeer_core::id::ChunkId;
 use ccpeer_core::manifest::{ChunkRef, MANIFEST_VERSION, PathFlavour, Segment, SlotName};
 use ccpeer_core::presence::SessionState;
+use ccpeer_formats::claude::slug::project_slug;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,6 +18,7 @@ mod hostile;
 mod join;
 mod keeping;
 mod lineage;
+mod moved;
 
 const FULL: &str = "aa21a64c-b7a7-41b7-a51f-ceeccfa4623b";
 

@@ -202,6 +202,9 @@ pub(crate) fn describe(placed: &Placed) {
             "  what was there before is in {backup}; `ccpeer undo` puts it back"
         ));
     }
+    for line in &placed.notes {
+        talk(format!("  {}", text::one_line(line, 200)));
+    }
     for line in &placed.dropped {
         talk(format!("  left out: {}", text::one_line(line, 200)));
     }

@@ -178,7 +178,10 @@ fn manifest(files: Vec<Shape>) -> Manifest {
         version: MANIFEST_VERSION,
         session: SessionId([4; 16]),
         origins: vec![origin("/a"), origin("/b")],
-        project: ProjectIdentity::default(),
+        project: ProjectIdentity {
+            worktree: (files.len() % 2 == 1).then(|| "w".into()),
+            ..ProjectIdentity::default()
+        },
         files,
     }
 }

@@ -176,6 +176,7 @@ fn manifest() -> Manifest {
             root_commit: "0123456789abcdef0123456789abcdef01234567".into(),
             subdir: "sub".into(),
             below_home: Some("thing/sub".into()),
+            ..ProjectIdentity::default()
         },
         files: vec![
             FileEntry {
@@ -286,8 +287,34 @@ fn manifests_are_written_as_ever() {
     let manifest = manifest();
     check("manifest", &manifest.to_bytes());
     assert_eq!(Manifest::from_bytes(&manifest.to_bytes()), Ok(manifest));
+    let mut placed = self::manifest();
+    placed.project.below_root = Some("ann/thing/sub".into());
+    placed.project.worktree = Some("fix".into());
+    check("manifest_placed", &placed.to_bytes());
+    assert_eq!(Manifest::from_bytes(&placed.to_bytes()), Ok(placed));
     check("list_page", &page().to_bytes());
     assert_eq!(ListPage::from_bytes(&page().to_bytes()), Ok(page()));
+}
+
+/// K-N04: what the first version can say is not said in the second.
+#[test]
+fn k_n04_a_manifest_has_one_version() {
+    let plain = manifest();
+    let mut bytes = plain.to_bytes();
+    bytes[0] = ccpeer_core::manifest::MANIFEST_VERSION_PLACED;
+    assert_eq!(
+        Manifest::from_bytes(&bytes),
+        Err(codec::DecodeError::Malformed)
+    );
+    bytes.extend([0, 0]);
+    assert_eq!(
+        Manifest::from_bytes(&bytes),
+        Err(codec::DecodeError::NotCanonical)
+    );
+    let mut placed = manifest();
+    placed.project.worktree = Some("x".repeat(limits::FOREIGN_PATH_BYTES_MAX + 1));
+    let too_long = Manifest::from_bytes(&placed.to_bytes());
+    assert_eq!(too_long, Err(codec::DecodeError::OutOfBounds("project")));
 }
 
 #[test]
@@ -311,6 +338,7 @@ fn no_vector_is_forgotten() {
         "entry_signed",
         "entry_hash",
         "manifest",
+        "manifest_placed",
         "list_page",
     ];
     want.extend(others.map(str::to_owned));

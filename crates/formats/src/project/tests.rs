@@ -84,16 +84,19 @@ fn sub(dir: &str, top: &str, remotes: &[&str], root: u8) -> Candidate {
         top,
         remotes: &remotes,
         root_commit: &root_commit,
+        linked: false,
     };
     let facts = Facts {
         dir,
         home: "/home/bob",
+        roots: &[],
         flavour: PathFlavour::Unix,
         git: Some(git),
     };
     Candidate {
         dir: dir.into(),
         identity: identify(&facts),
+        ..Candidate::default()
     }
 }
 
@@ -113,6 +116,7 @@ fn identity_from_facts() {
     let none = identify(&Facts {
         dir: "/srv/x",
         home: "/home/bob",
+        roots: &[],
         flavour: PathFlavour::Unix,
         git: None,
     });
@@ -185,31 +189,219 @@ fn the_same_place_below_home_decides_between_clones() {
 }
 
 #[test]
-fn places_below_a_root() {
-    let mut identity = ProjectIdentity {
-        below_home: Some("code/app".into()),
+fn two_checkouts_that_share_a_remote_are_told_apart_by_the_other_remotes() {
+    let wanted = repo("/w/app", &["fork", "team"], 1).identity;
+    let clones = [
+        repo("/x/one", &["team"], 1),
+        repo("/x/two", &["fork", "team"], 1),
+    ];
+    assert_eq!(match_project(&wanted, &clones), Match::One(1));
+    let plain = repo("/w/app", &["team"], 1).identity;
+    assert_eq!(match_project(&plain, &clones), Match::One(0));
+}
+
+#[test]
+fn worktrees_of_one_repository_count_once() {
+    let wanted = repo("/w/app", &["a"], 1).identity;
+    let tree = |dir: &str| Candidate {
+        repository: "/home/bob/app/.git".into(),
+        ..repo(dir, &["a"], 1)
+    };
+    let trees = [tree("/home/bob/app"), tree("/home/bob/app-fix")];
+    assert_eq!(match_project(&wanted, &trees), Match::One(0));
+    assert_eq!(
+        certain_match(&wanted, &trees),
+        Some((0, Likeness::RemoteAndCommit))
+    );
+}
+
+#[test]
+fn certain_is_what_nothing_else_could_be() {
+    let wanted = repo("/w/app", &["a"], 1).identity;
+    let check = |candidates: &[Candidate], want: Option<usize>| {
+        let found = certain_match(&wanted, candidates).map(|(at, _)| at);
+        assert_eq!(found, want, "{candidates:?}");
+    };
+    check(&[], None);
+    check(&[repo("/x", &["a"], 1)], Some(0));
+    // A fork beside it is another project.
+    check(&[repo("/x", &["a"], 1), repo("/y", &["fork"], 1)], Some(0));
+    check(&[repo("/x", &["a"], 1), repo("/y", &["a"], 1)], None);
+    // A shallow clone of the same remote may be meant as well.
+    check(&[repo("/x", &["a"], 1), repo("/y", &["a"], 0)], None);
+    check(&[repo("/x", &["a"], 0)], None);
+    check(&[repo("/x", &["other"], 1)], Some(0));
+    check(&[repo("/x", &[], 1), repo("/y", &[], 1)], None);
+    check(&[repo("/x", &["a"], 2)], None);
+    // The same place below the home decides for people, never here.
+    let mut at_home = repo("/w/app", &["a"], 1).identity;
+    at_home.below_home = Some("two".into());
+    let clones = [
+        repo("/home/bob/one", &["a"], 1),
+        repo("/home/bob/two", &["a"], 1),
+    ];
+    assert_eq!(match_project(&at_home, &clones), Match::One(1));
+    assert_eq!(certain_match(&at_home, &clones), None);
+}
+
+#[test]
+fn a_session_goes_to_the_worktree_that_it_belongs_to() {
+    let tree = |top: &str, branch: &str, linked| Worktree {
+        top: top.into(),
+        branch: branch.into(),
+        linked,
+    };
+    let own = tree("/b/app", "main", false);
+    let fix = tree("/b/wt/fix", "fix-it", true);
+    let other = tree("/b/wt/other", "", true);
+    let check = |name: Option<&str>, branch: &str, all: &[&Worktree], want| {
+        let identity = ProjectIdentity {
+            worktree: name.map(str::to_owned),
+            ..ProjectIdentity::default()
+        };
+        let all: Vec<Worktree> = all.iter().map(|w| (*w).clone()).collect();
+        let case = (name, branch);
+        assert_eq!(choose_worktree(&identity, branch, &all), want, "{case:?}");
+    };
+    let all = [&own, &fix, &other];
+    check(None, "main", &all, Some((0, Because::Branch)));
+    check(None, "fix-it", &all, Some((1, Because::Branch)));
+    check(Some("fix"), "gone", &all, Some((1, Because::Name)));
+    check(Some("other"), "HEAD", &all, Some((2, Because::Name)));
+    check(None, "gone", &all, Some((0, Because::Own)));
+    check(Some("gone"), "gone", &all, Some((0, Because::Rest)));
+    check(Some("app"), "gone", &all, Some((0, Because::Rest)));
+    // A bare repository has no work tree of its own.
+    check(None, "gone", &[&fix, &other], None);
+    check(None, "gone", &[&fix], Some((0, Because::Rest)));
+    check(None, "main", &[], None);
+    let twice = tree("/c/wt/fix", "", true);
+    check(
+        Some("fix"),
+        "",
+        &[&own, &fix, &twice],
+        Some((0, Because::Rest)),
+    );
+}
+
+#[test]
+fn roots_are_looked_for_in_every_spelling_of_their_system() {
+    let check =
+        |dir: &str, home: &str, roots: &[&str], flavour, want: (Option<&str>, Option<&str>)| {
+            let roots: Vec<String> = roots.iter().map(|r| (*r).to_owned()).collect();
+            let identity = identify(&Facts {
+                dir,
+                home,
+                roots: &roots,
+                flavour,
+                git: None,
+            });
+            let got = (
+                identity.below_root.as_deref(),
+                identity.below_home.as_deref(),
+            );
+            assert_eq!(got, want, "{dir}");
+        };
+    let (unix, windows) = (PathFlavour::Unix, PathFlavour::Windows);
+    check(
+        "/home/ann/code/t/app",
+        "/home/ann",
+        &["/home/ann/code"],
+        unix,
+        (Some("t/app"), Some("code/t/app")),
+    );
+    // The nearest of several.
+    check(
+        "/srv/w/t/app",
+        "/home/ann",
+        &["/srv", "/srv/w", "/x"],
+        unix,
+        (Some("t/app"), None),
+    );
+    check("/srv/w", "/home/ann", &["/srv/w"], unix, (None, None));
+    check("/srv/web", "/home/ann", &["/srv/w"], unix, (None, None));
+    // Containers.
+    check(
+        "/workspace/app",
+        "/root",
+        &["/workspace"],
+        unix,
+        (Some("app"), None),
+    );
+    check(
+        "/workspace/app",
+        "/",
+        &["/workspace"],
+        unix,
+        (Some("app"), Some("workspace/app")),
+    );
+    // Whichever way Windows' paths are written: P9.
+    for root in [r"D:\dev", "d:/Dev/", "/d/dev", "/mnt/d/dev"] {
+        check(
+            r"D:\dev\t\app",
+            r"C:\Users\ann",
+            &[root],
+            windows,
+            (Some("t/app"), None),
+        );
+    }
+    check(
+        "/mnt/c/Users/ann/app",
+        "/home/ann",
+        &["/mnt/c/Users/ann"],
+        unix,
+        (Some("app"), None),
+    );
+}
+
+#[test]
+fn places_that_a_project_may_have_here() {
+    let check = |root: Option<&str>,
+                 home: Option<&str>,
+                 roots: &[&str],
+                 exact: &[&str],
+                 crossed: &[&str]| {
+        let identity = ProjectIdentity {
+            below_root: root.map(str::to_owned),
+            below_home: home.map(str::to_owned),
+            ..ProjectIdentity::default()
+        };
+        let roots: Vec<String> = roots.iter().map(|r| (*r).to_owned()).collect();
+        let got = places(&identity, &roots, "/home/bob", PathFlavour::Unix);
+        let owned =
+            |list: &[&str]| -> Vec<String> { list.iter().map(|s| (*s).to_owned()).collect() };
+        assert_eq!(
+            got,
+            (owned(exact), owned(crossed)),
+            "{root:?} {home:?} {roots:?}"
+        );
+    };
+    check(None, Some("code/app"), &[], &["/home/bob/code/app"], &[]);
+    check(
+        Some("app"),
+        Some("code/app"),
+        &["/w"],
+        &["/w/app", "/home/bob/code/app"],
+        &[],
+    );
+    check(Some("app"), None, &["/w", "/v"], &["/w/app", "/v/app"], &[]);
+    // Only one of the two has a root.
+    check(Some("app"), None, &[], &[], &["/home/bob/app"]);
+    check(None, Some("app"), &["/w"], &["/home/bob/app"], &["/w/app"]);
+    // Nobody's path climbs, and nothing is the root itself.
+    check(Some("../etc"), Some("a/../../b"), &["/w"], &[], &[]);
+    check(Some(""), Some(""), &["/w"], &[], &[]);
+    check(None, None, &["/w"], &[], &[]);
+    let windows = ProjectIdentity {
+        below_root: Some("t/app".into()),
+        below_home: Some("a/nul".into()),
         ..ProjectIdentity::default()
     };
-    let check = |i: &ProjectIdentity, root: &str, flavour, want: Option<&str>| {
-        assert_eq!(below_root(i, root, flavour).as_deref(), want);
-    };
-    check(
-        &identity,
-        "/home/bob",
-        PathFlavour::Unix,
-        Some("/home/bob/code/app"),
-    );
-    check(
-        &identity,
+    let got = places(
+        &windows,
+        &[r"D:\dev".into()],
         r"C:\Users\bob",
         PathFlavour::Windows,
-        Some(r"C:\Users\bob\code\app"),
     );
-    check(&identity, "bob", PathFlavour::Unix, None);
-    identity.below_home = Some("../../etc".into());
-    check(&identity, "/home/bob", PathFlavour::Unix, None);
-    identity.below_home = Some("a/nul".into());
-    check(&identity, r"C:\Users\bob", PathFlavour::Windows, None);
-    identity.below_home = None;
-    check(&identity, "/home/bob", PathFlavour::Unix, None);
+    assert_eq!(got.0, [r"D:\dev\t\app"]);
 }

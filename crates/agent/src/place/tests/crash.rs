@@ -21,6 +21,7 @@ struct Scenario {
 
 enum What {
     Place(Box<PlaceRequest>),
+    Move(Box<Rehoming>),
     Undo,
 }
 
@@ -31,6 +32,7 @@ impl Scenario {
             What::Place(request) => {
                 place_with(store, home, request, &mut |_, _| {}, disk).map(drop)
             }
+            What::Move(request) => rehome::rehome_with(store, home, request, disk).map(drop),
             What::Undo => undo_with(store, home, disk).map(drop),
         }
     }
@@ -57,6 +59,10 @@ fn scenarios() -> Vec<Scenario> {
         ("join", false),
         ("undo of join", false),
         ("undo of new", false),
+        ("move", false),
+        ("move, backups far", true),
+        ("undo of move", false),
+        ("undo of move, backups far", true),
         ("undo of fast-forward", false),
         ("undo of fast-forward, backups far", true),
     ] {
@@ -82,6 +88,24 @@ fn scenarios() -> Vec<Scenario> {
             continue;
         }
         put(&pair.b, &first).unwrap();
+        if name.contains("move") {
+            let moved = rehome::tests::moving(&pair.b, pair.session, "code/moved");
+            let what = if name.starts_with("undo") {
+                let recorder = Recorder::new(far);
+                let disk = Disk::watched(&recorder);
+                rehome::rehome_with(&pair.b.store, &pair.b.home, &moved, disk).unwrap();
+                What::Undo
+            } else {
+                What::Move(Box::new(moved))
+            };
+            out.push(Scenario {
+                name,
+                far,
+                pair,
+                what,
+            });
+            continue;
+        }
         append(&main_a, &turn(&work, 1));
         let task = pair.a.claude().join(format!("tasks/{FULL}/1.json"));
         fs::write(task, "{\"id\":\"1\",\"status\":\"completed\"}").unwrap();
@@ -406,6 +430,22 @@ impl Hunt<'_> {
                 if request.mode != Mode::Join {
                     assert_eq!(placed.placed == PlacedHow::UpToDate, happened, "{context}");
                 }
+                assert_eq!(seen(&Image::of(world)), seen(&self.ends.after), "{context}");
+                undo(&world.store, &world.home).unwrap_or_else(|e| panic!("{context}: {e}"));
+                assert_eq!(
+                    seen(&Image::of(world)),
+                    seen(&self.ends.before),
+                    "{context}"
+                );
+            }
+            What::Move(request) => {
+                let again = Rehoming {
+                    id: [0x77; 16],
+                    ..(**request).clone()
+                };
+                let moved = super::super::rehome(&world.store, &world.home, &again);
+                let moved = moved.unwrap_or_else(|e| panic!("{context}: {e}"));
+                assert_eq!(moved == Rehomed::There, happened, "{context}");
                 assert_eq!(seen(&Image::of(world)), seen(&self.ends.after), "{context}");
                 undo(&world.store, &world.home).unwrap_or_else(|e| panic!("{context}: {e}"));
                 assert_eq!(
