@@ -90,6 +90,11 @@ lab *ARGS:
     cargo build --release
     python3 scripts/lab/lab.py --ccpeer target/release/ccpeer {{ ARGS }}
 
+# Every kind of session x how it was made, with the real CLI, there and back
+matrix *ARGS:
+    cargo build --release
+    python3 scripts/lab/lab.py --ccpeer target/release/ccpeer matrix {{ ARGS }}
+
 # Hostile peers in their full form, on real links: about ten minutes
 hostile N="100000":
     CCPEER_FRAMES={{ N }} cargo test -p ccpeer-net --lib k_n01 -- --nocapture

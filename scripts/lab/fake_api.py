@@ -18,12 +18,19 @@ import threading
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import plays
+
 PLAY = re.compile(r"\[play:([a-z0-9-]+)\]")
-CWD = re.compile(r"(?:[Ww]orking directory|cwd): (\S+)")
+# The rest of the line: directories may have spaces in their names.
+CWD = re.compile(r"(?:[Ww]orking directory|cwd): (.+)")
+AGENT = re.compile(r"agentId: (a[0-9a-f]{16})")
+PLAN = re.compile(r"(/[^\n`]*/plans/[^\s`]+\.md)")
+SUMMARY = "<analysis>Seen.</analysis>\n\n<summary>\n1. Primary Request and Intent:\n   SUMMARY of what was said in {cwd}.\n</summary>"
 
 # A step is a text, and tools to call after it: (name, input). `{cwd}` in any
 # string is the directory in which the CLI says that it works.
 PLAYS = {
+    **plays.PLAYS,
     "build": [
         ("I will write the file and hand the notes to a helper.", [
             ("Write", {"file_path": "{cwd}/lantern.txt", "content": "wick\noil\nglass\n"}),
@@ -66,6 +73,11 @@ class FakeApi:
         with self.lock:
             return len(self.requests)
 
+    def after(self, mark):
+        """All requests after a mark."""
+        with self.lock:
+            return self.requests[mark:]
+
     def since(self, mark):
         """Conversations of the main session (not of sub-agents or titles) after a mark."""
         with self.lock:
@@ -87,8 +99,25 @@ def working_directory(body):
     for text in system_texts(body) + [t for m in body.get("messages", []) for t in texts(m.get("content"))]:
         found = CWD.search(text)
         if found:
-            return found.group(1)
+            return found.group(1).strip()
     return "/nowhere"
+
+
+def all_texts(body):
+    """Everything that the model was told, results of tools too."""
+    out = system_texts(body)
+    for m in body.get("messages", []):
+        out += texts(m.get("content"))
+        for block in m["content"] if isinstance(m.get("content"), list) else []:
+            if block.get("type") == "tool_result":
+                out += texts(block.get("content"))
+    return out
+
+
+def named(pattern, body):
+    """What a pattern finds last in all that was told."""
+    found = [f for text in all_texts(body) for f in pattern.findall(text)]
+    return found[-1] if found else "nothing-was-named"
 
 
 def choose(body):
@@ -96,6 +125,8 @@ def choose(body):
     messages = body.get("messages", [])
     last = next((m for m in reversed(messages) if m.get("role") == "user"), {"content": ""})
     asked = " ".join(re.sub(r"(?s)<system-reminder>.*?</system-reminder>", "", " ".join(texts(last["content"]))).split())
+    if "create a detailed summary of" in asked and "summary" in asked:
+        return ("compact",) + fill((SUMMARY, []), body)
     wants_json = (body.get("output_config") or {}).get("format")
     if wants_json:
         return "title", json.dumps({"title": "Lantern", "branch": "lantern"}), []
@@ -106,20 +137,24 @@ def choose(body):
         if names:
             step = sum(m["role"] == "assistant" for m in messages[i + 1:])
             play = PLAYS.get(names[-1], [])
-            kind = "talk" if names[-1] != "notes" else "helper"
+            kind = "helper" if names[-1] in plays.HELPERS else "talk"
             if step < len(play):
-                return (kind,) + fill(play[step], working_directory(body))
+                return (kind,) + fill(play[step], body)
             break
     return "talk", "REPLY to %d messages: %s" % (len(messages), asked[:80]), []
 
 
-def fill(value, cwd):
+def fill(value, body):
+    """The value with what stands in braces replaced by what the request tells."""
     if isinstance(value, str):
-        return value.replace("{cwd}", cwd)
+        for hole, told in (("{cwd}", working_directory), ("{agent}", lambda b: named(AGENT, b)), ("{plan}", lambda b: named(PLAN, b))):
+            if hole in value:
+                value = value.replace(hole, told(body))
+        return value
     if isinstance(value, dict):
-        return {k: fill(v, cwd) for k, v in value.items()}
+        return {k: fill(v, body) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(fill(v, cwd) for v in value)
+        return type(value)(fill(v, body) for v in value)
     return value
 
 
@@ -193,7 +228,7 @@ class Handler(BaseHTTPRequestHandler):
     def reply(self, body):
         kind, text, tools = choose(body)
         with self.api.lock:
-            self.api.requests.append({"kind": kind, "body": body, "text": text})
+            self.api.requests.append({"kind": kind, "body": body, "text": text, "tools": tools})
         blocks = [{"type": "text", "text": text}]
         blocks += [{"type": "tool_use", "id": "toolu_" + uuid.uuid4().hex[:24], "name": n, "input": i} for n, i in tools]
         message = {

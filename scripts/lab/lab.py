@@ -2,6 +2,7 @@
 """The main job with the real Claude Code CLI: begin on one machine, go on on another, and back.
 
     lab.py [--ccpeer PATH] [--claude PATH | --cli-version V] [--keep] [--scratch DIR] [STORY ...]
+    lab.py [...] matrix [ROW ...] [--column C ...] [--json]
 
 Machines are directories of a scratch directory; the model is a fake on loopback
 (fake_api.py); the CLI and ccpeer are the real ones. Linux, Python 3.8 or newer,
@@ -13,6 +14,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,7 +24,9 @@ import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import fake_api
+import matrix
 import rig
+from passages import first_difference, held, join_up, kinds, moved, naming, read, same, settled, spoken
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # From the Stop hook on one machine to the list on the other (docs/GOALS.md).
@@ -37,11 +41,15 @@ class Lab:
         self.api = fake_api.FakeApi()
         self.machines = []
         self.results = []
+        # Checks of the matrix' cell, with what was seen.
+        self.details = []
         self.story = ""
+        # What is told on the way goes elsewhere when standard output is one document.
+        self.talk = sys.stdout
 
     def log(self, text):
         with open(os.path.join(self.scratch, "commands.log"), "a", encoding="utf-8") as f:
-            f.write(text.rstrip() + "\n\n")
+            f.write(time.strftime("%H:%M:%S ") + text.rstrip() + "\n\n")
 
     def machine(self, name, home, project):
         m = rig.Machine(self, name, home, project)
@@ -55,10 +63,14 @@ class Lab:
 
     def check(self, what, holds, detail=""):
         self.results.append((self.story, what, bool(holds)))
-        print("  %s %s%s" % ("ok    " if holds else "FAILED", what, " (%s)" % detail if detail else ""), flush=True)
+        self.details.append((what, bool(holds), detail))
+        self.say("  %s %s%s" % ("ok    " if holds else "FAILED", what, " (%s)" % (detail,) if detail else ""))
 
     def figure(self, what, value):
-        print("         %s: %s" % (what, value), flush=True)
+        self.say("         %s: %s" % (what, value))
+
+    def say(self, text):
+        print(text, file=self.talk, flush=True)
 
 
 # ---------------------------------------------------------------------- stories
@@ -247,56 +259,16 @@ def both_turns(lab, m, session, other):
     lab.check("  and names no path of the other", not any(other.root in json.dumps(r["body"]) for r in lab.api.since(mark)))
 
 
-def join_up(lab, *machines):
-    """Starts the agents, pairs each with each, and waits for the links."""
-    for m in machines:
-        m.up()
-    for i, m in enumerate(machines):
-        for other in machines[:i]:
-            rig.pair(other, m)
-    for i, m in enumerate(machines):
-        for other in machines[:i]:
-            m.connected(other)
-            other.connected(m)
-
-
 def wait_listed(watch, stop):
     end = time.time() + 10
     while time.time() < end and not watch.first(stop, lambda rows: any(r["state"] != "live" for r in rows.values())):
         time.sleep(0.05)
 
 
-def settled(machine, session, author):
-    """Waits until the machine holds all that the CLI has written on the author's side, as one
-    version that the author's agent has made of all lines of the file. Returns its row."""
-    me = author.device()["id"]
-
-    def there():
-        own = [r for r in author.tasks(session) if r["device"]["id"] == me]
-        # Lines, not bytes: a version's bytes are counted before paths are rewritten.
-        lines = [r["records"] for r in author.ask("sessions", "--local") if r["session_id"] == session]
-        ended = own and own[0]["state"] not in ("live", "idle") and lines == [read(author.transcript(session)).count(b"\n")]
-        return held(machine, session, own[0]["version"]) if ended else None
-
-    return machine.wait("the whole session", there, 40)
-
-
 def two_heads(machine, session):
     """Both rows of a forked session, once all of both is there."""
     rows = [r for r in machine.tasks(session) if r["heads"] == 2 and r["complete"]]
     return rows if len(rows) == 2 else None
-
-
-def held(machine, session, version):
-    """The row of a version in the machine's list, once all of it is there."""
-    rows = [r for r in machine.tasks(session) if r["complete"] and r["version"] == version]
-    return rows[0] if rows else None
-
-
-def spoken(lab, mark):
-    """The conversation of the main session as of its last request, with the reply to it."""
-    last = lab.api.since(mark)[-1]
-    return fake_api.conversation(last["body"]) + [("assistant", "text", last["text"])]
 
 
 def resume(lab, machine, session, prompt, before, moves):
@@ -327,53 +299,6 @@ def talk(lab, machine, prompt, *args):
     mark = lab.api.mark()
     machine.claude(prompt, *args)
     return "\n".join(text for _, _, text in fake_api.conversation(lab.api.since(mark)[-1]["body"]))
-
-
-def moved(text, source, target):
-    for old, new in ((source.project, target.project), (source.home, target.home)):
-        text = text.replace(old, new).replace(rig.slug(old), rig.slug(new))
-    return text
-
-
-def first_difference(got, expected):
-    for i, want in enumerate(expected):
-        if i >= len(got):
-            return "only %d of %d blocks" % (i, len(expected))
-        if got[i] != want:
-            one, two = str(got[i]), str(want)
-            at = max(0, len(os.path.commonprefix([one, two])) - 60)
-            return "block %d is …%s…, not …%s…" % (i, one[at:][:200], two[at:][:200])
-    return "after the history came %s" % str(got[len(expected):])[:300]
-
-
-def kinds(machine, session):
-    found = set()
-    for f in machine.files_of(session):
-        rest = f[len(machine.claude_dir):]
-        if "/subagents/" in rest:
-            found.add("subagent")
-        elif "/tool-results/" in rest:
-            found.add("tool-result")
-        elif rest.startswith("/projects/") and rest.endswith(".jsonl"):
-            found.add("main")
-        elif rest.startswith(("/file-history/", "/tasks/")):
-            found.add(rest.split("/")[1])
-    return found
-
-
-def naming(machine, session, other):
-    """Files of a session that name a place of another machine."""
-    forms = (other.root.encode(), rig.slug(other.root).encode())
-    return [os.path.basename(f) for f in machine.files_of(session) if any(form in read(f) for form in forms)]
-
-
-def read(path):
-    with open(path, "rb") as f:
-        return f.read()
-
-
-def same(one, other):
-    return one is not None and os.path.realpath(one) == os.path.realpath(other)
 
 
 # ------------------------------------------------------------------------- main
@@ -429,24 +354,33 @@ def self_test():
     assert rig.slug("/home/ann/a.b_c") == "-home-ann-a-b-c"
     assert rig.last_json('{"a": 1}\n{"b":\n 2}'.splitlines()[0] + "\n") == {"a": 1}
     assert first_difference([1, 2], [1, 3]).startswith("block 1 ")
+    matrix.self_test()
     print("the lab's own tests passed")
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("story", nargs="*", help="of %s; all if none is named" % ", ".join(STORIES))
+    p.add_argument("story", nargs="*", help="of %s; all if none is named. Or `matrix`, and rows of it" % ", ".join(STORIES))
     p.add_argument("--ccpeer", help="the ccpeer program; built with cargo if not given")
     p.add_argument("--claude", help="the CLI's native program; installed with npm below the scratch directory if not given")
     p.add_argument("--cli-version", default="latest", help="which CLI to install")
     p.add_argument("--scratch", help="directory to work in, new or empty; a temporary one if not given")
     p.add_argument("--keep", action="store_true", help="leave the scratch directory for a look")
+    p.add_argument("--column", action="append", choices=(*matrix.COLUMNS, "old"), help="of the matrix; all if none is named")
+    p.add_argument("--json", action="store_true", help="the matrix as one JSON document on standard output")
     p.add_argument("--self-test", action="store_true", help="test the lab itself, without the CLI")
     args = p.parse_args()
     if args.self_test:
         return self_test()
-    unknown = [s for s in args.story if s not in STORIES]
+    is_matrix, wanted = args.story[:1] == ["matrix"], args.story
+    if is_matrix:
+        wanted = wanted[1:]
+    known = matrix.names() + [row.name for row in matrix.old.rows()] if is_matrix else list(STORIES)
+    unknown = [s for s in wanted if s not in known]
     if unknown:
-        p.error("no story " + ", ".join(unknown))
+        p.error("no %s %s; there are: %s" % ("row" if is_matrix else "story", ", ".join(unknown), ", ".join(known)))
+    # Whoever ends the lab ends its agents too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     scratch = os.path.realpath(args.scratch or tempfile.mkdtemp(prefix="ccpeer-lab-"))
     os.makedirs(scratch, exist_ok=True)
     try:
@@ -460,8 +394,19 @@ def main():
     except (rig.Failed, OSError, subprocess.SubprocessError) as e:
         print("the lab could not run: %s" % e, file=sys.stderr)
         return 2
-    print("CLI: %s\nscratch: %s" % (version, scratch))
-    run(lab, args.story or list(STORIES))
+    lab.talk = sys.stderr if args.json else sys.stdout
+    lab.say("CLI: %s\nscratch: %s" % (version, scratch))
+    if is_matrix:
+        try:
+            status = matrix.run(lab, wanted, args.column or (*matrix.COLUMNS, "old"), args.json, version)
+        except (rig.Failed, OSError, subprocess.SubprocessError) as e:
+            print("the matrix could not be set up: %s" % e, file=sys.stderr)
+            status = 2
+        lab.api.stop()
+        if not args.keep and not args.scratch and not status:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return status
+    run(lab, wanted or list(STORIES))
     failed = [r for r in lab.results if not r[2]]
     print("\n%d checks, %d failed" % (len(lab.results), len(failed)))
     for story, what, _ in failed:

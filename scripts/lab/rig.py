@@ -7,6 +7,7 @@ theirs can get in.
 import glob
 import json
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -22,9 +23,26 @@ class Failed(Exception):
     """A program did not do what the story needs to go on."""
 
 
+# Longer names of projects' directories end in a hash instead.
+SLUG_UNITS_MAX = 200
+
+
 def slug(path):
-    """The name that the CLI gives a project's directory (short paths only)."""
-    return "".join(c if c.isascii() and c.isalnum() else "-" for c in path)
+    """The name that the CLI gives a project's directory."""
+    raw = path.encode("utf-16-le", "surrogatepass")
+    units = [raw[i] | raw[i + 1] << 8 for i in range(0, len(raw), 2)]
+    name = "".join(chr(u) if u < 128 and chr(u).isalnum() else "-" for u in units)
+    if len(name) <= SLUG_UNITS_MAX:
+        return name
+    value = 0
+    for u in units:
+        value = (value * 31 + u) & 0xFFFFFFFF
+    value = abs(value - (1 << 32) if value >> 31 else value)
+    digits = ""
+    while value or not digits:
+        value, digit = divmod(value, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
+    return name[:SLUG_UNITS_MAX] + "-" + digits
 
 
 def install_cli(scratch, version):
@@ -61,6 +79,11 @@ class Machine:
         self.tmp = os.path.join(self.home, "tmp")
         self.stops = os.path.join(self.home, "stops")
         self.tuis = []
+        # In which permission mode the CLI is started, if not without asking for
+        # anything, and what else its environment holds.
+        self.mode, self.more_env = None, {}
+        # Words before every command of ccpeer, to run it in another view of the disk.
+        self.prefix = []
         # The same port at every start, as a machine with a fixed address has it.
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
             free.bind(("127.0.0.1", 0))
@@ -78,6 +101,29 @@ class Machine:
             "customApiKeyResponses": {"approved": [KEY[-20:]], "rejected": []},
             "projects": {os.path.realpath(self.project): {"hasTrustDialogAccepted": True, "allowedTools": []}}})
 
+    def at(self, project):
+        """Turns to another project, which the user trusts. Returns its directory."""
+        self.project = os.path.join(self.home, project)
+        os.makedirs(self.project, exist_ok=True)
+        self.trust(self.project)
+        return self.project
+
+    def trust(self, directory):
+        path = self.home + "/.claude.json"
+        with open(path, encoding="utf-8") as f:
+            known = json.load(f)
+        known.setdefault("projects", {}).setdefault(os.path.realpath(directory), {}).update({"hasTrustDialogAccepted": True})
+        self.write_json(path, known)
+
+    def allow(self, *tools):
+        """The tools that the CLI may use unasked; then it need not run without asking for anything."""
+        path = self.claude_dir + "/settings.json"
+        with open(path, encoding="utf-8") as f:
+            settings = json.load(f)
+        settings["permissions"] = {"allow": list(tools)}
+        self.write_json(path, settings)
+        self.mode = "default"
+
     @staticmethod
     def write_json(path, value):
         with open(path, "w", encoding="utf-8") as f:
@@ -94,13 +140,18 @@ class Machine:
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             # What is not loopback goes to the fake, which refuses and remembers it.
             "HTTPS_PROXY": url, "HTTP_PROXY": url, "NO_PROXY": "127.0.0.1,localhost",
+            **self.more_env,
         }
+
+    def asking(self):
+        """The arguments that say when the CLI asks; where nothing is allowed beforehand, never."""
+        return ["--permission-mode", self.mode] if self.mode else ["--dangerously-skip-permissions"]
 
     # -- the CLI ------------------------------------------------------------------
 
     def claude(self, prompt, *args, timeout=120):
         """One turn in print mode. Returns what the CLI reports."""
-        command = [self.lab.claude, "-p", prompt, "--output-format", "json", "--dangerously-skip-permissions", *args]
+        command = [self.lab.claude, "-p", prompt, "--output-format", "json", *self.asking(), *args]
         done = subprocess.run(command, cwd=self.project, env=self.env(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout)
         try:
             report = json.loads(done.stdout.strip().splitlines()[-1])
@@ -125,9 +176,15 @@ class Machine:
     def files_of(self, session):
         """All files that belong to a session here."""
         found = []
-        for pattern in ("projects/*/%s.jsonl", "projects/*/%s/**/*", "file-history/%s/*", "tasks/%s/*"):
-            found += glob.glob(os.path.join(glob.escape(self.claude_dir), pattern % session), recursive=True)
-        return sorted(f for f in found if os.path.isfile(f))
+        top = glob.escape(self.claude_dir)
+        for pattern in ("projects/*/%s.jsonl", "projects/*/%s/**/*", "file-history/%s/*", "tasks/%s/*", "tasks/%s/.*", "todos/%s-agent-*"):
+            found += glob.glob(os.path.join(top, pattern % session), recursive=True)
+        # A plan is named in the transcript and lies among those of all sessions.
+        for main in glob.glob(os.path.join(top, "projects/*/%s.jsonl" % session)):
+            with open(main, "rb") as f:
+                names = set(re.findall(rb'"slug":"([A-Za-z0-9._-]+)"', f.read()))
+            found += [os.path.join(self.claude_dir, "plans", name.decode() + ".md") for name in names]
+        return sorted({f for f in found if os.path.isfile(f)})
 
     def last_stop(self):
         try:
@@ -140,7 +197,7 @@ class Machine:
 
     def ccpeer(self, *args, stdin="", cwd=None, check=True, timeout=60):
         """Runs a command to its end; returns (exit code, standard output, standard error)."""
-        done = subprocess.run([self.lab.ccpeer, *args], cwd=cwd or self.project, env=self.env(), input=stdin, capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run([*self.prefix, self.lab.ccpeer, *args], cwd=cwd or self.project, env=self.env(), input=stdin, capture_output=True, text=True, timeout=timeout)
         self.lab.log("%s$ ccpeer %s  -> %d\n%s%s" % (self.name, " ".join(args), done.returncode, done.stdout, done.stderr))
         if check and done.returncode:
             raise Failed("ccpeer %s on %s: exit %d, %s" % (" ".join(args), self.name, done.returncode, (done.stderr or done.stdout).strip()[-600:]))
@@ -154,6 +211,8 @@ class Machine:
     def up(self):
         """Starts the agent, on loopback only: nothing of the lab is heard outside."""
         self.ccpeer("up", "--yes", "--no-mdns", "--listen", self.listen)
+        if self.ask("hooks", "status")["hooks"] != "installed":
+            raise Failed("the hooks were not installed on " + self.name)
 
     def down(self):
         self.ccpeer("down", check=False)
@@ -164,14 +223,16 @@ class Machine:
 
     def wait(self, what, condition, seconds=20):
         """Asks again until the condition gives something; fails by name when it never does."""
-        end = time.time() + seconds
+        end, pause = time.time() + seconds, 0.1
         while True:
             got = condition()
             if got:
                 return got
             if time.time() > end:
                 raise Failed("%s: %s did not come within %d s" % (self.name, what, seconds))
-            time.sleep(0.1)
+            # Asking costs a process each time, which is felt where there are few cores.
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.6)
 
     def connected(self, other):
         name = other.device()["id"]
@@ -260,23 +321,32 @@ class Watch:
 class Tui:
     """The CLI's full-screen form, in a tmux server of our own."""
 
-    def __init__(self, machine, args):
+    def __init__(self, machine, args, until="❯"):
         self.machine = machine
         self.socket = os.path.join(machine.root, "tmux-%d" % len(machine.tuis))
         script = self.socket + ".sh"
         env = " ".join("%s=%s" % (k, shlex.quote(v)) for k, v in machine.env().items())
-        command = " ".join(shlex.quote(a) for a in (machine.lab.claude, "--dangerously-skip-permissions") + tuple(args))
+        command = " ".join(shlex.quote(a) for a in [machine.lab.claude, *machine.asking(), *args])
         with open(script, "w") as f:
             f.write("cd %s\nenv -i %s %s\necho \"[ended $?]\"\nsleep 600\n" % (shlex.quote(machine.project), env, command))
         self.tmux("new-session", "-d", "-x", "150", "-y", "50", "bash " + shlex.quote(script))
-        self.wait_for("❯")
+        self.wait_for(until)
         time.sleep(1)  # the prompt is drawn a little before it listens
 
     def tmux(self, *args):
         return subprocess.run(["tmux", "-S", self.socket, "-f", "/dev/null", *args], stdin=subprocess.DEVNULL, capture_output=True, text=True)
 
     def screen(self):
-        return self.tmux("capture-pane", "-p").stdout
+        lines = self.tmux("capture-pane", "-p").stdout.splitlines()
+        return "\n".join(line.rstrip() for line in lines if line.strip())
+
+    def shows(self, text, seconds=20):
+        """Whether the text comes onto the screen in time."""
+        try:
+            self.wait_for(text, seconds)
+        except Failed:
+            return False
+        return True
 
     def wait_for(self, text, seconds=40):
         end = time.time() + seconds
@@ -284,6 +354,30 @@ class Tui:
             if time.time() > end:
                 raise Failed("the terminal on %s never showed %r:\n%s" % (self.machine.name, text, self.screen()[-1500:]))
             time.sleep(0.1)
+
+    def keys(self, *names, pause=0.4):
+        for name in names:
+            self.tmux("send-keys", name)
+            time.sleep(pause)
+
+    def choose(self, text, below, key="Down", tries=15):
+        """Moves the mark of the list below a heading onto a line that holds the text."""
+        self.wait_for(below)
+        for _ in range(tries):
+            marked = self.marked(below)
+            if text in marked:
+                return
+            self.keys(key)
+            # Drawn late on a busy machine; and at the end of a list nothing moves.
+            end = time.time() + 2
+            while self.marked(below) == marked and time.time() < end:
+                time.sleep(0.1)
+            if self.marked(below) == marked:
+                key = "Up" if key == "Down" else "Down"
+        raise Failed("the terminal on %s has no choice %r:\n%s" % (self.machine.name, text, self.screen()[-1500:]))
+
+    def marked(self, below):
+        return "\n".join(line for line in self.screen().rpartition(below)[2].splitlines() if "❯" in line)
 
     def type(self, text):
         self.tmux("send-keys", "-l", "--", text)
