@@ -229,6 +229,9 @@ impl Capture<'_> {
         )?;
         let summary = reading.summary();
         let here = self.here(&summary);
+        if self.is_named_now(&here) {
+            self.known.manifest = None;
+        }
         let mut origins = self.origins(&here);
         let here_at = position(&mut origins, &here);
 
@@ -341,9 +344,19 @@ impl Capture<'_> {
         match &self.known.state {
             // As long as it lies there, it goes on as it began, whatever the
             // first record says.
-            Some(state) if state.here.slug == self.slug => state.here.clone(),
+            Some(state) if state.here.slug == self.slug && !state.here.project.is_empty() => {
+                state.here.clone()
+            }
             _ => describe::origin(self.home, &self.slug, summary),
         }
+    }
+
+    /// Whether the session was taken before any of its records named a directory,
+    /// and now one does. What was taken then says that it belongs to no project,
+    /// in whose paths nothing could be changed elsewhere: it is taken anew.
+    fn is_named_now(&self, here: &Origin) -> bool {
+        let unnamed = |s: &LocalState| s.here.slug == self.slug && s.here.project.is_empty();
+        !here.project.is_empty() && self.known.state.as_ref().is_some_and(unnamed)
     }
 
     /// The origins to go on with. Where there is no room for another one, the

@@ -119,6 +119,37 @@ fn everything_that_belongs_to_a_session_is_captured() {
     );
 }
 
+/// A hook may come when the file has its first lines, and none of them says where
+/// the session is.
+#[test]
+fn a_session_finds_its_project_when_a_record_names_it() {
+    let (world, session, main) = full();
+    let whole = fs::read(&main).unwrap();
+    let early = format!(
+        "{{\"type\":\"mode\",\"mode\":\"normal\",\"sessionId\":\"{FULL}\"}}\n\
+         {{\"type\":\"queue-operation\",\"operation\":\"enqueue\",\"sessionId\":\"{FULL}\"}}\n"
+    );
+    fs::write(&main, &early).unwrap();
+    let (first, manifest) = state(&world, session, 1);
+    assert!(manifest.origins.iter().all(|o| o.project.is_empty()));
+    append(&main, &whole);
+    let (second, manifest) = state(&world, session, 2);
+    let [origin] = manifest.origins.as_slice() else {
+        panic!("one origin: {:?}", manifest.origins)
+    };
+    assert_eq!(origin.project, "/home/ann/fx/full/work/proj");
+    assert_eq!(manifest.project.name, "proj");
+    assert_eq!((first.base, second.base), (None, Some(EntryHash([1; 32]))));
+    assert_eq!(
+        bytes(&world, &manifest, &Slot::Main),
+        [early.as_bytes(), whole.as_slice()].concat()
+    );
+    // From then on it grows as any other.
+    append(&main, &turn(1));
+    let (_, manifest) = state(&world, session, 3);
+    assert_eq!(manifest.origins.as_slice(), std::slice::from_ref(origin));
+}
+
 #[test]
 fn every_version_of_the_format_is_captured() {
     for (name, id, slug) in [
