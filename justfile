@@ -61,7 +61,7 @@ faults:
 placement N="4":
     CCPEER_CRASH_IMAGES={{ N }} CCPEER_HOSTILE=1 cargo test -p ccpeer-agent --lib place::tests -- --nocapture
 
-# A million lines there and back, a line of 100 MB, a session of 500 MB, a long join
+# A million lines to Unix and back, and to Windows and back, a line of 100 MB, a session of 500 MB, a long join
 bulk:
     CCPEER_BULK=full cargo test --release -p ccpeer-formats --test bulk -- --nocapture --test-threads=1
 

@@ -291,6 +291,8 @@ pub const REWRITE_LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A line of a transcript that is placed: it is held in memory and checked as a
 /// whole. A longer one that came from elsewhere is refused.
 pub const PLACED_LINE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// What is kept about a sub-agent, where it is placed: checked as a whole.
+pub const PLACED_AGENT_BYTES_MAX: u64 = 1024 * 1024;
 /// Records of two lines of a session that are joined, together: half of the
 /// memory that an operation may take.
 pub const JOIN_RECORDS_MAX: usize = 1_800_000;

@@ -225,8 +225,10 @@ impl Slot {
             | Self::Subagent(_)
             | Self::SubagentMeta(_)
             | Self::ToolResult(_)
+            | Self::Task(_)
+            | Self::Todo(_)
             | Self::Plan(_) => true,
-            Self::Task(_) | Self::TaskHighWater | Self::Todo(_) | Self::FileHistory { .. } => false,
+            Self::TaskHighWater | Self::FileHistory { .. } => false,
         }
     }
 

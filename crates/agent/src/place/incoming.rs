@@ -69,7 +69,7 @@ impl<'a> Incoming<'a> {
             rewriters: manifest
                 .origins
                 .iter()
-                .map(|from| Rewriter::new(from, to))
+                .map(|from| Rewriter::in_repository(from, to, &manifest.project.subdir))
                 .collect(),
             own: manifest
                 .origins
@@ -146,10 +146,40 @@ impl<'a> Incoming<'a> {
     pub(super) fn copy(
         &self,
         entry: &FileEntry,
+        findings: &mut Findings,
         out: &mut Piecewise<'_>,
     ) -> Result<(), PlaceError> {
+        let Slot::SubagentMeta(_) = entry.slot else {
+            return self.pieces(entry, out);
+        };
+        // The other program acts on it: held to the policy, as a whole.
+        let segment = match entry.segments.as_slice() {
+            [] => return Ok(()),
+            [segment] if segment.len <= limits::PLACED_AGENT_BYTES_MAX => segment,
+            _ => {
+                return Err(PlaceError::Malformed(
+                    "what it keeps about a sub-agent is too much",
+                ));
+            }
+        };
+        let mut text = Vec::new();
+        self.pieces(entry, &mut |_, piece| {
+            text.extend_from_slice(piece);
+            Ok(())
+        })?;
+        let own = self.own.get(usize::from(segment.origin)).copied();
+        if !own.unwrap_or(false)
+            && let Some(held) = self.policy.agent(&text, findings)
+        {
+            text = held;
+        }
+        out(0, &text)
+    }
+
+    /// The pieces of a file that is no log, in our paths.
+    fn pieces(&self, entry: &FileEntry, out: &mut Piecewise<'_>) -> Result<(), PlaceError> {
         let kind = match entry.slot {
-            Slot::SubagentMeta(_) => Some(TextKind::Json),
+            Slot::SubagentMeta(_) | Slot::Task(_) | Slot::Todo(_) => Some(TextKind::Json),
             _ if entry.slot.is_rewritten() => Some(TextKind::Plain),
             _ => None,
         };

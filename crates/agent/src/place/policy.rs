@@ -9,37 +9,85 @@
 //! foreign. Records are read as JavaScript reads them: of doubled keys the last
 //! counts, so every one is held to the rule.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::ops::Range;
+mod findings;
+mod record;
+
 use std::path::{Path, PathBuf};
 
 use ccpeer_core::manifest::PathFlavour;
 use ccpeer_formats::remote_path::RemotePath;
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Records that tie a session to something on the other machine, or give it
-/// other powers there. None of them is a link of the conversation's chain.
-const DROPPED_TYPES: [&str; 4] = [
+pub(super) use findings::{Finding, Findings};
+pub(super) use record::is_json;
+
+use record::{Edit, Field, Record, object, quoted, splice, text, trimmed};
+
+/// Records that tie a session to something on the other machine or account, or
+/// give it other powers there. None of them is a link of the conversation's
+/// chain, but the other program heeds one whatever else stands in it.
+const DROPPED_TYPES: [&str; 9] = [
+    // A directory to change to.
     "worktree-state",
+    // Another prompt and other tools.
     "agent-setting",
+    "dev-mods",
+    // Who may see and steer it from elsewhere.
     "bridge-session",
     "session-owner",
+    "hybrid-organization",
+    // What starts turns by itself.
+    "observer-ref",
+    "artifact-comment-monitor",
+    "artifact-autoreact-ledger",
+];
+/// The type of a record of these that is named as part of the chain: one that
+/// nobody heeds.
+const LEFT_OUT: &str = "left-out";
+/// What is kept about a sub-agent and would give it other powers here, or skip
+/// what guards the user. Of names that begin with `worktree`, all.
+const AGENT_POWERS: [&str; 10] = [
+    "spawnMode",
+    "permissionMode",
+    "mode",
+    "takesNoHooks",
+    "tools",
+    "allowedTools",
+    "disallowedTools",
+    "systemPrompt",
+    "hooks",
+    "mcpServers",
 ];
 /// Permission modes that ask at least as much as the usual one.
 const MODEST_MODES: [&str; 2] = ["default", "plan"];
 /// Names under which a file is obeyed or executed by somebody.
-const OBEYED_NAMES: [&str; 5] = [".git", ".claude", ".vscode", ".idea", ".github"];
+const OBEYED_NAMES: [&str; 8] = [
+    ".git",
+    ".claude",
+    ".vscode",
+    ".idea",
+    ".github",
+    ".husky",
+    ".devcontainer",
+    ".cursor",
+];
 /// Files that a shell or a tool executes wherever they lie.
-const OBEYED_FILES: [&str; 9] = [
+const OBEYED_FILES: [&str; 19] = [
     ".bashrc",
     ".bash_profile",
+    ".bash_login",
+    ".bash_logout",
     ".profile",
     ".zshrc",
     ".zshenv",
     ".zprofile",
+    ".zlogin",
+    ".zlogout",
+    ".kshrc",
+    ".cshrc",
+    ".tcshrc",
+    ".gitconfig",
+    ".gitmodules",
     ".mcp.json",
     ".envrc",
     ".npmrc",
@@ -69,77 +117,6 @@ pub(super) enum Verdict {
     Change(Vec<u8>),
     /// It is left out.
     Drop,
-}
-
-/// What was left out or reset, by kind.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Findings(BTreeMap<Finding, u64>);
-
-/// Kinds of things that are left out or reset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Finding {
-    /// A working directory outside the project.
-    Cwd,
-    /// A permission mode.
-    Permission,
-    /// A record of [`DROPPED_TYPES`].
-    Record,
-    /// A file that rewinding would have written outside the project.
-    Rewind,
-    /// A record that would have been broken by rewriting its paths.
-    Unrewritten,
-    /// A file that lies here already and is not this session's.
-    Foreign,
-    /// A log of a sub-agent that went on here in another way; backed up.
-    Replaced,
-    /// An unfinished line at the end of the local transcript; backed up.
-    Torn,
-    /// State records at the end of the local transcript; backed up.
-    Bookkeeping,
-    /// A transcript that has another beginning now, compacted say; backed up.
-    Rewritten,
-    /// A tool was called at the end and had not answered. It stays.
-    Pending,
-}
-
-impl Findings {
-    pub(super) fn add(&mut self, finding: Finding) {
-        *self.0.entry(finding).or_default() += 1;
-    }
-
-    /// One line for each kind.
-    pub(super) fn lines(&self) -> Vec<String> {
-        self.0
-            .iter()
-            .map(|(finding, count)| format!("{count} × {finding}"))
-            .collect()
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Cwd => "working directory outside the project, set to the project",
-            Self::Permission => "permission mode, set back to the default",
-            Self::Record => "record that belongs to the other machine alone, left out",
-            Self::Rewind => {
-                "file for rewinding outside the project or in a protected place, left out"
-            }
-            Self::Unrewritten => "record whose paths cannot be rewritten, left as it was",
-            Self::Foreign => {
-                "file that lies here already and is not this session's, left as it was"
-            }
-            Self::Replaced => "sub-agent's record that differed here, replaced and backed up",
-            Self::Bookkeeping => "end of the local transcript without a word of anybody, replaced",
-            Self::Pending => "result of a tool call that had not ended there; nothing was run here",
-            Self::Rewritten => {
-                "transcript that was rewritten or compacted elsewhere, replaced and backed up"
-            }
-            Self::Torn => {
-                "unfinished line at the end of the local transcript, replaced and backed up"
-            }
-        })
-    }
 }
 
 impl Policy {
@@ -174,31 +151,64 @@ impl Policy {
     /// Holds one line to the rules. A line that is no JSON object is nothing
     /// that Claude Code would read.
     pub(super) fn apply(&self, line: &[u8], findings: &mut Findings) -> Verdict {
-        let text = String::from_utf8_lossy(line);
-        let json = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let whole = String::from_utf8_lossy(line);
+        let json = trimmed(&whole);
         let Some(record) = Record::parse(json) else {
             return Verdict::Keep;
         };
+        let mut edits = Vec::new();
         if is_dropped_type(&record) {
             findings.add(Finding::Record);
-            return Verdict::Drop;
+            // What is part of the conversation's chain stays, or it would break.
+            if record.all("uuid").next().is_none() {
+                return Verdict::Drop;
+            }
+            silence(&record, &mut edits);
         }
-        let mut edits = Vec::new();
-        self.keep_directories(&record, &mut edits, findings);
+        self.keep_directories(&record, &["cwd", "relocatedCwd"], &mut edits, findings);
         reset_permissions(&record, &mut edits, findings);
         if !self.keep_rewinding(&record, &mut edits, findings) {
             return Verdict::Drop;
         }
-        if edits.is_empty() {
-            Verdict::Keep
-        } else {
-            Verdict::Change(splice(json, edits))
+        match edits.is_empty() {
+            true => Verdict::Keep,
+            false => Verdict::Change(around(&whole, json, &splice(json, edits))),
         }
     }
 
+    /// Holds what is kept about a sub-agent to the rules; nothing if it may stay
+    /// as it is.
+    pub(super) fn agent(&self, file: &[u8], findings: &mut Findings) -> Option<Vec<u8>> {
+        let whole = String::from_utf8_lossy(file);
+        let json = trimmed(&whole);
+        let record = Record::parse(json)?;
+        let outside = |f: &Field<'_>| {
+            f.key == b"cwd"
+                && f.raw.get() != "null"
+                && !text(f.raw).is_some_and(|cwd| self.is_inside(&cwd))
+        };
+        let power = |f: &Field<'_>| {
+            f.key.starts_with(b"worktree") || AGENT_POWERS.iter().any(|p| p.as_bytes() == f.key)
+        };
+        let kept: Vec<&Field<'_>> = record
+            .fields
+            .iter()
+            .filter(|f| !outside(f) && !power(f))
+            .collect();
+        let gone = record.fields.len() - kept.len();
+        (0..gone).for_each(|_| findings.add(Finding::Agent));
+        (gone > 0).then(|| around(&whole, json, &object(&kept)))
+    }
+
     /// Working directories lie in the project.
-    fn keep_directories(&self, record: &Record<'_>, edits: &mut Vec<Edit>, out: &mut Findings) {
-        for key in ["cwd", "relocatedCwd"] {
+    fn keep_directories(
+        &self,
+        record: &Record<'_>,
+        keys: &[&str],
+        edits: &mut Vec<Edit>,
+        out: &mut Findings,
+    ) {
+        for key in keys {
             for field in record.all(key) {
                 if let Some(path) = text(field.raw)
                     && !self.is_inside(&path)
@@ -300,6 +310,15 @@ impl Policy {
         RemotePath::parse(path, self.flavour).is_ok_and(|p| p.parts_below(&self.root).is_some())
     }
 
+    /// Whether a name stands for something that is executed or obeyed. What is
+    /// hidden in a home directory is configuration.
+    fn is_obeyed(&self, name: &str) -> bool {
+        let lower = name.to_lowercase();
+        let named =
+            OBEYED_NAMES.contains(&lower.as_str()) || OBEYED_FILES.contains(&lower.as_str());
+        named || (self.is_home && name.starts_with('.'))
+    }
+
     /// Whether nobody executes or obeys what lies there, and no link on the way
     /// leads out of the project.
     fn is_harmless(&self, path: &str) -> bool {
@@ -309,13 +328,7 @@ impl Policy {
         let Some(below) = parsed.parts_below(&self.root) else {
             return false;
         };
-        let obeyed = |name: &String| {
-            let name = name.to_lowercase();
-            OBEYED_NAMES.contains(&name.as_str()) || OBEYED_FILES.contains(&name.as_str())
-        };
-        // What is hidden in a home directory is configuration.
-        let hidden = self.is_home && below.iter().any(|name| name.starts_with('.'));
-        if hidden || below.iter().any(obeyed) {
+        if below.iter().any(|name| self.is_obeyed(name)) {
             return false;
         }
         let mut deepest = self.root_dir.clone();
@@ -328,7 +341,11 @@ impl Policy {
         }
         let real = |path: &Path| path.canonicalize().ok();
         match (real(&self.root_dir), real(&deepest)) {
-            (Some(root), Some(deepest)) => deepest.starts_with(root),
+            // What a link or a short name leads to counts, not what it is called.
+            (Some(root), Some(deepest)) => deepest.strip_prefix(root).is_ok_and(|below| {
+                let mut names = below.iter();
+                names.all(|name| !self.is_obeyed(&name.to_string_lossy()))
+            }),
             // The project is not there: nothing can lead out of it.
             (None, _) => !self.project_dir.exists(),
             (Some(_), None) => false,
@@ -336,15 +353,27 @@ impl Policy {
     }
 }
 
-/// Whether a record is left out as a whole. What is part of the conversation's
-/// chain stays, or the chain would break.
+/// Whether a record is left out as a whole.
 fn is_dropped_type(record: &Record<'_>) -> bool {
-    let linked = record.all("uuid").next().is_some();
-    !linked
-        && record
-            .all("type")
-            .filter_map(|f| text(f.raw))
-            .any(|t| DROPPED_TYPES.contains(&t.as_str()))
+    record.all("type").any(is_dropped)
+}
+
+fn is_dropped(kind: &Field<'_>) -> bool {
+    text(kind.raw).is_some_and(|t| DROPPED_TYPES.contains(&t.as_str()))
+}
+
+/// Makes a record one of a type that nobody heeds.
+fn silence(record: &Record<'_>, edits: &mut Vec<Edit>) {
+    let kinds = record.all("type").filter(|f| is_dropped(f));
+    edits.extend(kinds.map(|f| (f.range.clone(), quoted(LEFT_OUT))));
+}
+
+/// A line with something else in the place of its JSON.
+fn around(whole: &str, json: &str, new: &[u8]) -> Vec<u8> {
+    let start = json.as_ptr().addr() - whole.as_ptr().addr();
+    let (before, rest) = whole.split_at(start);
+    let after = rest.get(json.len()..).unwrap_or_default();
+    [before.as_bytes(), new, after.as_bytes()].concat()
 }
 
 /// Permissions are given here, not there.
@@ -389,13 +418,6 @@ pub(super) fn directory(line: &[u8]) -> Option<String> {
     record.all("cwd").last().and_then(|f| text(f.raw))
 }
 
-/// Whether a line is one JSON value.
-pub(super) fn is_json(line: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(line);
-    let json = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    serde_json::from_str::<&RawValue>(json.trim()).is_ok()
-}
-
 /// A name as Claude Code gives it: 16 hex digits, `@v`, a number.
 fn is_backup_name(name: &str) -> bool {
     let Some((hash, version)) = name.split_once("@v") else {
@@ -405,127 +427,6 @@ fn is_backup_name(name: &str) -> bool {
         && hash.bytes().all(|c| c.is_ascii_hexdigit())
         && (1..=4).contains(&version.len())
         && version.bytes().all(|c| c.is_ascii_digit())
-}
-
-type Edit = (Range<usize>, Vec<u8>);
-
-fn splice(json: &str, mut edits: Vec<Edit>) -> Vec<u8> {
-    edits.sort_by_key(|(range, _)| range.start);
-    let mut out = Vec::with_capacity(json.len() + 64);
-    let mut done = 0;
-    for (range, new) in edits {
-        out.extend_from_slice(json.as_bytes().get(done..range.start).unwrap_or_default());
-        out.extend_from_slice(&new);
-        done = range.end;
-    }
-    out.extend_from_slice(json.as_bytes().get(done..).unwrap_or_default());
-    out
-}
-
-fn quoted(text: &str) -> Vec<u8> {
-    serde_json::Value::from(text).to_string().into_bytes()
-}
-
-/// An object of these fields, as they stand.
-fn object(fields: &[&Field<'_>]) -> Vec<u8> {
-    let mut out = vec![b'{'];
-    for (n, field) in fields.iter().enumerate() {
-        if n > 0 {
-            out.push(b',');
-        }
-        out.extend(quoted(&String::from_utf8_lossy(&field.key)));
-        out.push(b':');
-        out.extend_from_slice(field.raw.get().as_bytes());
-    }
-    out.push(b'}');
-    out
-}
-
-/// A string's content. One with half a surrogate pair is none that we compare:
-/// it is held to the rules like any other stranger.
-fn text(raw: &RawValue) -> Option<String> {
-    let json = raw.get();
-    if !json.starts_with('"') {
-        return None;
-    }
-    Some(serde_json::from_str(json).unwrap_or_else(|_| "\u{fffd}".to_owned()))
-}
-
-/// The fields of an object, in order, doubled ones too.
-struct Record<'a> {
-    fields: Vec<Field<'a>>,
-}
-
-struct Field<'a> {
-    /// Decoded; bytes, because half a surrogate pair is no text.
-    key: Vec<u8>,
-    raw: &'a RawValue,
-    /// Where the value stands.
-    range: Range<usize>,
-}
-
-impl<'a> Record<'a> {
-    fn parse(json: &'a str) -> Option<Self> {
-        let mut de = serde_json::Deserializer::from_str(json);
-        let pairs = de.deserialize_map(Pairs).ok()?;
-        de.end().ok()?;
-        let base = json.as_ptr().addr();
-        let fields = pairs
-            .into_iter()
-            .map(|(key, raw)| {
-                let start = raw.get().as_ptr().addr() - base;
-                Field {
-                    key,
-                    raw,
-                    range: start..start + raw.get().len(),
-                }
-            })
-            .collect();
-        Some(Self { fields })
-    }
-
-    fn all<'s>(&'s self, key: &'s str) -> impl Iterator<Item = &'s Field<'a>> {
-        self.fields.iter().filter(move |f| f.key == key.as_bytes())
-    }
-}
-
-struct Pairs;
-
-impl<'a> Visitor<'a> for Pairs {
-    type Value = Vec<(Vec<u8>, &'a RawValue)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-        let mut out = Vec::new();
-        while let Some(Key(key)) = map.next_key()? {
-            out.push((key, map.next_value()?));
-        }
-        Ok(out)
-    }
-}
-
-struct Key(Vec<u8>);
-
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(de: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = Key;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Key, E> {
-                Ok(Key(bytes.to_vec()))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Key, E> {
-                Ok(Key(text.as_bytes().to_vec()))
-            }
-        }
-        de.deserialize_bytes(Bytes)
-    }
 }
 
 #[cfg(test)]

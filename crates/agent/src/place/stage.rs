@@ -153,7 +153,7 @@ impl<'w> Staging<'w> {
     ) -> Result<Staged, PlaceError> {
         let mut writer = self.writer(number)?;
         let mut extents = fresh_extents(entry);
-        incoming.copy(entry, &mut |segment, bytes| {
+        incoming.copy(entry, out.findings, &mut |segment, bytes| {
             writer.write_all(bytes).map_err(|e| writer.io(e))?;
             if let Some(extent) = extents.get_mut(segment) {
                 extent.len += bytes.len() as u64;

@@ -14,6 +14,7 @@ use std::fs;
 
 mod crash;
 mod disk_model;
+mod fixtures;
 mod hostile;
 mod join;
 mod keeping;

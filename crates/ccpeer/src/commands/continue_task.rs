@@ -206,7 +206,7 @@ pub(crate) fn describe(placed: &Placed) {
         talk(format!("  {}", text::one_line(line, 200)));
     }
     for line in &placed.dropped {
-        talk(format!("  left out: {}", text::one_line(line, 200)));
+        talk(format!("  {}", text::one_line(line, 200)));
     }
 }
 

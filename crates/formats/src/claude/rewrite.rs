@@ -24,6 +24,7 @@
 //! Must not know where a transcript lies, nor anything of its records beyond
 //! what a signed block looks like.
 
+mod alias;
 mod boundary;
 mod matching;
 mod nesting;
@@ -35,6 +36,7 @@ mod stream;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod tracked;
 mod writing;
 
 use ccpeer_core::manifest::{Origin, PathFlavour};
@@ -51,6 +53,7 @@ pub struct Rewriter {
     matcher: Matcher,
     pairs: Vec<Pair>,
     from: PathFlavour,
+    to: PathFlavour,
 }
 
 /// What kind of text is rewritten.
@@ -81,29 +84,37 @@ impl Rewriter {
     /// From the places of one machine to those of another.
     #[must_use]
     pub fn new(from: &Origin, to: &Origin) -> Self {
-        let pairs = pattern::pairs(from, to);
+        Self::in_repository(from, to, "")
+    }
+
+    /// The same for a project that lies in a sub-directory of its repository on
+    /// both machines: the repository is then a place, too. Where the paths do not
+    /// end in `subdir` it is none.
+    #[must_use]
+    pub fn in_repository(from: &Origin, to: &Origin, subdir: &str) -> Self {
+        let pairs = pattern::pairs(from, to, subdir);
         let mut matcher = Matcher::new(
             from.flavour,
             to.flavour,
-            pattern::patterns(&pairs, from, to),
+            pattern::patterns(&pairs, from, to, subdir),
         );
         if matcher.needs_level() {
-            let back = pattern::pairs(to, from);
-            let inverse =
-                Matcher::new(to.flavour, from.flavour, pattern::patterns(&back, to, from));
-            matcher = matcher.with_inverse(inverse);
+            let back = pattern::pairs(to, from, subdir);
+            let back = pattern::patterns(&back, to, from, subdir);
+            matcher = matcher.with_inverse(Matcher::new(to.flavour, from.flavour, back));
         }
         Self {
             matcher,
             pairs,
             from: from.flavour,
+            to: to.flavour,
         }
     }
 
     /// Whether nothing would ever change, so that bytes need not pass through.
     #[must_use]
     pub fn is_identity(&self) -> bool {
-        self.matcher.is_empty()
+        self.matcher.is_empty() && self.from == self.to
     }
 
     /// A file to be rewritten, piece by piece.

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_but_letters_and_digits_becomes_a_hyphen() {
+    fn p10_everything_but_letters_and_digits_becomes_a_hyphen() {
         check("/home/ann/fx/full/work/proj", "-home-ann-fx-full-work-proj");
         check(
             "/home/ann/fx/v2.1.54/work/proj",

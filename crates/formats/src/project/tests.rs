@@ -405,3 +405,46 @@ fn places_that_a_project_may_have_here() {
     );
     assert_eq!(got.0, [r"D:\dev\t\app"]);
 }
+
+#[test]
+fn p09_windows_separators_of_either_kind_name_one_place() {
+    let at = |dir: &str, home: &str| {
+        let facts = Facts {
+            dir,
+            home,
+            flavour: PathFlavour::Windows,
+            git: None,
+        };
+        identify(&facts).below_home
+    };
+    for home in [
+        r"C:\Users\ann",
+        "C:/Users/ann",
+        r"c:\users\Ann\",
+        "/c/Users/ann",
+    ] {
+        for dir in [r"C:\Users\ann\team\app", "c:/Users/ann/team/app"] {
+            assert_eq!(at(dir, home).as_deref(), Some("team/app"), "{home} {dir}");
+        }
+    }
+}
+
+#[test]
+fn p11_projects_of_one_name_are_not_one() {
+    let one = Candidate {
+        dir: "/srv/a/app".into(),
+        identity: ProjectIdentity {
+            name: "app".into(),
+            ..ProjectIdentity::default()
+        },
+    };
+    let mut outside = one.identity.clone();
+    assert_eq!(
+        match_project(&outside, std::slice::from_ref(&one)),
+        Match::None
+    );
+    // Nor by a repository that is another one.
+    outside.remotes = vec!["git.example.org/x/app".into()];
+    let other = repo("/srv/b/app", &["git.example.org/y/app"], 3);
+    assert_eq!(match_project(&outside, &[one, other]), Match::None);
+}

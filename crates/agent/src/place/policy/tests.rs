@@ -58,7 +58,8 @@ fn what_belongs_to_the_conversation_stays() {
         "no json",
         r#"{"type":"user","cwd":"ROOT","uuid":"1","message":{"content":"cwd is /etc"}}"#,
         r#"{"type":"user","cwd":"ROOT/src","permissionMode":"default"}"#,
-        r#"{"type":"worktree-state","uuid":"1"}"#,
+        r#"{"type":"content-replacement","replacements":[{"kind":"tool-result"}]}"#,
+        r#"{"type":"queue-operation","operation":"enqueue","content":"go on"}"#,
         r#"{"type":"permission-mode","permissionMode":"plan"}"#,
         r#"{"type":"mode","mode":"normal"}"#,
         r#"{"type":"assistant","message":{"cwd":"/etc","permissionMode":"bypassPermissions"}}"#,
@@ -169,6 +170,86 @@ fn records_of_the_other_machine_are_left_out() {
 }
 
 #[test]
+fn k_a11_a_record_that_claims_a_place_in_the_chain_is_silenced() {
+    let b = bench();
+    for kind in DROPPED_TYPES {
+        b.changes(
+            &format!(r#"{{"type":"{kind}","uuid":"1","parentUuid":"0","worktreePath":"/etc"}}"#),
+            r#"{"type":"left-out","uuid":"1","parentUuid":"0","worktreePath":"/etc"}"#,
+        );
+    }
+    b.changes(
+        r#"{"type":"user","uuid":"1","ty\u0070e":"worktree-state"}"#,
+        r#"{"type":"user","uuid":"1","ty\u0070e":"left-out"}"#,
+    );
+}
+
+/// Claude Code passes over NUL bytes before a record, and white space as
+/// JavaScript has it around one.
+#[test]
+fn k_a11_what_stands_around_a_record_hides_nothing() {
+    let b = bench();
+    for (before, after) in [
+        ("\0\0", ""),
+        ("\u{feff}", ""),
+        ("\0\u{feff} ", ""),
+        ("\u{a0}\u{2028}\u{3000}", "\u{feff}"),
+        ("\u{b}", "\u{c}\r"),
+        ("", "\0"),
+    ] {
+        b.drops(&format!(r#"{before}{{"type":"worktree-state"}}{after}"#));
+        b.changes(
+            &format!(r#"{before}{{"cwd":"/etc"}}{after}"#),
+            &format!(r#"{before}{{"cwd":"ROOT"}}{after}"#),
+        );
+    }
+    let nested = format!(
+        r#"{{"x":{}{},"type":"worktree-state"}}"#,
+        "[".repeat(5000),
+        "]".repeat(5000)
+    );
+    b.drops(&nested);
+}
+
+#[test]
+fn k_a09_a_sub_agent_gets_no_powers_of_the_other_machine() {
+    let b = bench();
+    let agent = |file: &str| {
+        let mut findings = Findings::default();
+        let held = b.policy.agent(file.as_bytes(), &mut findings);
+        (
+            held.map(|h| String::from_utf8(h).unwrap()),
+            findings.lines().len(),
+        )
+    };
+    let root = b.root.to_str().unwrap();
+    let fine = format!(
+        r#"{{"agentType":"general-purpose","isBuiltIn":true,"description":"/etc","toolUseId":"t","spawnDepth":1,"requestShape":"background","requireCanUseTool":true,"model":"m","finished":true,"cwd":"{root}/src"}}"#
+    );
+    assert_eq!(agent(&fine), (None, 0));
+    for file in ["", "torn {", "[]", "7"] {
+        assert_eq!(agent(file), (None, 0));
+    }
+    let powers = AGENT_POWERS.into_iter().chain([
+        "worktreePath",
+        "worktreeBranch",
+        "worktreeCleanlyRemoved",
+    ]);
+    for key in powers {
+        let held = agent(&format!(r#"{{"a":[1e2, "x"],"{key}":{{"a":1}},"z":0}}"#));
+        assert_eq!(
+            held,
+            (Some(r#"{"a":[1e2, "x"],"z":0}"#.to_owned()), 1),
+            "{key}"
+        );
+    }
+    for cwd in ["/etc", "", r"\\\\server\\share", "ROOT/../x"] {
+        let held = agent(&format!("\0{{\"cwd\":\"{cwd}\",\"z\":0}}"));
+        assert_eq!(held, (Some("\0{\"z\":0}".to_owned()), 1), "{cwd}");
+    }
+}
+
+#[test]
 fn k_a10_rewinding_touches_the_project_only() {
     let b = bench();
     let good = r#""backupFileName":"af0e92d109bd7e2f@v2","version":2"#;
@@ -199,6 +280,9 @@ fn k_a10_rewinding_touches_the_project_only() {
         "",
         "ROOT",
         "~/.ssh/x/../../..",
+        ".husky/pre-commit",
+        ".gitmodules",
+        r"//server/share/x",
         "a\\u0000b",
     ];
     for name in names {
@@ -235,6 +319,10 @@ fn k_a10_a_link_out_of_the_project_is_not_followed() {
     b.keeps(
         r#"{"type":"file-history-delta","trackingPath":"in/a","backup":{"backupFileName":null}}"#,
     );
+    // Nor one to what is obeyed within the project.
+    fs::create_dir_all(b.root.join(".git/hooks")).unwrap();
+    std::os::unix::fs::symlink(b.root.join(".git"), b.root.join("plain")).unwrap();
+    b.drops(r#"{"type":"file-history-delta","trackingPath":"plain/hooks/x","backup":{"backupFileName":null}}"#);
 }
 
 #[test]

@@ -6,7 +6,9 @@
 //! | an escape for such a character (`\n`, `\u0027`, `%3D`), the end of a colour sequence | begins |
 //! | any character beyond ASCII (Chinese is written without spaces; arrows before line numbers) | begins |
 //! | `+` or `-` that is not the end of a name itself (a diff) | begins |
-//! | `file://` | begins |
+//! | `file://`, `file://localhost`, and the `://file` of editors | begins |
+//! | the single letter of an option (`-I`, `-C`) | begins |
+//! | `\\?\` before a drive | begins; on Unix it goes with the path |
 //! | a letter, digit, `_ . ~ % $ ) ] } / \` | part of something longer: left alone |
 //!
 //! | after the path | |
@@ -56,9 +58,38 @@ pub(super) fn begins(t: &[u8], start: usize) -> bool {
             !name || ends_escape(t, start - 1)
         }
         b'/' | b'F' | b'f' if slash_before(t, start).is_some() => follows_file_scheme(t, start),
-        c if continues(char::from(c)) => ends_escape(t, start),
+        c if continues(char::from(c)) => {
+            ends_escape(t, start) || ends_option(t, start) || ends_editor_scheme(t, start)
+        }
         _ => true,
     }
+}
+
+/// Whether the letter before `start` is an option of a command: `-I/w/proj`.
+fn ends_option(t: &[u8], start: usize) -> bool {
+    let Some(dash) = start.checked_sub(2) else {
+        return false;
+    };
+    let letter = byte(t, dash + 1).is_some_and(|c| c.is_ascii_alphabetic());
+    let opens = |c: u8| c.is_ascii_whitespace() || b"\"'`,;([{=".contains(&c);
+    let word = byte_before(t, dash).is_none_or(opens) || ends_escape(t, dash);
+    letter && byte(t, dash) == Some(b'-') && word
+}
+
+/// Whether a URL's scheme ends before `start` behind which a file's path stands.
+fn ends_editor_scheme(t: &[u8], start: usize) -> bool {
+    let head = t.get(..start).unwrap_or_default();
+    head.ends_with(b"://file") || head.ends_with(b"file://localhost")
+}
+
+/// Where the `\\?\` begins that ends before a drive at `start`, however many
+/// back-slashes stand for one.
+pub(super) fn follows_verbatim(t: &[u8], start: usize) -> Option<usize> {
+    let one = run_before(t, start);
+    let mark = start.checked_sub(one + 1).filter(|_| one > 0)?;
+    let two = run_before(t, mark);
+    let prefix = mark - two;
+    (byte(t, mark) == Some(b'?') && two == 2 * one && begins(t, prefix)).then_some(prefix)
 }
 
 /// Whether an ASCII character before a path makes it part of something longer.
@@ -68,6 +99,9 @@ fn continues(c: char) -> bool {
 
 /// Whether `file://` stands before `start`, in any spelling.
 pub(super) fn follows_file_scheme(t: &[u8], start: usize) -> bool {
+    if ends_editor_scheme(t, start) {
+        return true;
+    }
     let Some(colon) = slash_before(t, start).and_then(|p| slash_before(t, p)) else {
         return false;
     };

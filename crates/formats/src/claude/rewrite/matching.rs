@@ -6,7 +6,9 @@
 use ccpeer_core::manifest::PathFlavour;
 use memchr::memmem;
 
-use super::boundary::{After, after, begins, follows_file_scheme, follows_separator};
+use super::boundary::{
+    After, after, begins, follows_file_scheme, follows_separator, follows_verbatim,
+};
 use super::pattern::{Anchor, Elem, Form, Pattern, Target, anchors};
 use super::reading::{read_back, read_elems};
 use super::spelling::{Slash, Spelling, byte_before, run_before, slash_at, slash_before};
@@ -190,7 +192,7 @@ impl Matcher {
                 out,
             );
         }
-        if self.is_undone(t, whole, context, out) {
+        if self.is_undone(t, whole, pattern.is_alias.then_some(end), context, out) {
             return Some(whole);
         }
         out.clear();
@@ -232,14 +234,26 @@ impl Matcher {
                     start
                 }),
                 Some(_) => None,
-                None => begins(t, start).then_some(start),
+                None if begins(t, start) => Some(start),
+                None => follows_verbatim(t, start).map(|prefix| match self.to {
+                    PathFlavour::Unix => prefix,
+                    PathFlavour::Windows => start,
+                }),
             },
         }
     }
 
     /// Whether the way back finds exactly this replacement and makes of it what
-    /// stood there. Asked only where separators change their kind.
-    fn is_undone(&self, t: &[u8], m: Match, context: Context, replacement: &[u8]) -> bool {
+    /// stood there; of an alias, whose place ends at `alias`, what stood behind
+    /// it. Asked only where separators change their kind.
+    fn is_undone(
+        &self,
+        t: &[u8],
+        m: Match,
+        alias: Option<usize>,
+        context: Context,
+        replacement: &[u8],
+    ) -> bool {
         const BEFORE: usize = 64;
         let Some(inverse) = &self.inverse else {
             return true;
@@ -256,7 +270,12 @@ impl Matcher {
         let found = inverse.match_at(&text, start, context, &mut out);
         let exact = found
             .is_some_and(|f| f.start == before.len() && f.end == before.len() + replacement.len());
-        exact && Some(out.as_slice()) == t.get(m.start..m.end)
+        let wanted = t.get(alias.unwrap_or(m.start)..m.end).unwrap_or_default();
+        exact
+            && match alias {
+                None => out == wanted,
+                Some(_) => out.ends_with(wanted),
+            }
     }
 
     /// The slug and what takes its place, if it stands at `at`.

@@ -5,6 +5,8 @@
 
 use ccpeer_core::manifest::{Origin, PathFlavour};
 
+use super::alias::{self, Alias};
+use crate::claude::slug::project_slug;
 use crate::remote_path::RemotePath;
 
 /// One element of what is searched for.
@@ -52,6 +54,9 @@ pub(super) struct Pattern {
     pub(super) elems: Vec<Elem>,
     pub(super) form: Form,
     pub(super) target: Target,
+    /// Another way of naming the place than its machine's own: the way back may
+    /// give the usual one.
+    pub(super) is_alias: bool,
 }
 
 /// A place on both machines.
@@ -62,24 +67,37 @@ pub(super) struct Pair {
 }
 
 /// The places that both origins name, the longest first. A root is not among
-/// them: searched for, it would be found in every path.
-pub(super) fn pairs(from: &Origin, to: &Origin) -> Vec<Pair> {
+/// them: searched for, it would be found in every path. `subdir` is where in its
+/// repository the project lies on both, possibly nowhere.
+pub(super) fn pairs(from: &Origin, to: &Origin, subdir: &str) -> Vec<Pair> {
+    let both = |a: &str, b: &str| Some((place(a, from.flavour)?, place(b, to.flavour)?));
+    let project = both(&from.project, &to.project);
+    let repository = project.as_ref().and_then(|(a, b)| {
+        let (a, b) = (above(a, subdir)?, above(b, subdir)?);
+        Some((a, b))
+    });
     let places = [
-        (&from.claude_dir, &to.claude_dir),
-        (&from.project, &to.project),
-        (&from.home, &to.home),
+        both(&from.claude_dir, &to.claude_dir),
+        project,
+        repository,
+        both(&from.home, &to.home),
     ];
     let mut pairs: Vec<Pair> = Vec::new();
-    for (a, b) in places {
-        let (Some(a), Some(b)) = (place(a, from.flavour), place(b, to.flavour)) else {
-            continue;
-        };
+    for (a, b) in places.into_iter().flatten() {
         if !pairs.iter().any(|p| p.from.is_same_place(&a)) {
             pairs.push(Pair { from: a, to: b });
         }
     }
     pairs.sort_by_key(|p| std::cmp::Reverse(p.from.parts().len()));
     pairs
+}
+
+/// The repository of a project that lies in this sub-directory of it.
+fn above(project: &RemotePath, subdir: &str) -> Option<RemotePath> {
+    let names = subdir.split('/').filter(|n| !n.is_empty()).count();
+    let top = (0..names).try_fold(project.clone(), |path, _| path.parent())?;
+    let back = top.join(subdir).ok()?;
+    (names > 0 && !top.is_root() && back.is_same_place(project)).then_some(top)
 }
 
 /// A path that can be searched for. One with a character that JSON escapes
@@ -91,7 +109,7 @@ fn place(text: &str, flavour: PathFlavour) -> Option<RemotePath> {
 }
 
 /// All that is to be found, the longest first; empty if nothing would change.
-pub(super) fn patterns(pairs: &[Pair], from: &Origin, to: &Origin) -> Vec<Pattern> {
+pub(super) fn patterns(pairs: &[Pair], from: &Origin, to: &Origin, subdir: &str) -> Vec<Pattern> {
     let mut found: Vec<(RemotePath, Target)> = Vec::new();
     for p in pairs {
         let target = if p.from == p.to {
@@ -117,27 +135,71 @@ pub(super) fn patterns(pairs: &[Pair], from: &Origin, to: &Origin) -> Vec<Patter
     });
 
     let mut patterns: Vec<Pattern> = Vec::new();
-    for (path, target) in &found {
+    for (path, target, is_alias) in named(&found) {
         for form in [Form::Unix, Form::Drive, Form::Msys, Form::Wsl] {
-            if let Some(elems) = elems(path, form) {
+            if let Some(elems) = elems(&path, form) {
                 patterns.push(Pattern {
                     elems,
                     form,
                     target: target.clone(),
+                    is_alias,
                 });
             }
         }
     }
-    if from.slug != to.slug && is_slug(&from.slug) && is_slug(&to.slug) {
-        let elems = from.slug.chars().map(Elem::Char).collect();
-        patterns.push(Pattern {
-            elems,
-            form: Form::Slug,
-            target: Target::Slug(to.slug.clone()),
-        });
+    for (from, to) in slugs(from, to, subdir) {
+        if from != to && is_slug(&from) && is_slug(&to) {
+            patterns.push(Pattern {
+                elems: from.chars().map(Elem::Char).collect(),
+                form: Form::Slug,
+                target: Target::Slug(to),
+                is_alias: false,
+            });
+        }
     }
     patterns.sort_by_key(|p| std::cmp::Reverse(p.elems.len()));
     patterns
+}
+
+/// The places, and what else they may be called.
+fn named(found: &[(RemotePath, Target)]) -> Vec<(RemotePath, Target, bool)> {
+    let mut named: Vec<(RemotePath, Target, bool)> = found
+        .iter()
+        .map(|(path, target)| (path.clone(), target.clone(), false))
+        .collect();
+    for (path, target) in found {
+        for how in Alias::ALL {
+            let Some(other) = alias::of(path, how) else {
+                continue;
+            };
+            if named.iter().any(|(known, _, _)| *known == other) {
+                continue;
+            }
+            let target = match target {
+                // Whether the other machine has such a link is not known.
+                Target::Path(to) if matches!(how, Alias::Real(_)) => Target::Path(to.clone()),
+                Target::Path(to) => Target::Path(alias::of(to, how).unwrap_or_else(|| to.clone())),
+                other => other.clone(),
+            };
+            named.push((other, target, true));
+        }
+    }
+    named
+}
+
+/// Names below `projects/`: the project's, and that of its repository, where
+/// both machines name it by the rule.
+fn slugs(from: &Origin, to: &Origin, subdir: &str) -> Vec<(String, String)> {
+    let mut slugs = vec![(from.slug.clone(), to.slug.clone())];
+    let by_rule = |o: &Origin| o.slug == project_slug(&o.project);
+    let top = |o: &Origin| Some(above(&place(&o.project, o.flavour)?, subdir)?.to_string());
+    if by_rule(from)
+        && by_rule(to)
+        && let (Some(a), Some(b)) = (top(from), top(to))
+    {
+        slugs.push((project_slug(&a), project_slug(&b)));
+    }
+    slugs
 }
 
 /// Paths here that would land on another pair's place there. Rewriting

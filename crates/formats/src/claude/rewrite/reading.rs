@@ -52,7 +52,7 @@ pub(super) fn read_back(t: &[u8], hit: usize, pattern: &Pattern, elem: usize) ->
         .iter()
         .rev()
         .try_fold(hit, |at, elem| match elem {
-            Elem::Char(c) => read_char_back(t, at, *c),
+            Elem::Char(c) => read_char_back(t, at, *c, pattern.form == Form::Unix),
             Elem::Slash => slash_before(t, at).or_else(|| {
                 let run = run_before(t, at);
                 (run > 0 && pattern.form == Form::Drive).then_some(at - run)

@@ -62,7 +62,7 @@ fn is_signed_type(text: &[u8]) -> bool {
 }
 
 /// Behind the closing quote of the string that opens at `start`.
-fn string_end(line: &[u8], start: usize) -> usize {
+pub(super) fn string_end(line: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     while let Some(found) = line
         .get(at..)
@@ -77,7 +77,8 @@ fn string_end(line: &[u8], start: usize) -> usize {
     line.len()
 }
 
-fn next_token(line: &[u8], at: usize) -> Option<u8> {
+/// The next byte that is no white space.
+pub(super) fn next_token(line: &[u8], at: usize) -> Option<u8> {
     line.get(at..)?
         .iter()
         .copied()

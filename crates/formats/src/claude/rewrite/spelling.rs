@@ -38,7 +38,7 @@ pub(super) struct Spelling {
     pub(super) unicode: Option<(usize, bool)>,
     /// Characters came as `%XX`: in upper case.
     pub(super) percent: Option<bool>,
-    /// Back-slashes before a space, of a shell.
+    /// Back-slashes before a space or a bracket, of a shell.
     pub(super) shell: usize,
     /// A character came raw that a URL would have encoded.
     pub(super) raw: bool,
@@ -204,7 +204,7 @@ pub(super) fn read_char(t: &[u8], at: usize, want: char, spelling: &mut Spelling
         }
         b'\\' => {
             let run = run_at(t, at);
-            if want == ' ' && byte(t, at + run) == Some(b' ') {
+            if shell_escapes(want) && char_at(t, at + run).is_some_and(|(c, _)| c == want) {
                 spelling.shell = run;
                 return Some(at + run + 1);
             }
@@ -219,13 +219,20 @@ pub(super) fn read_char(t: &[u8], at: usize, want: char, spelling: &mut Spelling
     }
 }
 
-/// Where `want` begins that ends at `end`, in any spelling.
-pub(super) fn read_char_back(t: &[u8], end: usize, want: char) -> Option<usize> {
+/// Whether a shell wants a back-slash before this character of a path. What
+/// JSON escapes itself is not among them.
+fn shell_escapes(c: char) -> bool {
+    " ()[]{}&;'$`*?!<>|#".contains(c)
+}
+
+/// Where `want` begins that ends at `end`, in any spelling; `shell` if the
+/// back-slashes before it may be a shell's.
+pub(super) fn read_char_back(t: &[u8], end: usize, want: char, shell: bool) -> Option<usize> {
     let mut buffer = [0; 4];
     let raw = want.encode_utf8(&mut buffer).as_bytes();
     if t.get(..end)?.ends_with(raw) {
         let start = end - raw.len();
-        return Some(if want == ' ' {
+        return Some(if want == ' ' || (shell && shell_escapes(want)) {
             start - run_before(t, start)
         } else {
             start
@@ -322,7 +329,7 @@ pub(super) fn write_part(
                 }
             }
             _ => {
-                if c == ' ' {
+                if shell_escapes(c) {
                     write_run(spelling.shell, out);
                 }
                 out.extend_from_slice(c.encode_utf8(&mut buffer).as_bytes());

@@ -11,7 +11,7 @@ use ccpeer_core::limits::REWRITE_LINE_BYTES_MAX as LINE_BYTES_MAX;
 use super::matching::{Context, Hits, Matcher, REACH, Search};
 use super::nesting::Nesting;
 use super::signed::{Tokens, signed_blocks};
-use super::{Report, Rewriter, TextKind};
+use super::{Report, Rewriter, TextKind, tracked};
 
 /// The window onto a longer one. Half of it is context that stays.
 const WINDOW_BYTES: usize = 8 * REACH;
@@ -137,7 +137,15 @@ impl<'a> Stream<'a> {
             out.extend_from_slice(line);
             return 0;
         }
-        rewrite_line(&self.rewriter.matcher, line, json, &mut self.scratch, out)
+        let turned = match self.kind {
+            TextKind::JsonLines => tracked::turned(line, self.rewriter.from, self.rewriter.to),
+            TextKind::Json | TextKind::Plain => None,
+        };
+        let (line, turned) = match &turned {
+            Some((line, count)) => (line.as_slice(), *count),
+            None => (line, 0),
+        };
+        turned + rewrite_line(&self.rewriter.matcher, line, json, &mut self.scratch, out)
     }
 
     /// Rewrites as much of the window as can be decided: all of it at the end.
@@ -256,8 +264,11 @@ fn rewrite_line(
     replacements
 }
 
-/// Whether these bytes are one JSON value; a byte order mark may stand before.
+/// Whether these bytes are one JSON value, as the other program reads them: a
+/// byte order mark may stand before, and NUL bytes that a crash has left.
 fn is_json(bytes: &[u8]) -> bool {
+    let nuls = bytes.iter().take_while(|b| **b == 0).count();
+    let bytes = bytes.get(nuls..).unwrap_or_default();
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     str::from_utf8(bytes)
         .is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
