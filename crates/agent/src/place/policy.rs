@@ -72,7 +72,7 @@ const OBEYED_NAMES: [&str; 8] = [
     ".cursor",
 ];
 /// Files that a shell or a tool executes wherever they lie.
-const OBEYED_FILES: [&str; 19] = [
+const OBEYED_FILES: [&str; 18] = [
     ".bashrc",
     ".bash_profile",
     ".bash_login",

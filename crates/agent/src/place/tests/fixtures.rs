@@ -133,87 +133,129 @@ fn modest(text: &[u8]) -> String {
 fn fixtures_of_all_versions_go_there_and_back() {
     let (all, versions) = fixtures();
     assert!(all.len() >= 10 && versions.len() >= 3, "{versions:?}");
+    let mut moved = 0;
     for f in all {
         let (a, b) = (World::in_memory("ann"), World::in_memory("bob"));
         let work = install(&f, &a);
         let code = project(&b, "code/another place/我的 p2");
-        let main = |world: &World, dir: &Path| {
-            world.transcript(&project_slug(dir.to_str().unwrap()), &f.session)
-        };
-        let (main_a, main_b) = (main(&a, &work), main(&b, &code));
-        let first = fs::read(&main_a).unwrap();
-        let one = EntryHash([1; 32]);
-        let manifest = captured(&a, f.session, one).unwrap();
-        carry(&a, &b, manifest);
-        let version = Version { id: one, manifest };
-        let wanted = |version, dir: &Path| PlaceRequest {
-            session: f.session,
-            ..asked(version, dir)
-        };
-        let placed = put(&b, &wanted(version, &code)).unwrap();
-        assert_eq!(placed.placed, PlacedHow::New, "{}", f.name);
-        let told = placed.dropped.iter();
-        let odd: Vec<_> = told
-            .filter(|l| !l.contains("permission mode") && !l.contains("had not ended"))
-            .collect();
-        assert!(odd.is_empty(), "{}: {odd:?}", f.name);
-
-        // Nothing of A is left, nothing of the chain is lost.
-        let there = fs::read(&main_b).unwrap();
-        assert_eq!(chain(&there), chain(&first), "{}", f.name);
-        let theirs = [a.home.user(), Path::new(&f.home)].map(|p| p.to_str().unwrap().to_owned());
-        let slug_a = project_slug(work.to_str().unwrap());
-        let mut named = BTreeSet::new();
-        for (name, bytes) in files(b.claude()) {
-            if name.starts_with("file-history") {
-                continue;
-            }
-            let text = String::from_utf8(bytes).unwrap();
-            for foreign in theirs.iter().chain([&slug_a]) {
-                assert!(!text.contains(foreign.as_str()), "{} {name}", f.name);
-            }
-            if name.ends_with(".jsonl") {
-                records(text.as_bytes())
-                    .iter()
-                    .for_each(|r| backups(r, &mut named));
-            }
+        let told = goes_there_and_back(&f, (&a, &work), (&b, &code));
+        if told.is_empty() {
+            continue;
         }
-        let history = b.claude().join("file-history").join(f.session.to_string());
-        let kept: BTreeSet<String> = files(&history).into_keys().collect();
-        let at_home = a.claude().join("file-history").join(f.session.to_string());
-        let had: BTreeSet<String> = files(&at_home).into_keys().collect();
-        assert_eq!(kept, had, "{}", f.name);
-        // A fork by print mode names backups of the session that it came from.
-        let gone = named.iter().any(|name| !had.contains(name));
+        // `/cd` had moved this one into a sub-directory: what lay above is
+        // nothing of this project, and is told.
+        moved += 1;
         assert!(
-            !gone || f.name.starts_with("print"),
-            "{}: {named:?}",
-            f.name
+            told.iter().all(|l| l.contains("outside the project")),
+            "{told:?}"
         );
-
-        // The way back of the text alone.
-        let here = |world: &World, dir: &Path| {
-            let text = dir.to_str().unwrap();
-            crate::capture::here(&world.home, &project_slug(text), text)
-        };
-        let back = Rewriter::new(&here(&b, &code), &here(&a, &work));
-        let (again, _) = back.bytes(TextKind::JsonLines, &there);
-        assert!(modest(&again) == modest(&first), "{}", f.name);
-
-        // And of the session, after a turn there.
-        append(
-            &main_b,
-            &turn(&code, 7).replace(FULL, &f.session.to_string()),
-        );
-        let two = EntryHash([2; 32]);
-        let manifest = captured(&b, f.session, two).unwrap();
-        carry(&b, &a, manifest);
-        let version = Version { id: two, manifest };
-        let placed = put(&a, &wanted(version, &work)).unwrap();
-        assert_eq!(placed.placed, PlacedHow::FastForward, "{}", f.name);
-        let turn = turn(&work, 7).replace(FULL, &f.session.to_string());
-        assert!(fs::read(&main_a).unwrap() == [first.as_slice(), turn.as_bytes()].concat());
+        // In a repository it is.
+        let (a, b) = (World::in_memory("ann"), World::in_memory("bob"));
+        let work = install(&f, &a);
+        let code = project(&b, "code/repo/inner dir");
+        for dir in [&work, &code] {
+            assert!(git_init(dir.parent().unwrap()));
+        }
+        let told = goes_there_and_back(&f, (&a, &work), (&b, &code));
+        assert!(told.is_empty(), "{told:?}");
     }
+    assert_eq!(moved, 1);
+}
+
+fn git_init(dir: &Path) -> bool {
+    std::process::Command::new("git")
+        .arg("-C")
+        .arg(dir)
+        .args(["init", "-q"])
+        .status()
+        .is_ok_and(|s| s.success())
+}
+
+/// Returns what was told beside permission modes and open tool calls.
+fn goes_there_and_back(
+    f: &Fixture,
+    (a, work): (&World, &Path),
+    (b, code): (&World, &Path),
+) -> Vec<String> {
+    let main = |world: &World, dir: &Path| {
+        world.transcript(&project_slug(dir.to_str().unwrap()), &f.session)
+    };
+    let (main_a, main_b) = (main(a, work), main(b, code));
+    let first = fs::read(&main_a).unwrap();
+    let one = EntryHash([1; 32]);
+    let manifest = captured(a, f.session, one).unwrap();
+    carry(a, b, manifest);
+    let version = Version { id: one, manifest };
+    let wanted = |version, dir: &Path| PlaceRequest {
+        session: f.session,
+        ..asked(version, dir)
+    };
+    let placed = put(b, &wanted(version, code)).unwrap();
+    assert_eq!(placed.placed, PlacedHow::New, "{}", f.name);
+    let usual = |l: &String| l.contains("permission mode") || l.contains("had not ended");
+    let told: Vec<String> = placed.dropped.into_iter().filter(|l| !usual(l)).collect();
+
+    // Nothing of A is left, nothing of the chain is lost.
+    let there = fs::read(&main_b).unwrap();
+    assert_eq!(chain(&there), chain(&first), "{}", f.name);
+    let theirs = [a.home.user(), Path::new(&f.home)].map(|p| p.to_str().unwrap().to_owned());
+    let slug_a = project_slug(work.to_str().unwrap());
+    let mut named = BTreeSet::new();
+    for (name, bytes) in files(b.claude()) {
+        if name.starts_with("file-history") {
+            continue;
+        }
+        let text = String::from_utf8(bytes).unwrap();
+        for foreign in theirs.iter().chain([&slug_a]) {
+            assert!(!text.contains(foreign.as_str()), "{} {name}", f.name);
+        }
+        if name.ends_with(".jsonl") {
+            records(text.as_bytes())
+                .iter()
+                .for_each(|r| backups(r, &mut named));
+        }
+    }
+    let history = b.claude().join("file-history").join(f.session.to_string());
+    let kept: BTreeSet<String> = files(&history).into_keys().collect();
+    let at_home = a.claude().join("file-history").join(f.session.to_string());
+    let had: BTreeSet<String> = files(&at_home).into_keys().collect();
+    assert_eq!(kept, had, "{}", f.name);
+    // A fork by print mode names backups of the session that it came from.
+    let gone = named.iter().any(|name| !had.contains(name));
+    assert!(
+        !gone || f.name.starts_with("print"),
+        "{}: {named:?}",
+        f.name
+    );
+
+    // The way back of the text alone.
+    let here = |world: &World, dir: &Path| {
+        let text = dir.to_str().unwrap();
+        crate::capture::here(&world.home, &project_slug(text), text)
+    };
+    let subdir = manifest_of(&b.store, manifest).unwrap().project.subdir;
+    let back = Rewriter::in_repository(&here(b, code), &here(a, work), &subdir);
+    let (again, _) = back.bytes(TextKind::JsonLines, &there);
+    assert!(
+        !told.is_empty() || modest(&again) == modest(&first),
+        "{}",
+        f.name
+    );
+
+    // And of the session, after a turn there.
+    append(
+        &main_b,
+        &turn(code, 7).replace(FULL, &f.session.to_string()),
+    );
+    let two = EntryHash([2; 32]);
+    let manifest = captured(b, f.session, two).unwrap();
+    carry(b, a, manifest);
+    let version = Version { id: two, manifest };
+    let placed = put(a, &wanted(version, work)).unwrap();
+    assert_eq!(placed.placed, PlacedHow::FastForward, "{}", f.name);
+    let turn = turn(work, 7).replace(FULL, &f.session.to_string());
+    assert!(fs::read(&main_a).unwrap() == [first.as_slice(), turn.as_bytes()].concat());
+    told
 }
 
 /// What is kept about a sub-agent is held to the policy when it comes from
