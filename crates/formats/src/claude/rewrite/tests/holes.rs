@@ -346,11 +346,11 @@ fn places_within_places() {
         in_json(&home, &to, "/home/ann/x"),
         "/Users/bob/code/thing/x"
     );
-    let root = unix("/root", "/workspace");
+    let root = unix("/app", "/workspace");
     check(
         &root,
-        "/root/.claude /workspace/x /rooted",
-        "/Users/bob/.claude /Users/bob/code/thing/x /rooted",
+        "/app/.claude /workspace/x /apps",
+        "/Users/bob/.claude /Users/bob/code/thing/x /apps",
     );
     // Two projects of which one's name begins the other's; and odd names.
     let short = unix("/home/ann", "/w/proj");
