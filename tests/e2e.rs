@@ -47,6 +47,7 @@ mod story;
 #[cfg(target_os = "linux")]
 mod strangers;
 mod third;
+mod unknown;
 mod upkeep;
 mod why;
 #[cfg(target_os = "linux")]

@@ -357,6 +357,9 @@ pub enum ErrorCode {
     Incomplete,
     /// The content breaks a rule; nothing was placed. Exit 1.
     Refused,
+    /// It is kept, and nothing here can place it: another format of Claude Code's,
+    /// or made by a newer ccpeer. Trying again changes nothing. Exit 1.
+    Unplaceable,
     /// Pairing did not come about. Exit 1.
     Pairing,
     /// No space, no permission, read-only. Exit 1.
@@ -382,6 +385,7 @@ impl ErrorCode {
             | Self::Live
             | Self::Incomplete
             | Self::Refused
+            | Self::Unplaceable
             | Self::Pairing
             | Self::Disk => 1,
             Self::Usage => 2,
@@ -577,6 +581,9 @@ pub struct Task {
     pub version: String,
     /// All of it is here.
     pub complete: bool,
+    /// It cannot be read here: it was made by a newer ccpeer.
+    #[serde(default)]
+    pub unreadable: bool,
     /// The device whose word the state is, if it is not connected: when it was
     /// last heard of, RFC 3339. Its state is a label then.
     #[serde(default)]
@@ -813,6 +820,9 @@ pub struct WhyVersion {
     pub updated: String,
     /// All of it is here.
     pub complete: bool,
+    /// It cannot be read here: it was made by a newer ccpeer.
+    #[serde(default)]
+    pub unreadable: bool,
     /// Pieces that are known to be missing,
     pub missing: u64,
     /// of so many.

@@ -9,6 +9,7 @@ mod chunking;
 mod describe;
 mod digest;
 mod files;
+pub(crate) mod opaque;
 
 use std::path::Path;
 
@@ -18,7 +19,7 @@ use ccpeer_core::limits;
 use ccpeer_core::manifest::{FileEntry, MANIFEST_VERSION, Manifest, Origin, ProjectIdentity, Slot};
 use ccpeer_core::presence::SessionState;
 use ccpeer_core::time::Timestamp;
-use ccpeer_formats::claude::layout::{self, Classified, Place, Source};
+use ccpeer_formats::claude::layout::{self, Classified, Only, Place, Source};
 use ccpeer_formats::claude::transcript::Summary;
 use ccpeer_store::{NoteWrite, Store, StoreError};
 
@@ -244,6 +245,7 @@ impl Capture<'_> {
         };
         files.add(main);
         self.take_side_files(&summary, here_at, &mut files)?;
+        self.take_unknown(here_at, &mut files)?;
         self.keep_vanished(&origins, &mut files);
         files.entries.sort_by(|a, b| a.slot.cmp(&b.slot));
         files.local.sort_by(|a, b| a.slot.cmp(&b.slot));
@@ -286,6 +288,9 @@ impl Capture<'_> {
             files: entries,
         };
         drop_unused_origins(&mut manifest);
+        if manifest.total_bytes() > limits::SESSION_BYTES_MAX {
+            manifest.files.retain(|f| f.slot.opaque().is_none());
+        }
         let bytes = manifest.total_bytes();
         if bytes > limits::SESSION_BYTES_MAX {
             return Err(CaptureError::TooLarge { session, bytes });
@@ -393,22 +398,77 @@ impl Capture<'_> {
         here: u8,
         files: &mut Files,
     ) -> Result<(), CaptureError> {
-        let mut sources = layout::sources(&self.request.session, &self.slug);
-        sources.extend(summary.plan_name.as_deref().and_then(layout::plan_source));
-        for source in sources.iter().filter(|s| s.place != Place::Transcript) {
+        for source in layout::sources(&self.request.session, &self.slug) {
+            if source.place == Place::Transcript {
+                continue;
+            }
             for name in self.root.list(&source.dir, NAMES_MAX)? {
-                match layout::slot_of(source, &name) {
-                    Classified::Slot(slot) => {
-                        self.take_side_file(source, name, &slot, here, files)?
-                    }
-                    Classified::Unknown => {
-                        tracing::debug!(place = ?source.place, "a file of an unknown kind stays");
-                    }
-                    Classified::Ignored | Classified::Other => {}
+                if let Classified::Slot(slot) = layout::slot_of(&source, &name) {
+                    self.take_side_file(&source, name, &slot, here, files)?;
+                }
+            }
+        }
+        let agents = files.entries.iter().filter_map(|f| match &f.slot {
+            Slot::Subagent(name) => Some(name.clone()),
+            _ => None,
+        });
+        let agents: Vec<_> = agents.collect();
+        for source in layout::plan_sources(&summary.plan_names, &agents) {
+            let Only::Name(name) = source.only.clone() else {
+                continue;
+            };
+            if let Classified::Slot(slot) = layout::slot_of(&source, &name) {
+                self.take_side_file(&source, name, &slot, here, files)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What lies in the session's own directories and has no slot, as it is.
+    fn take_unknown(&mut self, here: u8, files: &mut Files) -> Result<(), CaptureError> {
+        let survey = opaque::survey(&self.root, &self.request.session, &self.slug);
+        for (label, why) in &survey.left {
+            tracing::debug!(label, why = why.words(), "a file of an unknown kind stays");
+        }
+        for unknown in &survey.files {
+            let slot = opaque::slot(&unknown.label);
+            let (file, stamp) = match self.root.file(&unknown.names) {
+                Ok(Some(opened)) if opened.1.len <= limits::OPAQUE_FILE_BYTES_MAX => opened,
+                Ok(_) => continue,
+                Err(e) => {
+                    tracing::debug!(error = %e, "a file of an unknown kind is left out");
+                    continue;
+                }
+            };
+            let path = self.root.join(&unknown.names);
+            let reader = Reader::new(file, stamp, path, self.request.now);
+            match self.take(&slot, &reader, None, here) {
+                Ok(taken) => files.add(self.as_known(taken)),
+                Err(e @ CaptureError::Store(_)) => return Err(e),
+                Err(e) => {
+                    tracing::debug!(error = %e, "a file of an unknown kind is left as it was");
                 }
             }
         }
         Ok(())
+    }
+
+    /// A file that is never placed may differ here from what its version has. It
+    /// is news only if it changed here since it was looked at last, or two devices
+    /// would take turns in telling each other their own.
+    fn as_known(&self, taken: Taken) -> Taken {
+        let slot = &taken.entry.slot;
+        let entry = self.known.manifest.as_ref().and_then(|m| m.file(slot));
+        let before = self.known.state.as_ref().and_then(|s| s.file(slot));
+        let untouched = before.is_some_and(|local| local.print == taken.local.print);
+        match entry {
+            Some(entry) if untouched || opaque::is_same(entry, &taken.entry) => Taken {
+                entry: entry.clone(),
+                change: Change::None,
+                ..taken
+            },
+            _ => taken,
+        }
     }
 
     fn take_side_file(
@@ -457,22 +517,24 @@ impl Capture<'_> {
         let Some(manifest) = &self.known.manifest else {
             return;
         };
-        for entry in &manifest.files {
+        let is_gone = |entry: &&FileEntry| {
             let gone = files.entries.iter().all(|e| e.slot != entry.slot);
             let spoken = entry
                 .segments
                 .iter()
                 .all(|s| usize::from(s.origin) < origins.len());
-            if gone && spoken {
-                files.entries.push(entry.clone());
-                files.local.extend(
-                    self.known
-                        .state
-                        .as_ref()
-                        .and_then(|s| s.file(&entry.slot))
-                        .cloned(),
-                );
-            }
+            gone && spoken
+        };
+        let gone: Vec<&FileEntry> = manifest.files.iter().filter(is_gone).collect();
+        for entry in opaque::with_room(&files.entries, gone) {
+            files.entries.push(entry.clone());
+            files.local.extend(
+                self.known
+                    .state
+                    .as_ref()
+                    .and_then(|s| s.file(&entry.slot))
+                    .cloned(),
+            );
         }
     }
 }
@@ -528,7 +590,8 @@ fn drop_unused_origins(manifest: &mut Manifest) {
 }
 
 /// Encodes a manifest that keeps its bounds. Where there are too many files,
-/// the oldest of what is only needed for rewinding goes first.
+/// what nobody here knows goes first, then the oldest of what is only needed for
+/// rewinding.
 fn fit(manifest: &mut Manifest) -> Option<Vec<u8>> {
     loop {
         let bytes = manifest.to_bytes();
@@ -538,12 +601,17 @@ fn fit(manifest: &mut Manifest) -> Option<Vec<u8>> {
             // What we write we must be able to read.
             return Manifest::from_bytes(&bytes).is_ok().then_some(bytes);
         }
-        let is_spare = |s: &Slot| matches!(s, Slot::FileHistory { .. } | Slot::ToolResult(_));
-        let mut spare: Vec<(Timestamp, Slot)> = manifest
+        let is_spare = |s: &Slot| {
+            matches!(
+                s,
+                Slot::FileHistory { .. } | Slot::ToolResult(_) | Slot::Opaque(_)
+            )
+        };
+        let mut spare: Vec<(bool, Timestamp, Slot)> = manifest
             .files
             .iter()
             .filter(|f| is_spare(&f.slot))
-            .map(|f| (f.modified, f.slot.clone()))
+            .map(|f| (f.slot.opaque().is_none(), f.modified, f.slot.clone()))
             .collect();
         spare.sort();
         let half = spare.len().div_ceil(2).min(64);
@@ -551,7 +619,11 @@ fn fit(manifest: &mut Manifest) -> Option<Vec<u8>> {
             return None;
         }
         tracing::warn!(files = half, "the oldest files for rewinding are left out");
-        let goes: Vec<Slot> = spare.into_iter().take(half).map(|(_, slot)| slot).collect();
+        let goes: Vec<Slot> = spare
+            .into_iter()
+            .take(half)
+            .map(|(.., slot)| slot)
+            .collect();
         manifest.files.retain(|f| !goes.contains(&f.slot));
     }
 }

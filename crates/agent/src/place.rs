@@ -19,6 +19,7 @@ mod policy;
 mod rehome;
 mod stage;
 mod standing;
+mod unknown;
 
 use std::path::{Path, PathBuf};
 
@@ -40,6 +41,7 @@ use crate::{git, live, problem, slugs};
 pub(crate) use error::PlaceError;
 pub(crate) use growth::adds_only_bookkeeping;
 pub(crate) use rehome::{Rehomed, Rehoming, rehome};
+pub(crate) use unknown::some_of;
 
 use incoming::Incoming;
 use journal::Site;
@@ -179,6 +181,38 @@ pub(crate) fn undo(store: &Store, home: &Home, of: &SessionId) -> Result<Undone,
     undo_with(store, home, of, Disk::default())
 }
 
+/// What is to be said of a version that is here whole, before anybody places it.
+#[derive(Debug, Default)]
+pub(crate) struct Outlook {
+    /// Labels of files whose kind is not known.
+    pub(crate) opaque: Vec<String>,
+    /// Why it would not be placed at all.
+    pub(crate) refused: Option<PlaceError>,
+}
+
+/// Looks at a version without placing it. What is not here says nothing.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) fn outlook(store: &Store, manifest: ContentRef) -> Result<Outlook, ApiError> {
+    let (opaque, main) = match manifest_of(store, manifest) {
+        Ok(manifest) => (
+            capture::opaque::labels(&manifest.files)
+                .map(|label| label.as_str().to_owned())
+                .collect(),
+            main_of(&manifest).and_then(|main| unknown::recognise(store, main)),
+        ),
+        Err(e) => (Vec::new(), Err(e)),
+    };
+    let refused = match main {
+        Ok(()) => None,
+        Err(e @ (PlaceError::Unrecognised(_) | PlaceError::Unreadable)) => Some(e),
+        Err(PlaceError::Store(e)) => return Err(problem::store(&e)),
+        Err(_) => None,
+    };
+    Ok(Outlook { opaque, refused })
+}
+
 /// The project that a version belongs to; of a version that is not here,
 /// nothing is known.
 ///
@@ -232,7 +266,7 @@ fn place_with(
             let to = job.target(&request.project_dir, None)?;
             job.bring(&to, None, progress)
         }
-        (Mode::Auto, Some(here)) => match job.stand(&here)? {
+        (Mode::Auto, Some(here)) => match job.stand(&here).map_err(|e| job.or_unrecognised(e))? {
             Standing::Behind(cut) => job.bring(&here.to, Some((&here, cut)), progress),
             Standing::Same(_) => {
                 job.adopt(&here)?;
@@ -290,6 +324,8 @@ fn manifest_of(store: &Store, manifest: ContentRef) -> Result<Manifest, PlaceErr
 
 /// The manifest, checked again, with everything it refers to in the store.
 fn load(store: &Store, request: &PlaceRequest) -> Result<Manifest, PlaceError> {
+    // What it says of itself first: an unknown kind of file is told as such.
+    let manifest = manifest_of(store, request.manifest)?;
     let want = Want::manifest(request.manifest.id);
     let missing = match store.missing(want) {
         Ok(missing) => missing.len() as u64,
@@ -299,10 +335,6 @@ fn load(store: &Store, request: &PlaceRequest) -> Result<Manifest, PlaceError> {
     if missing > 0 {
         return Err(PlaceError::Incomplete(missing));
     }
-    let bytes = store
-        .get_chunk(&request.manifest.id)?
-        .ok_or(PlaceError::Incomplete(1))?;
-    let manifest = Manifest::from_bytes(&bytes)?;
     if manifest.session != request.session {
         return Err(PlaceError::Malformed("its manifest is of another session"));
     }
@@ -323,6 +355,15 @@ struct Placing<'a> {
 }
 
 impl Placing<'_> {
+    /// What is wrong with a transcript that cannot even be compared.
+    fn or_unrecognised(&self, error: PlaceError) -> PlaceError {
+        let main = main_of(self.manifest);
+        match main.and_then(|main| unknown::recognise(self.store, main)) {
+            Err(e @ PlaceError::Unrecognised(_)) => e,
+            _ => error,
+        }
+    }
+
     /// The places of this machine for a project's directory.
     fn target(&self, project_dir: &Path, slug: Option<&str>) -> Result<Origin, PlaceError> {
         let refused = || PlaceError::Directory(project_dir.to_owned());
@@ -364,7 +405,15 @@ impl Placing<'_> {
         let (Some(state), Some(known)) = (&here.state, &here.known) else {
             return Ok(());
         };
-        let same = known.origins == self.manifest.origins && known.files == self.manifest.files;
+        // What is never placed makes no difference to what lies here.
+        let placed = |m: &Manifest| -> Vec<FileEntry> {
+            let files = m.files.iter();
+            files
+                .filter(|f| f.slot.opaque().is_none())
+                .cloned()
+                .collect()
+        };
+        let same = known.origins == self.manifest.origins && placed(known) == placed(self.manifest);
         if same && state.base != Some(self.request.version) {
             let state = LocalState {
                 base: Some(self.request.version),
@@ -393,9 +442,14 @@ impl Placing<'_> {
         let mut state = LocalState {
             base: Some(self.request.version),
             manifest: Some(self.request.manifest),
-            project: before.and_then(|s| s.project),
             ..LocalState::new(to.clone())
         };
+        if let Some(before) = before {
+            state.project = before.project;
+            // They are not placed, and lie here as they did.
+            state.files = before.files;
+            state.files.retain(|f| f.slot.opaque().is_some());
+        }
         let incoming = self.incoming(to)?;
         let mut plan = Plan::new(self, to, session, progress)?;
         let staged = (|| {

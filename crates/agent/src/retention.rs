@@ -227,8 +227,9 @@ pub(crate) fn needed(store: &Store, lines: &[Line]) -> Result<Vec<Want>, StoreEr
 }
 
 /// Whether a version holds every byte of an older one's files that only grow.
-/// Task lists, which are replaced as a whole, go with their version; everything
-/// else must be there.
+/// Task lists, which are replaced as a whole, go with their version, and so does
+/// a file of an unknown kind of which there is a later one; everything else must
+/// be there.
 pub(crate) fn contains(store: &Store, new: &Want, old: &Want) -> Result<bool, StoreError> {
     if new.id == old.id {
         return Ok(true);
@@ -243,6 +244,7 @@ pub(crate) fn contains(store: &Store, new: &Want, old: &Want) -> Result<bool, St
         );
         let twin = new.files.iter().find(|f| f.slot == file.slot);
         let whole = match twin {
+            Some(twin) if twin.slot.opaque().is_some() => true,
             Some(twin) => begins_with(store, (&new, twin), (&old, file))?,
             None => false,
         };

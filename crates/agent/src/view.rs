@@ -76,6 +76,7 @@ pub(crate) fn task(n: u64, head: &Head, heads: usize, taken_over_by: Option<Devi
         heads: heads as u64,
         version: head.id.to_string(),
         complete: head.complete,
+        unreadable: head.unreadable,
         last_heard: head.last_heard.map(time),
         taken_over_by,
     }

@@ -24,6 +24,18 @@ pub const CHUNK_CUT: (usize, usize, usize) = (16 * 1024, 64 * 1024, 256 * 1024);
 pub const MANIFEST_BYTES_MAX: usize = 256 * 1024;
 /// Slots (files) in one manifest.
 pub const MANIFEST_SLOTS_MAX: usize = 4096;
+/// Files of a kind that is not known, in one manifest.
+pub const OPAQUE_FILES_MAX: usize = 256;
+/// One of them; a longer one is not captured.
+pub const OPAQUE_FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// All of them together.
+pub const OPAQUE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// How many directories deep they may lie below a directory of their session.
+pub const OPAQUE_DEPTH_MAX: usize = 4;
+/// Names that are looked at below a session's own directories to find them.
+pub const OPAQUE_NAMES_MAX: usize = 4096;
+/// The label of one of them.
+pub const OPAQUE_NAME_BYTES_MAX: usize = 160;
 /// Segments of one file: each hand-over between devices adds one.
 pub const SEGMENTS_MAX: usize = 256;
 /// Origins that one manifest may name.
@@ -157,6 +169,8 @@ pub const DIGEST_TEXT_CHARS_MAX: usize = 8 * 1024;
 pub const DIGEST_FILES_MAX: usize = 100;
 /// Tool calls, commands, commits, todos and sub-agents that a digest keeps, each.
 pub const DIGEST_ITEMS_MAX: usize = 64;
+/// Plans of a session that a digest names.
+pub const DIGEST_PLANS_MAX: usize = 16;
 /// Elements of one list in foreign JSON that are looked at.
 pub const JSON_ITEMS_MAX: usize = 4096;
 /// A text in a hook's JSON, bytes.

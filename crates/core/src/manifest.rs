@@ -27,6 +27,9 @@ use crate::id::{ChunkId, SessionId};
 use crate::limits;
 use crate::time::Timestamp;
 
+mod opaque;
+pub use opaque::OpaqueName;
+
 /// Version of manifest and list page.
 pub const MANIFEST_VERSION: u8 = 1;
 
@@ -155,6 +158,8 @@ pub struct ListPage {
 /// What a file is. A kind that is not in this list makes the whole manifest
 /// unreadable: there is no way to name settings, hooks, skills, commands,
 /// plugins or anything else that would be executed or obeyed.
+///
+/// New kinds go to the end: a kind is its number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Slot {
     /// The main transcript.
@@ -180,6 +185,10 @@ pub enum Slot {
     },
     /// A plan of plan mode.
     Plan(SlotName),
+    /// A file of the session's own directories that the capturing ccpeer did not
+    /// know. It is kept and passed on as it is, and placed by nobody: the name
+    /// is a label and gives no place.
+    Opaque(OpaqueName),
 }
 
 /// A name that is safe as a part of a file name on every system:
@@ -228,7 +237,7 @@ impl Slot {
             | Self::Task(_)
             | Self::Todo(_)
             | Self::Plan(_) => true,
-            Self::TaskHighWater | Self::FileHistory { .. } => false,
+            Self::TaskHighWater | Self::FileHistory { .. } | Self::Opaque(_) => false,
         }
     }
 
@@ -238,14 +247,25 @@ impl Slot {
         matches!(self, Self::Main | Self::Subagent(_))
     }
 
-    fn name(&self) -> Option<&SlotName> {
+    /// The label, if this is a file of a kind that is not known.
+    #[must_use]
+    pub fn opaque(&self) -> Option<&OpaqueName> {
+        match self {
+            Self::Opaque(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Whether the name in it, if there is one, is what it has to be.
+    fn is_named_safely(&self) -> bool {
         match self {
             Self::Subagent(n)
             | Self::SubagentMeta(n)
             | Self::ToolResult(n)
             | Self::Todo(n)
-            | Self::Plan(n) => Some(n),
-            Self::Main | Self::Task(_) | Self::TaskHighWater | Self::FileHistory { .. } => None,
+            | Self::Plan(n) => SlotName::new(&n.0).is_some(),
+            Self::Opaque(name) => name.is_sound(),
+            Self::Main | Self::Task(_) | Self::TaskHighWater | Self::FileHistory { .. } => true,
         }
     }
 
@@ -259,6 +279,7 @@ impl Slot {
             Self::ToolResult(n) => Self::ToolResult(fold(n)),
             Self::Todo(n) => Self::Todo(fold(n)),
             Self::Plan(n) => Self::Plan(fold(n)),
+            Self::Opaque(name) => Self::Opaque(name.folded()),
             other => other.clone(),
         }
     }
@@ -355,18 +376,15 @@ impl Manifest {
             is(len <= limits::FOREIGN_PATH_BYTES_MAX, "project")?;
         }
         is(self.files.len() <= limits::MANIFEST_SLOTS_MAX, "files")?;
+        let opaque = self.files.iter().filter(|f| f.slot.opaque().is_some());
+        is(opaque.count() <= limits::OPAQUE_FILES_MAX, "opaque files")?;
         let mut folded = BTreeSet::new();
         let mut before: Option<&Slot> = None;
         let mut total = 0u64;
         for file in &self.files {
             is(before.is_none_or(|b| b < &file.slot), "order of slots")?;
             before = Some(&file.slot);
-            is(
-                file.slot
-                    .name()
-                    .is_none_or(|n| SlotName::new(&n.0).is_some()),
-                "slot name",
-            )?;
+            is(file.slot.is_named_safely(), "slot name")?;
             if let Slot::FileHistory { version, .. } = file.slot {
                 is(version <= 9999, "file history version")?;
             }

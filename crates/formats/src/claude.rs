@@ -13,6 +13,7 @@ pub mod registry;
 pub mod retention;
 pub mod rewrite;
 pub mod settings;
+pub mod shape;
 pub mod slug;
 pub mod tasks;
 pub mod transcript;

@@ -24,6 +24,8 @@ use crate::local::{Extent, LocalFile, Print, section};
 const TRIES_MAX: u32 = 3;
 /// Bytes that are looked through at once for the last line break.
 const BACK_STEP: u64 = 64 * 1024;
+/// Bytes at the beginning of a log that tell whether it is one of records.
+const HEAD_BYTES: u64 = 256;
 
 /// A file opened for capture.
 pub(super) struct Reader {
@@ -119,7 +121,7 @@ impl Reader {
             return Ok(LogView {
                 proven: 0,
                 grew: false,
-                end: self.last_line_end(0)?,
+                end: self.end(0)?,
             });
         };
         if self.is_untouched(known) {
@@ -135,7 +137,7 @@ impl Reader {
         let same_file = self.stamp.id == known.stamp.id && self.stamp.len >= known.print.len;
         let proven = known.print.proven(&self.file, same_file)?;
         if proven == known.print.len {
-            let end = self.last_line_end(proven)?;
+            let end = self.end(proven)?;
             return Ok(LogView {
                 proven,
                 grew: true,
@@ -145,12 +147,37 @@ impl Reader {
         Ok(LogView {
             proven,
             grew: false,
-            end: self.last_line_end(0)?,
+            end: self.end(0)?,
         })
     }
 
     fn is_untouched(&self, known: &LocalFile) -> bool {
         known.settled && known.stamp == self.stamp
+    }
+
+    /// Bytes that count, where those before `from` are known to: whole lines. What
+    /// comes after them is a record that is being written, unless the file is of
+    /// another format, which has no lines and is taken as it is.
+    fn end(&self, from: u64) -> io::Result<u64> {
+        let end = self.last_line_end(from)?;
+        if end == self.stamp.len || self.begins_as_records()? {
+            return Ok(end);
+        }
+        let mut rest = Vec::new();
+        let to = self.stamp.len.min(end.saturating_add(BACK_STEP));
+        section(&self.file, end, to)?.read_to_end(&mut rest)?;
+        Ok(match is_torn_record(&rest) {
+            true => end,
+            false => self.stamp.len,
+        })
+    }
+
+    fn begins_as_records(&self) -> io::Result<bool> {
+        let mut head = Vec::new();
+        let to = self.stamp.len.min(HEAD_BYTES);
+        section(&self.file, 0, to)?.read_to_end(&mut head)?;
+        let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&head);
+        Ok(head.trim_ascii_start().first() == Some(&b'{'))
     }
 
     /// The end of the last whole line that ends after `from`; else `from`.
@@ -191,6 +218,20 @@ impl Reader {
             modified: self.stamp.modified(),
         }
     }
+}
+
+/// Whether these bytes can be the beginning of a record of text.
+fn is_torn_record(bytes: &[u8]) -> bool {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        // Cut within a character.
+        Err(e) if e.error_len().is_none() => {
+            let valid = bytes.get(..e.valid_up_to()).unwrap_or_default();
+            std::str::from_utf8(valid).unwrap_or_default()
+        }
+        Err(_) => return false,
+    };
+    text.starts_with('{') && !text.contains(|c: char| c.is_control() && !c.is_whitespace())
 }
 
 /// Cuts what is new in a file and keeps it. `view` belongs to logs.

@@ -45,6 +45,8 @@ pub(crate) enum Ask {
     /// Whether a manifest is complete here, and how many chunks are missing of
     /// how many known.
     Progress(Want, oneshot::Sender<(bool, u64, u64)>),
+    /// Whether a manifest came and is none that this ccpeer can read.
+    Unreadable(Want, oneshot::Sender<bool>),
     /// Connected devices that hold all of a manifest.
     Holders(Want, oneshot::Sender<Vec<DeviceName>>),
     /// Connected devices that hold a version, or one that grew from it.
@@ -125,6 +127,8 @@ pub(crate) struct Head {
     pub(crate) version: Version,
     pub(crate) state: SessionState,
     pub(crate) complete: bool,
+    /// Its manifest came, and is none that this ccpeer can read.
+    pub(crate) unreadable: bool,
     /// The author has a link to us now.
     pub(crate) author_up: bool,
     /// When the device whose word the state is was last heard of, if it is not
@@ -168,6 +172,9 @@ impl Driver {
             Ask::Sessions(to) => drop(to.send(self.all_heads())),
             Ask::Resolve(task, to) => drop(to.send(self.resolve(&task))),
             Ask::Device(text, to) => drop(to.send(self.find_device(&text))),
+            Ask::Unreadable(manifest, to) => {
+                let _gone = to.send(self.machine.is_unreadable(&manifest));
+            }
             Ask::Progress(manifest, to) => {
                 let complete = self.machine.is_complete(&manifest);
                 let (missing, known) = self
@@ -278,6 +285,9 @@ impl Driver {
             .version
             .manifest
             .is_none_or(|m| self.machine.is_complete(&Want::manifest(m.id)));
+        let manifest = node.version.manifest;
+        let unreadable =
+            manifest.is_some_and(|m| self.machine.is_unreadable(&Want::manifest(m.id)));
         let hostname = self
             .machine
             .device_info(&author)
@@ -291,6 +301,7 @@ impl Driver {
             version: node.version.clone(),
             state,
             complete,
+            unreadable,
             author_up: self.links.contains(&self.machine.current(&author)),
             last_heard,
             lamport: node.lamport,

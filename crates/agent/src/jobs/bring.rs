@@ -304,6 +304,9 @@ async fn fetch(handle: &Handle, out: &Out, head: &Head) -> Result<(), ApiError> 
         if complete {
             return Ok(());
         }
+        if handle.ask(|to| Ask::Unreadable(manifest, to)).await? {
+            return Err(PlaceError::Unreadable.into());
+        }
         if last.is_none() {
             // Somebody asks for it: quotas do not hold it back.
             let event = Event::Need(manifest);

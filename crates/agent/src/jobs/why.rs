@@ -12,9 +12,12 @@ use super::bring::{self, Wish};
 use super::{look_for_vanished, resolve};
 use crate::api::{ApiError, ErrorCode, Presence, Why, WhyVersion};
 use crate::driver::{Ask, Handle, Head, Standing, Target};
+use crate::place::{self, Outlook};
 use crate::pool::blocking;
 use crate::scan::Found;
 use crate::{live, process, scan, view};
+
+mod beside;
 
 /// Lines of a fork that are told one by one.
 const HEADS_TOLD_MAX: usize = 8;
@@ -25,6 +28,10 @@ struct Here {
     open_by: Option<u32>,
     /// The project's directory, or why there is none.
     project: Result<String, String>,
+    /// What lies beside it that is not known.
+    beside: Vec<String>,
+    /// What is to be said of the newest version before it is placed.
+    outlook: Outlook,
 }
 
 /// Says why a session is here, or why it is not.
@@ -55,11 +62,25 @@ pub(super) async fn why(handle: &Handle, session: String) -> Result<Why, ApiErro
 
 async fn look_here(handle: &Handle, target: &Target) -> Result<Here, ApiError> {
     let (found, open_by) = on_disk(handle, target.session).await?;
-    let project = match target.head.as_ref().or(target.heads.last()) {
+    let newest = target.head.as_ref().or(target.heads.last());
+    let outlook = outlook(handle, newest).await?;
+    let shared = Arc::clone(&handle.shared);
+    let (session, slug) = (target.session, found.as_ref().map(|f| f.slug.clone()));
+    let beside = blocking(move || match slug {
+        Some(slug) => beside::lines(&shared.home, &session, &slug),
+        None => Vec::new(),
+    })
+    .await;
+    let project = match newest {
         None => Err("no version of it is known".to_owned()),
         Some(head) => match bring::locate(handle, head, &Wish::default()).await {
             Ok((dir, _)) => Ok(dir.display().to_string()),
-            Err(e) if matches!(e.code, ErrorCode::Ambiguous | ErrorCode::ProjectUnknown) => {
+            Err(e)
+                if matches!(
+                    e.code,
+                    ErrorCode::Ambiguous | ErrorCode::ProjectUnknown | ErrorCode::Unplaceable
+                ) =>
+            {
                 Err(e.message)
             }
             Err(e) => return Err(e),
@@ -69,7 +90,18 @@ async fn look_here(handle: &Handle, target: &Target) -> Result<Here, ApiError> {
         found,
         open_by,
         project,
+        beside,
+        outlook,
     })
+}
+
+/// Whether the newest version could be placed, and what would be left out.
+async fn outlook(handle: &Handle, newest: Option<&Head>) -> Result<Outlook, ApiError> {
+    let Some(manifest) = newest.and_then(|head| head.version.manifest) else {
+        return Ok(Outlook::default());
+    };
+    let shared = Arc::clone(&handle.shared);
+    blocking(move || place::outlook(&shared.store, manifest)).await
 }
 
 async fn on_disk(
@@ -144,6 +176,7 @@ async fn version(handle: &Handle, head: &Head) -> Result<WhyVersion, ApiError> {
         complete: head.complete,
         missing: if head.complete { 0 } else { missing },
         known,
+        unreadable: head.unreadable,
         held_by,
     })
 }
@@ -157,6 +190,7 @@ fn compose(target: &Target, standing: &Standing, here: Here, versions: Vec<WhyVe
     let mut lines = Vec::new();
     tell_here(&mut lines, &here, standing);
     tell_versions(&mut lines, target, standing, &versions);
+    tell_unknown(&mut lines, &here);
     lines.extend(standing.presence.iter().map(tell_presence));
     tell_baton(&mut lines, standing);
     lines.push(if listed {
@@ -198,6 +232,25 @@ fn tell_here(lines: &mut Vec<String>, here: &Here, standing: &Standing) {
         Ok(dir) => format!("Its project's directory here is {dir}."),
         Err(why) => format!("Where its project lies is not clear: {why}."),
     });
+}
+
+/// What nobody here knows, and what that means.
+fn tell_unknown(lines: &mut Vec<String>, here: &Here) {
+    if let Some(why) = &here.outlook.refused {
+        lines.push(format!(
+            "It is kept and shared, but cannot be placed here: {why}."
+        ));
+    }
+    let labels: Vec<&str> = here.outlook.opaque.iter().map(String::as_str).collect();
+    if !labels.is_empty() {
+        lines.push(format!(
+            "{} of its files are of kinds that this ccpeer does not know; they are kept and \
+             shared, and not placed: {}.",
+            labels.len(),
+            place::some_of(&labels)
+        ));
+    }
+    lines.extend(here.beside.iter().cloned());
 }
 
 fn open_here(pid: u32) -> String {
@@ -260,6 +313,9 @@ fn whereabouts(head: &Head, version: &WhyVersion) -> String {
     let name = &head.device.name;
     if head.version.manifest.is_none() {
         return "only its snapshot was shared".to_owned();
+    }
+    if head.unreadable {
+        return "it cannot be read here: it needs a newer ccpeer on this device".to_owned();
     }
     if head.complete {
         return match (version.held_by.len(), head.from_me) {
@@ -369,6 +425,9 @@ fn next(
     let version = versions.first()?;
     let head = target.heads.last()?;
     if !version.complete && version.held_by.is_empty() && !head.author_up {
+        return Some(format!("ccpeer continue {id} --handoff"));
+    }
+    if head.unreadable || here.outlook.refused.is_some() {
         return Some(format!("ccpeer continue {id} --handoff"));
     }
     if here.project.is_err() {

@@ -25,6 +25,16 @@ pub(crate) enum PlaceError {
     /// The content breaks a rule.
     #[error("the session's content is refused: {0}")]
     Malformed(&'static str),
+    /// Its manifest has something in it that this ccpeer does not know.
+    #[error(
+        "the session's list of files cannot be read here: it was made by a newer ccpeer, or is \
+         malformed"
+    )]
+    Unreadable,
+    /// Nothing in the transcript is recognised as a conversation; the version of
+    /// Claude Code that it names.
+    #[error("nothing in the session's transcript is recognised as a conversation{}", written_by(.0.as_deref()))]
+    Unrecognised(Option<String>),
     /// A line that cannot be checked.
     #[error("the session has a line of more than {max} bytes", max = limits::PLACED_LINE_BYTES_MAX)]
     LongLine,
@@ -60,6 +70,12 @@ pub(crate) enum PlaceError {
     Stopped,
 }
 
+fn written_by(version: Option<&str>) -> String {
+    version.map_or_else(String::new, |v| {
+        format!("; it was written by Claude Code {v}")
+    })
+}
+
 impl From<Stopped> for PlaceError {
     fn from(_: Stopped) -> Self {
         Self::Stopped
@@ -69,7 +85,8 @@ impl From<Stopped> for PlaceError {
 impl From<DecodeError> for PlaceError {
     fn from(error: DecodeError) -> Self {
         match error {
-            DecodeError::Version(_) => Self::Malformed("it was made by a newer ccpeer"),
+            // A kind of file that is not known reads as malformed.
+            DecodeError::Version(_) | DecodeError::Malformed => Self::Unreadable,
             _ => Self::Malformed("its manifest is malformed"),
         }
     }
@@ -88,6 +105,13 @@ impl From<PlaceError> for ApiError {
                 Self::new(ErrorCode::Refused, message)
                     .hint("use `--handoff` to start from its snapshot")
             }
+            PlaceError::Unreadable => Self::new(ErrorCode::Unplaceable, message).hint(
+                "update ccpeer on this device, or use `--handoff` to start from its snapshot",
+            ),
+            PlaceError::Unrecognised(_) => Self::new(ErrorCode::Unplaceable, message).hint(
+                "it is kept as it is: use `--handoff` to start from its snapshot, or place it \
+                 with a ccpeer that knows its format",
+            ),
             PlaceError::Directory(_) => {
                 Self::new(ErrorCode::NotFound, message).hint("name another one with `--into DIR`")
             }

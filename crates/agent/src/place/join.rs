@@ -14,7 +14,7 @@ use super::kin::{Here, Kin};
 use super::plan::Plan;
 use super::policy::Findings;
 use super::standing::{self, Cut, LocalLog, Standing};
-use super::{PlaceError, Placing, main_of, place_of};
+use super::{PlaceError, Placing, main_of, place_of, unknown};
 use crate::api::{Placed, PlacedHow};
 use crate::confined::ConfinedError;
 use crate::local::{LocalState, section};
@@ -43,6 +43,7 @@ impl Placing<'_> {
             Some(Kin::Descendant) => return Ok(self.up_to_date(&here.to, None)),
             None => {}
         }
+        unknown::recognise(self.store, entry)?;
         let incoming = self.incoming(&here.to)?;
         let log = LocalLog {
             file: &here.main,
@@ -138,7 +139,7 @@ impl Plan<'_> {
         for entry in &incoming.manifest.files {
             if matches!(
                 entry.slot,
-                Slot::Main | Slot::Task(_) | Slot::TaskHighWater | Slot::Todo(_)
+                Slot::Main | Slot::Task(_) | Slot::TaskHighWater | Slot::Todo(_) | Slot::Opaque(_)
             ) {
                 continue;
             }

@@ -19,7 +19,7 @@ use super::journal::{Content, Record, Site, Step};
 use super::policy::{Finding, Findings};
 use super::stage::{Closing, Notes, Staged, Staging};
 use super::standing::{self, Cut, LocalLog, Standing};
-use super::{Here, PlaceError, PlaceRequest, Placing, place_of};
+use super::{Here, PlaceError, PlaceRequest, Placing, main_of, place_of, unknown};
 use crate::api::{Placed, PlacedHow};
 use crate::confined::{ConfinedError, Stamp};
 use crate::local::{LocalFile, LocalState, Print, section};
@@ -56,6 +56,7 @@ impl<'p> Plan<'p> {
         session: SessionId,
         progress: &'p mut dyn FnMut(u64, u64),
     ) -> Result<Self, PlaceError> {
+        unknown::recognise(job.store, main_of(job.manifest)?)?;
         let asked = (job.request.session, job.request.version);
         let before = job.store.note(Namespace::Session, &session.0)?;
         let drawn = (job.request.new_id.0, job.request.now);
@@ -101,7 +102,7 @@ impl<'p> Plan<'p> {
             .manifest
             .files
             .iter()
-            .filter(|f| f.slot != Slot::Main)
+            .filter(|f| f.slot != Slot::Main && f.slot.opaque().is_none())
         {
             let names = place_of(&entry.slot, &self.record.session, &self.record.slug)?;
             let lying = job.root.file(&names)?;
@@ -357,9 +358,12 @@ impl<'p> Plan<'p> {
             tracing::warn!(error = %e, "where the project lies is not remembered");
         }
         let replaced = self.record.has_backups();
+        let mut dropped = self.findings.lines();
+        let at = (&self.record.session, self.record.slug.as_str());
+        dropped.extend(unknown::told(root, job.manifest, at));
         Ok(Concluded {
             backup: replaced.then(|| site.backups(&self.record)),
-            dropped: self.findings.lines(),
+            dropped,
         })
     }
 }

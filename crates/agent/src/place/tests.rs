@@ -1,6 +1,7 @@
 //! Placement on real trees: there and back, forks, traps, and a stop at every step.
 
 use super::*;
+use crate::api::ErrorCode;
 use crate::capture::{CaptureRequest, Captured, capture};
 use crate::disk::Watch;
 use crate::testing::{World, fixture, noise};
@@ -20,6 +21,7 @@ mod join;
 mod keeping;
 mod lineage;
 mod moved;
+mod unknown;
 
 const FULL: &str = "aa21a64c-b7a7-41b7-a51f-ceeccfa4623b";
 
@@ -902,8 +904,24 @@ fn k_a07_a_writer_in_between_wins() {
     assert!(fs::read_to_string(&main_b).unwrap().ends_with(&late));
 }
 
-/// A manifest made by hand, its content in the store.
+/// A word of somebody, so that what stands around it is a transcript.
+const SAID: &[u8] =
+    b"{\"type\":\"user\",\"uuid\":\"00000000-0000-4000-8000-000000000001\",\"message\":{\"role\":\"user\"}}\n";
+
+/// A manifest made by hand, its content in the store. Somebody says a word first,
+/// or everything would be refused for that.
 fn hostile(world: &World, change: impl FnOnce(&mut Manifest), main: &[&[u8]]) -> Version {
+    let first = [SAID, main.first().copied().unwrap_or_default()].concat();
+    let mut main = main.to_vec();
+    match main.first_mut() {
+        Some(place) => *place = &first,
+        None => main.push(&first),
+    }
+    by_hand(world, change, &main)
+}
+
+/// The same with nothing added.
+fn by_hand(world: &World, change: impl FnOnce(&mut Manifest), main: &[&[u8]]) -> Version {
     let keep = |bytes: &[u8]| {
         let id = ChunkId::of(bytes);
         world.store.put_chunks(&[(id, bytes.to_vec())]).unwrap();

@@ -2,7 +2,7 @@
 
 use ccpeer_core::id::{ChunkId, DeviceId, Epoch, SessionId};
 use ccpeer_core::manifest::{
-    MANIFEST_VERSION, Origin, PathFlavour, ProjectIdentity, SlotName, WantKind,
+    MANIFEST_VERSION, OpaqueName, Origin, PathFlavour, ProjectIdentity, SlotName, WantKind,
 };
 use ccpeer_core::time::{Instant, Timestamp};
 use ccpeer_store::{CollectPlan, Options};
@@ -114,6 +114,17 @@ fn only_growth_is_contained() {
         &[(Slot::Main, &["one\n"]), (Slot::Task(1), &["{}"])],
     );
     assert!(contains(&store, &old, &tasks).unwrap(), "task lists change");
+    let unknown = |content| {
+        let slot = Slot::Opaque(OpaqueName::new("session:state.json").unwrap());
+        version(
+            &store,
+            "/home/a",
+            &[(Slot::Main, &["one\n"]), (slot, &[content])],
+        )
+    };
+    let (earlier, later) = (unknown("1"), unknown("2"));
+    assert!(contains(&store, &later, &earlier).unwrap(), "written anew");
+    assert!(!contains(&store, &old, &earlier).unwrap(), "gone");
 }
 
 #[test]

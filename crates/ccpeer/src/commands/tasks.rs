@@ -56,8 +56,11 @@ pub(crate) fn run(args: &TasksArgs, context: &Context) -> Result<(), CommandErro
     if tasks.iter().any(|task| task.heads > 1) {
         talk("* was continued on two machines; each line is one of the versions.");
     }
-    if tasks.iter().any(|task| !task.complete) {
+    if tasks.iter().any(is_coming) {
         talk("~ is still being fetched.");
+    }
+    if tasks.iter().any(|task| task.unreadable) {
+        talk("! needs a newer ccpeer on this machine; `continue --handoff` works.");
     }
     if tasks.iter().any(was_open) {
         talk("? is the last word of a machine that is not connected.");
@@ -104,6 +107,10 @@ fn expiry_line(expiring: &Expiring) -> Option<String> {
     ))
 }
 
+fn is_coming(task: &Task) -> bool {
+    !task.complete && !task.unreadable
+}
+
 /// Open by the last word of a machine that cannot be asked now.
 fn was_open(task: &Task) -> bool {
     task.last_heard.is_some() && matches!(task.state.as_str(), "live" | "idle")
@@ -114,8 +121,11 @@ fn row(task: &Task) -> Vec<String> {
     if task.heads > 1 {
         state.push('*');
     }
-    if !task.complete {
+    if is_coming(task) {
         state.push('~');
+    }
+    if task.unreadable {
+        state.push('!');
     }
     if was_open(task) {
         state.push('?');

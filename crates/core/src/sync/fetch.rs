@@ -147,6 +147,12 @@ impl Fetch {
         })
     }
 
+    pub(crate) fn is_unreadable(&self, root: &Want) -> bool {
+        let missing = self.roots.get(root).into_iter().flat_map(|r| &r.missing);
+        let mut chunks = missing.filter_map(|want| self.chunks.get(want));
+        chunks.any(|chunk| chunk.stage == ChunkStage::Malformed)
+    }
+
     /// What a session's heads consist of now, with the clock of the newest head
     /// that names it. What no head needs any more is no longer asked for.
     pub(crate) fn set_session(&mut self, session: SessionId, wants: &BTreeMap<Want, Wanted>) {

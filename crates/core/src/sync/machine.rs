@@ -379,6 +379,14 @@ impl Machine {
         self.fetch.progress(root)
     }
 
+    /// Whether a manifest that is wanted, or a list page of it, came as its author
+    /// named it and is not of its kind: a newer ccpeer made it, or nobody honest
+    /// did. It is not asked for again while we run.
+    #[must_use]
+    pub fn is_unreadable(&self, root: &Want) -> bool {
+        self.fetch.is_unreadable(root)
+    }
+
     /// The linked peers that said that they hold a manifest, or a snapshot,
     /// whole.
     #[must_use]

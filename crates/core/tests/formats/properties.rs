@@ -10,8 +10,8 @@ use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, Epoch, LogId, Seq, SessionId
 use ccpeer_core::limits;
 use ccpeer_core::log::{Frontier, Held};
 use ccpeer_core::manifest::{
-    ChunkRef, FileEntry, MANIFEST_VERSION, Manifest, Origin, PathFlavour, ProjectIdentity, Segment,
-    Slot, SlotName, Want, WantKind,
+    ChunkRef, FileEntry, MANIFEST_VERSION, Manifest, OpaqueName, Origin, PathFlavour,
+    ProjectIdentity, Segment, Slot, SlotName, Want, WantKind,
 };
 use ccpeer_core::presence::{EndReason, SessionState};
 use ccpeer_core::time::Timestamp;
@@ -145,10 +145,11 @@ fn manifest(files: Vec<Shape>) -> Manifest {
     let mut files: Vec<FileEntry> = files
         .into_iter()
         .map(|(n, segments)| FileEntry {
-            slot: match n % 4 {
+            slot: match n % 5 {
                 0 => Slot::Main,
                 1 => Slot::Task(n),
                 2 => Slot::ToolResult(SlotName::new(&format!("r{n}")).unwrap()),
+                3 => Slot::Opaque(OpaqueName::new(&format!("session:r{n}.bin")).unwrap()),
                 _ => Slot::FileHistory {
                     path_hash: [n as u8; 8],
                     version: n,
@@ -336,11 +337,74 @@ fn manifest_bounds_are_kept() {
             });
         }
     });
+    check("twin slots", &|m| {
+        for name in ["session:A.x", "session:a.X"] {
+            m.files.push(FileEntry {
+                slot: Slot::Opaque(OpaqueName::new(name).unwrap()),
+                segments: vec![],
+                modified: Timestamp(0),
+            });
+        }
+    });
+    check("opaque files", &|m| {
+        m.files.truncate(1);
+        m.files
+            .extend((0..=limits::OPAQUE_FILES_MAX).map(|n| FileEntry {
+                slot: Slot::Opaque(OpaqueName::new(&format!("session:{n:04}")).unwrap()),
+                segments: vec![],
+                modified: Timestamp(0),
+            }));
+    });
     check("session length", &|m| {
         let page = ChunkId([1; 32]);
         m.files[0].segments[0].pages = vec![page; 20];
         m.files[0].segments[0].len = limits::SESSION_BYTES_MAX + 1;
     });
+}
+
+/// A label is no path on any system, in whole or in part.
+#[test]
+fn k_a01_labels_that_could_be_paths_are_refused() {
+    for bad in [
+        "",
+        "session",
+        "session:",
+        ":x",
+        "session::x",
+        "session:.",
+        "session:..",
+        "session:..:x",
+        "session:.git:config",
+        "session:a/b",
+        "/etc:passwd",
+        "..:..:x",
+        "C:\\x",
+        "session:a b",
+        "session:a\0",
+        "session:é",
+        "session:x\u{202e}txt",
+        "session:a\nb",
+        "a:b:c:d:e:f:g:h",
+        &format!("session:{}", "x".repeat(limits::OPAQUE_NAME_BYTES_MAX)),
+    ] {
+        assert!(OpaqueName::new(bad).is_none(), "{bad:?}");
+        // Nor in a manifest, where nobody went through the constructor.
+        let mut m = manifest(vec![(0, vec![])]);
+        m.files[0].slot =
+            ccpeer_core::codec::decode(&ccpeer_core::codec::encode(&(9u8, bad)), 4096).unwrap();
+        assert_eq!(
+            Manifest::from_bytes(&m.to_bytes()),
+            Err(DecodeError::OutOfBounds("slot name")),
+            "{bad:?}"
+        );
+    }
+    for good in [
+        "session:x",
+        "tasks:5.md",
+        "session:workflows:run-1:state.json~0a1b",
+    ] {
+        assert_eq!(OpaqueName::new(good).unwrap().as_str(), good);
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, Epoch, LogId, Seq, SessionId
 use ccpeer_core::limits;
 use ccpeer_core::log::Held;
 use ccpeer_core::manifest::{
-    ChunkRef, FileEntry, ListPage, MANIFEST_VERSION, Manifest, Origin, PathFlavour,
+    ChunkRef, FileEntry, ListPage, MANIFEST_VERSION, Manifest, OpaqueName, Origin, PathFlavour,
     ProjectIdentity, Segment, Slot, SlotName, Want,
 };
 use ccpeer_core::presence::{EndReason, SessionState};
@@ -214,6 +214,35 @@ fn manifest() -> Manifest {
     }
 }
 
+/// Every kind of slot there is, in the order of its number.
+fn slots() -> Manifest {
+    let name = |text: &str| SlotName::new(text).unwrap();
+    let slots = [
+        Slot::Main,
+        Slot::Subagent(name("a1b2c3")),
+        Slot::SubagentMeta(name("a1b2c3")),
+        Slot::ToolResult(name("toolu_01")),
+        Slot::Task(7),
+        Slot::TaskHighWater,
+        Slot::Todo(name("x-1")),
+        Slot::FileHistory {
+            path_hash: [1, 2, 3, 4, 5, 6, 7, 8],
+            version: 2,
+        },
+        Slot::Plan(name("calm-river")),
+        Slot::Opaque(OpaqueName::new("session:workflows:run-1.json").unwrap()),
+    ];
+    let file = |(slot, n): (Slot, u64)| FileEntry {
+        slot,
+        segments: vec![],
+        modified: Timestamp(n),
+    };
+    let mut manifest = manifest();
+    manifest.origins.truncate(1);
+    manifest.files = slots.into_iter().zip(0..).map(file).collect();
+    manifest
+}
+
 fn page() -> ListPage {
     let refs = (0..limits::LIST_REFS_MAX as u32)
         .map(|n| ChunkRef {
@@ -292,6 +321,9 @@ fn manifests_are_written_as_ever() {
     placed.project.worktree = Some("fix".into());
     check("manifest_placed", &placed.to_bytes());
     assert_eq!(Manifest::from_bytes(&placed.to_bytes()), Ok(placed));
+    let slots = slots();
+    check("manifest_slots", &slots.to_bytes());
+    assert_eq!(Manifest::from_bytes(&slots.to_bytes()), Ok(slots));
     check("list_page", &page().to_bytes());
     assert_eq!(ListPage::from_bytes(&page().to_bytes()), Ok(page()));
 }
@@ -339,6 +371,7 @@ fn no_vector_is_forgotten() {
         "entry_hash",
         "manifest",
         "manifest_placed",
+        "manifest_slots",
         "list_page",
     ];
     want.extend(others.map(str::to_owned));

@@ -2,14 +2,17 @@
 //! Claude Code's directory and the [`Slot`]s of a manifest.
 //!
 //! Both directions are here and are each other's inverse. What is not in the
-//! list has no slot and cannot be carried, whatever it is called; a slot gives
-//! a place only from ids that have been checked. Must not know where Claude
-//! Code's directory is: places are lists of name components below it.
+//! list has no place here, whatever it is called; a slot gives a place only from
+//! ids that have been checked. Must not know where Claude Code's directory is:
+//! places are lists of name components below it.
 //!
 //! Source of the layout: Claude Code 2.1.54 to 2.1.329 on disk.
 
 use ccpeer_core::id::SessionId;
 use ccpeer_core::manifest::{Slot, SlotName};
+
+mod opaque;
+pub use opaque::{is_passing, label};
 
 /// One place to look for files of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +20,7 @@ pub struct Source {
     /// What lies there.
     pub place: Place,
     /// The directory, as components below Claude Code's directory. It need not
-    /// exist. Sub-directories of it are not entered.
+    /// exist. Nothing in sub-directories of it has a slot.
     pub dir: Vec<String>,
     /// Which names in it are of this session.
     pub only: Only,
@@ -28,8 +31,7 @@ pub struct Source {
 pub enum Place {
     /// The project's directory, for the main transcript.
     Transcript,
-    /// The session's own directory beside it: nothing in it is carried, but a
-    /// name that we do not know is worth a word.
+    /// The session's own directory beside it: no file in it has a slot.
     Side,
     /// Transcripts of sub-agents. Nested ones lie flat in the same directory.
     Subagents,
@@ -64,7 +66,8 @@ pub enum Classified {
     /// Known, and not carried: locks, temporary files, caches, and what the
     /// transcript says better.
     Ignored,
-    /// Not known: from a newer version, or not Claude Code's. Not carried.
+    /// Not known: from a newer version, or not Claude Code's. Carried without
+    /// being understood where the place is the session's own; see [`own_words`].
     Unknown,
     /// A file of another session in a shared directory.
     Other,
@@ -74,7 +77,7 @@ pub enum Classified {
 const HISTORY_VERSION_MAX: u32 = 9999;
 
 /// Where to look for the files of a session whose project has this directory
-/// name. Plans are not in it; see [`plan_source`].
+/// name. Plans are not in it; see [`plan_sources`].
 ///
 /// A `slug` that is no single name component gives no place at all.
 #[must_use]
@@ -115,16 +118,77 @@ pub fn sources(session: &SessionId, slug: &str) -> Vec<Source> {
     ]
 }
 
-/// Where the plan of this name lies: the name is the transcript's `slug` field.
+/// Where the plans of these names lie, and those of the sub-agents: the names are
+/// the transcript's `slug` field, and a sub-agent's plan adds its id.
 #[must_use]
-pub fn plan_source(plan: &str) -> Option<Source> {
-    SlotName::new(plan)?;
-    Some(Source {
+pub fn plan_sources(plans: &[String], agents: &[SlotName]) -> Vec<Source> {
+    let mut names: Vec<String> = plans.to_vec();
+    for plan in plans {
+        names.extend(
+            agents
+                .iter()
+                .map(|a| format!("{plan}-agent-{}", a.as_str())),
+        );
+    }
+    names.retain(|name| SlotName::new(name).is_some());
+    let source = |name: String| Source {
         place: Place::Plans,
         dir: vec!["plans".to_owned()],
-        only: Only::Name(format!("{plan}.md")),
-    })
+        only: Only::Name(format!("{name}.md")),
+    };
+    names.into_iter().map(source).collect()
 }
+
+/// The words with which the label of a file begins that lies in such a place and
+/// has no slot; nothing for a place that sessions share, from which nothing is
+/// carried that we do not know.
+#[must_use]
+pub fn own_words(place: Place) -> Option<&'static [&'static str]> {
+    match place {
+        Place::Side => Some(&["session"]),
+        Place::Subagents => Some(&["session", "subagents"]),
+        Place::ToolResults => Some(&["session", "tool-results"]),
+        Place::FileHistory => Some(&["file-history"]),
+        Place::Tasks => Some(&["tasks"]),
+        Place::Transcript | Place::Todos | Place::Plans => None,
+    }
+}
+
+/// Whether a directory of this name below Claude Code's directory is one that we
+/// know: of another one that names a session, people are told.
+#[must_use]
+pub fn is_known_top(name: &str) -> bool {
+    TOP.binary_search(&name).is_ok() || name.starts_with(".ccpeer-")
+}
+
+/// Directories directly below Claude Code's, in order: what is carried, and what
+/// is a machine's or its user's own.
+const TOP: [&str; 24] = [
+    "agents",
+    "backups",
+    "cache",
+    "commands",
+    "debug",
+    "downloads",
+    "file-history",
+    "hooks",
+    "ide",
+    "local",
+    "logs",
+    "output-styles",
+    "paste-cache",
+    "plans",
+    "plugins",
+    "projects",
+    "rules",
+    "session-env",
+    "sessions",
+    "shell-snapshots",
+    "skills",
+    "statsig",
+    "tasks",
+    "todos",
+];
 
 /// What the file of this name in that place is.
 #[must_use]
@@ -157,8 +221,9 @@ pub fn slot_of(source: &Source, file_name: &str) -> Classified {
 }
 
 /// Where the file of this slot lies, as components below Claude Code's
-/// directory; nothing if the slot or the `slug` is not fit to be a place, which
-/// a checked manifest and a computed name always are.
+/// directory; nothing for a file of a kind that is not known, and nothing if the
+/// slot or the `slug` is not fit to be a place, which a checked manifest and a
+/// computed name always are.
 #[must_use]
 pub fn path_of(slot: &Slot, session: &SessionId, slug: &str) -> Option<Vec<String>> {
     if !is_component(slug) {
@@ -198,6 +263,8 @@ pub fn path_of(slot: &Slot, session: &SessionId, slug: &str) -> Option<Vec<Strin
             vec!["file-history".into(), id, format!("{hash}@v{version}")]
         }
         Slot::Plan(name) => vec!["plans".into(), format!("{}.md", safe(name)?)],
+        // A label is no place, and never becomes one.
+        Slot::Opaque(_) => return None,
     };
     Some(path)
 }
@@ -257,15 +324,7 @@ fn is_ignored(place: Place, name: &str) -> bool {
             name,
             "subagents" | "tool-results" | "custom-title.json" | "resume-head.jsonl"
         );
-    let passing = name.starts_with('.')
-        || name.ends_with('~')
-        || [".lock", ".tmp", ".bak"]
-            .iter()
-            .any(|end| name.ends_with(end))
-        || [".tmp.", ".superseded-", ".conflict"]
-            .iter()
-            .any(|part| name.contains(part));
-    known || passing
+    known || is_passing(name)
 }
 
 #[cfg(test)]

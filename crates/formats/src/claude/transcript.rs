@@ -38,7 +38,7 @@ use super::json;
 
 /// Version of a digest that was laid aside. One of another version is thrown
 /// away and the file read again.
-pub const DIGEST_VERSION: u8 = 1;
+pub const DIGEST_VERSION: u8 = 2;
 
 /// Whether a line is Claude Code's bookkeeping and no part of the conversation:
 /// a state record (no `uuid`; the title, the mode, the cost so far, file history,

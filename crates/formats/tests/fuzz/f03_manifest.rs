@@ -22,9 +22,17 @@ pub(crate) fn check(bytes: &[u8]) {
     assert!(manifest.total_bytes() <= limits::SESSION_BYTES_MAX);
     let mut seen = BTreeSet::new();
     for file in &manifest.files {
-        let Some(path) = layout::path_of(&file.slot, &manifest.session, "-w-proj") else {
-            panic!("a checked manifest has a place for every slot");
+        let path = layout::path_of(&file.slot, &manifest.session, "-w-proj");
+        let Some(path) = path else {
+            let label = file.slot.opaque();
+            let label = label.expect("a checked manifest has a place for every known kind");
+            let odd = |c: char| !c.is_ascii_alphanumeric() && !"._~-:".contains(c);
+            assert!(!label.as_str().contains(odd), "{label:?}");
+            let hidden = label.as_str().split(':').any(|p| p.starts_with('.'));
+            assert!(!hidden && label.as_str().len() <= limits::OPAQUE_NAME_BYTES_MAX);
+            continue;
         };
+        assert!(file.slot.opaque().is_none(), "a label has no place");
         for part in &path {
             let step = part == "." || part == "..";
             let odd = part

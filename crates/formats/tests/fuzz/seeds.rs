@@ -3,7 +3,7 @@
 
 use ccpeer_core::id::{ChunkId, SessionId};
 use ccpeer_core::manifest::{
-    ChunkRef, FileEntry, ListPage, MANIFEST_VERSION, Manifest, Origin, PathFlavour,
+    ChunkRef, FileEntry, ListPage, MANIFEST_VERSION, Manifest, OpaqueName, Origin, PathFlavour,
     ProjectIdentity, Segment, Slot, SlotName,
 };
 use ccpeer_core::time::Timestamp;
@@ -33,7 +33,7 @@ pub(crate) fn manifests() -> Seeds {
     let kind = 17 + good_head_len();
     let mut unknown = small(Slot::Main).to_bytes();
     if let Some(byte) = unknown.get_mut(kind) {
-        *byte = 9;
+        *byte = 10;
     }
     seeds.push(("bad-kind", unknown));
     let hostile = [
@@ -60,8 +60,27 @@ pub(crate) fn manifests() -> Seeds {
         bytes[at..at + text.len()].copy_from_slice(text.as_bytes());
         seeds.push((name, bytes));
     }
+    let labels = [
+        ("good-label", LABEL),
+        ("bad-label-up", "session:..:..:x"),
+        ("bad-label-path", "session/../../x"),
+        ("bad-label-root", "/etc/cron.d:xxx"),
+        ("bad-label-hidden", "session:.git:xx"),
+        ("bad-label-drive", "C:\\Windows\\xxxx"),
+        ("bad-label-whole", "sessionaaaaaaaa"),
+    ];
+    for (name, text) in labels {
+        assert_eq!(text.len(), LABEL.len(), "{name}");
+        let mut bytes = small(Slot::Opaque(OpaqueName::new(LABEL).unwrap())).to_bytes();
+        let at = memchr::memmem::find(&bytes, LABEL.as_bytes()).unwrap();
+        bytes[at..at + text.len()].copy_from_slice(text.as_bytes());
+        seeds.push((name, bytes));
+    }
     seeds
 }
+
+/// Takes the place of a hostile label of the same length.
+const LABEL: &str = "session:aaaaaaa";
 
 /// Takes the place of a hostile name of the same length.
 const PLAIN: &str = "aaaaaaaaaaaaaa";
@@ -102,6 +121,7 @@ fn manifest() -> Manifest {
             version: 2,
         },
         Slot::Plan(name("calm-river")),
+        Slot::Opaque(OpaqueName::new("session:workflows:run-1.json").unwrap()),
     ];
     let origin = Origin {
         flavour: PathFlavour::Unix,

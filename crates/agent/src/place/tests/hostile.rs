@@ -204,7 +204,7 @@ fn k_a09_an_unknown_kind_of_file_makes_the_whole_bundle_unreadable() {
         .unwrap();
     let before = files(b.dir.path());
     let mut refused = 0;
-    for kind in 9..=127u8 {
+    for kind in 10..=127u8 {
         let mut unknown = bytes.clone();
         unknown[at] = kind;
         let id = ChunkId::of(&unknown);
@@ -220,12 +220,15 @@ fn k_a09_an_unknown_kind_of_file_makes_the_whole_bundle_unreadable() {
         };
         let placed = put(&b, &asked(version, &code));
         assert!(
-            matches!(placed, Err(PlaceError::Malformed(_))),
+            matches!(
+                placed,
+                Err(PlaceError::Unreadable | PlaceError::Malformed(_))
+            ),
             "{kind}: {placed:?}"
         );
         refused += 1;
     }
-    assert_eq!(refused, 119);
+    assert_eq!(refused, 118);
     let only_the_store = |(name, _): &(&String, &Vec<u8>)| !name.starts_with("bob/ccpeer/");
     assert!(
         files(b.dir.path())
@@ -349,7 +352,7 @@ fn an_open_tool_call_at_the_end_is_told() {
     let answer = "{\"type\":\"user\",\"uuid\":\"u2\",\"parentUuid\":\"u1\",\"message\":{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"toolu_u1\",\"content\":\"x\"}]}}\n";
     let (closed, open) = ([&call("u1"), answer].concat(), call("u1"));
     for (text, told) in [(closed, 0), (open, 1)] {
-        let version = hostile(&b, |_| {}, &[text.as_bytes()]);
+        let version = by_hand(&b, |_| {}, &[text.as_bytes()]);
         let placed = put(&b, &asked(version, &code)).unwrap();
         assert_eq!(placed.dropped.len(), told, "{:?}", placed.dropped);
         assert_eq!(fs::read_to_string(main_of_b(&b, &code)).unwrap(), text);
@@ -371,7 +374,7 @@ fn k_j07_a_line_beyond_the_limit_is_refused_as_a_whole() {
         let len = u32::try_from(bytes.len()).unwrap();
         ChunkRef { id, len }
     };
-    let mut tail = vec![keep(b"{\"cwd\":\"/home/eve/p\",\"x\":\"")];
+    let mut tail = vec![keep(SAID), keep(b"{\"cwd\":\"/home/eve/p\",\"x\":\"")];
     tail.extend(vec![keep(&text); count]);
     tail.push(keep(b"\"}\n"));
     let len = tail.iter().map(|c| u64::from(c.len)).sum();

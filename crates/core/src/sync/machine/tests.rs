@@ -733,11 +733,17 @@ fn a_malformed_manifest_is_not_asked_for_again() {
         want: root(1),
         why: FetchFault::Malformed,
     };
+    assert!(!m.is_unreadable(&root(1)), "nobody has seen it");
     assert_eq!(fetches(&m.handle(wrong, NOW)), []);
+    assert!(m.is_unreadable(&root(1)) && !m.is_unreadable(&root(2)));
     for hours in 1..5 {
         let out = m.handle(Event::Tick, NOW.after_ms(hours * 3_600_000));
         assert_eq!(fetches(&out), []);
     }
+    // Nor because a user asks for it again and again.
+    let out = m.handle(Event::Need(root(1)), NOW.after_ms(4 * 3_600_000));
+    assert_eq!(fetches(&out), []);
+    assert!(m.is_unreadable(&root(1)));
     let out = m.handle(
         Event::Received(b.id(), Received::Complete(vec![root(1)])),
         NOW,

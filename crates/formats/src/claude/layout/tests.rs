@@ -1,6 +1,7 @@
 //! Tests of the allow-list.
 
-use ccpeer_core::manifest::SlotName;
+use ccpeer_core::limits;
+use ccpeer_core::manifest::{OpaqueName, SlotName};
 use proptest::prelude::*;
 
 use super::*;
@@ -19,7 +20,10 @@ fn name(text: &str) -> SlotName {
 fn classify(path: &[&str]) -> Classified {
     let (file, dir) = path.split_last().unwrap();
     let mut sources = sources(&session(), SLUG);
-    sources.extend(plan_source("reactive-plotting-cray"));
+    sources.extend(plan_sources(
+        &["reactive-plotting-cray".to_owned()],
+        &[name("a4b3b560934ad2f5e")],
+    ));
     sources
         .iter()
         .filter(|s| s.dir.iter().map(String::as_str).eq(dir.iter().copied()))
@@ -83,6 +87,13 @@ fn files_of_a_real_session() {
         "plans/reactive-plotting-cray.md",
         Classified::Slot(Slot::Plan(name("reactive-plotting-cray"))),
     );
+    check(
+        "plans/reactive-plotting-cray-agent-a4b3b560934ad2f5e.md",
+        Classified::Slot(Slot::Plan(name(
+            "reactive-plotting-cray-agent-a4b3b560934ad2f5e",
+        ))),
+    );
+    check("plans/reactive-plotting-cray-agent-x.md", Classified::Other);
     check("plans/other.md", Classified::Other);
     check("projects/SLUG/SID/custom-title.json", Classified::Ignored);
     check("projects/SLUG/SID/resume-head.jsonl", Classified::Ignored);
@@ -173,7 +184,83 @@ fn k_a01_hostile_names_give_no_place() {
     ] {
         assert!(path_of(&slot, &session(), SLUG).is_none(), "{slot:?}");
     }
-    assert!(plan_source("../settings").is_none());
+    let opaque = OpaqueName::new("session:workflows:run.json").unwrap();
+    assert!(path_of(&Slot::Opaque(opaque), &session(), SLUG).is_none());
+    assert!(plan_sources(&["../settings".to_owned()], &[]).is_empty());
+}
+
+#[test]
+fn what_has_no_slot_is_labelled_or_passes() {
+    let check = |words: &[&str], path: &str, want: &str| {
+        let names: Vec<String> = path.split('/').map(str::to_owned).collect();
+        let label = label(words, &names).unwrap();
+        match want.strip_suffix('#') {
+            None => assert_eq!(label.as_str(), want, "{path}"),
+            Some(front) => {
+                let hash = label.as_str().strip_prefix(front).unwrap_or_default();
+                let digits = hash.bytes().all(|c| c.is_ascii_hexdigit());
+                assert!(hash.len() == 12 && digits, "{path}: {label:?}");
+            }
+        }
+    };
+    let side = own_words(Place::Side).unwrap();
+    check(
+        side,
+        "workflows/run-1/state.json",
+        "session:workflows:run-1:state.json",
+    );
+    check(own_words(Place::Tasks).unwrap(), "5.md", "tasks:5.md");
+    check(
+        own_words(Place::Subagents).unwrap(),
+        "workflows/agent-a1.jsonl",
+        "session:subagents:workflows:agent-a1.jsonl",
+    );
+    // What cannot be told in a label's characters ends with a hash.
+    check(side, "State.json", "session:State.json~#");
+    check(side, ".state", "session:_state~#");
+    check(side, "文件 1.md", "session:___1.md~#");
+    check(side, "a~b", "session:a~b~#");
+    let long = label(side, &vec!["x".repeat(255); limits::OPAQUE_DEPTH_MAX + 1]).unwrap();
+    assert!(long.as_str().len() <= limits::OPAQUE_NAME_BYTES_MAX);
+    assert!(label(side, &[]).is_none());
+    assert!(label(side, &vec!["x".to_owned(); limits::OPAQUE_DEPTH_MAX + 2]).is_none());
+
+    for name in [
+        ".lock",
+        "x.lock",
+        "x.tmp",
+        "x.jsonl.compact.tmp.123",
+        "x.bak",
+        "x~",
+        ".DS_Store",
+        "._x",
+        ".#x",
+        ".x.swp",
+        ".nfs0001",
+        "a.jsonl.superseded-1",
+        "x.conflict-B",
+    ] {
+        assert!(is_passing(name), "{name}");
+    }
+    for name in [
+        "x.json",
+        ".highwatermark",
+        ".state",
+        "lock",
+        "tmp",
+        "x.sqlite",
+    ] {
+        assert!(!is_passing(name), "{name}");
+    }
+}
+
+#[test]
+fn directories_that_are_known_by_name() {
+    assert!(TOP.is_sorted());
+    for known in ["projects", "session-env", ".ccpeer-staging-1"] {
+        assert!(is_known_top(known), "{known}");
+    }
+    assert!(!is_known_top("workflows"));
 }
 
 fn any_slot() -> impl Strategy<Value = Slot> {
@@ -201,7 +288,7 @@ proptest! {
         let (file, dir) = path.split_last().unwrap();
         let mut sources = sources(&session, SLUG);
         if let Slot::Plan(name) = &slot {
-            sources.extend(plan_source(name.as_str()));
+            sources.extend(plan_sources(&[name.as_str().to_owned()], &[]));
         }
         let found: Vec<_> = sources
             .iter()
@@ -210,6 +297,19 @@ proptest! {
             .filter(|c| matches!(c, Classified::Slot(_)))
             .collect();
         prop_assert_eq!(found, vec![Classified::Slot(slot)]);
+    }
+
+    /// Two files never share a label, nor labels that differ in case alone.
+    #[test]
+    fn labels_tell_files_apart(
+        a in prop::collection::vec("[aA.~:_b ]{1,3}|[^/]{1,80}", 1..=5),
+        b in prop::collection::vec("[aA.~:_b ]{1,3}|[^/]{1,80}", 1..=5),
+    ) {
+        let side = own_words(Place::Side).unwrap();
+        let (x, y) = (label(side, &a).unwrap(), label(side, &b).unwrap());
+        prop_assert_eq!(label(side, &a), Some(x.clone()));
+        let folded = |l: &OpaqueName| l.as_str().to_ascii_lowercase();
+        prop_assert_eq!(folded(&x) == folded(&y), a == b);
     }
 
     /// Whatever a file is called: if it has a slot, it is that slot's own name.

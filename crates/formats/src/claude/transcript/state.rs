@@ -42,6 +42,21 @@ struct Answer {
     text: String,
 }
 
+/// Adds the name of a plan; of too many, the oldest goes.
+fn add_plan(plans: &mut Vec<String>, slug: Raw<'_>) {
+    let Some(name) = json::short_text(slug, limits::FOREIGN_PATH_BYTES_MAX) else {
+        return;
+    };
+    if plans.last().is_some_and(|last| *last == name) || name.is_empty() {
+        return;
+    }
+    plans.retain(|known| *known != name);
+    plans.push(name);
+    if plans.len() > limits::DIGEST_PLANS_MAX {
+        plans.remove(0);
+    }
+}
+
 /// How many of the first turns are never dropped: they say what it is about.
 const FIRST_TURNS: usize = 8;
 
@@ -179,7 +194,7 @@ impl State {
         set(&mut facts.last_cwd, record.cwd);
         set_line(&mut facts.version, record.version);
         set_line(&mut facts.entrypoint, record.entrypoint);
-        set_line(&mut facts.plan_name, record.slug);
+        add_plan(&mut facts.plan_names, record.slug);
         set_line(&mut facts.permission_mode, record.permission_mode);
         if record.branch.is_some() {
             // This is what a record says outside git and on no branch.

@@ -38,8 +38,9 @@ pub struct Summary {
     pub model: Option<String>,
     /// Permission mode that was last in force.
     pub permission_mode: Option<String>,
-    /// Name of the session's plan file, without its extension.
-    pub plan_name: Option<String>,
+    /// Names of the session's plan files, without their extension, in the order
+    /// in which they came up.
+    pub plan_names: Vec<String>,
     /// Time of the first record, milliseconds since 1970. A label.
     pub first_ms: Option<u64>,
     /// Time of the last record, likewise.

@@ -188,10 +188,7 @@ fn compacted_moved_and_old_sessions() {
             .unwrap()
             .contains("FAKE COMPACT SUMMARY")
     );
-    assert_eq!(
-        compacted.plan_name.as_deref(),
-        Some("reactive-plotting-cray")
-    );
+    assert_eq!(compacted.plan_names, ["reactive-plotting-cray"]);
 
     let moved = read(MOVED);
     assert_eq!(
