@@ -198,7 +198,7 @@ impl Survey {
 }
 
 /// Files of a manifest that nobody here knows.
-pub(crate) fn labels<'m>(files: &'m [FileEntry]) -> impl Iterator<Item = &'m OpaqueName> {
+pub(crate) fn labels(files: &[FileEntry]) -> impl Iterator<Item = &OpaqueName> {
     files.iter().filter_map(|f| f.slot.opaque())
 }
 

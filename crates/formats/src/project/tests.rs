@@ -412,6 +412,7 @@ fn p09_windows_separators_of_either_kind_name_one_place() {
         let facts = Facts {
             dir,
             home,
+            roots: &[],
             flavour: PathFlavour::Windows,
             git: None,
         };
@@ -433,6 +434,7 @@ fn p09_windows_separators_of_either_kind_name_one_place() {
 fn p11_projects_of_one_name_are_not_one() {
     let one = Candidate {
         dir: "/srv/a/app".into(),
+        repository: String::new(),
         identity: ProjectIdentity {
             name: "app".into(),
             ..ProjectIdentity::default()

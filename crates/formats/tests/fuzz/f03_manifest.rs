@@ -24,8 +24,9 @@ pub(crate) fn check(bytes: &[u8]) {
     for file in &manifest.files {
         let path = layout::path_of(&file.slot, &manifest.session, "-w-proj");
         let Some(path) = path else {
-            let label = file.slot.opaque();
-            let label = label.expect("a checked manifest has a place for every known kind");
+            let Some(label) = file.slot.opaque() else {
+                panic!("a checked manifest has a place for every known kind");
+            };
             let odd = |c: char| !c.is_ascii_alphanumeric() && !"._~-:".contains(c);
             assert!(!label.as_str().contains(odd), "{label:?}");
             let hidden = label.as_str().split(':').any(|p| p.starts_with('.'));
