@@ -432,14 +432,7 @@ fn p09_windows_separators_of_either_kind_name_one_place() {
 
 #[test]
 fn p11_projects_of_one_name_are_not_one() {
-    let one = Candidate {
-        dir: "/srv/a/app".into(),
-        repository: String::new(),
-        identity: ProjectIdentity {
-            name: "app".into(),
-            ..ProjectIdentity::default()
-        },
-    };
+    let one = repo("/srv/a/app", &[], 0);
     let mut outside = one.identity.clone();
     assert_eq!(
         match_project(&outside, std::slice::from_ref(&one)),
