@@ -46,6 +46,8 @@ mod secrets;
 mod story;
 #[cfg(target_os = "linux")]
 mod strangers;
+#[cfg(target_os = "linux")]
+mod summary;
 mod third;
 mod unknown;
 mod upkeep;

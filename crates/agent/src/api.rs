@@ -17,10 +17,12 @@ use serde::{Deserialize, Serialize};
 mod near;
 mod projects;
 mod relay;
+mod summary;
 mod upkeep;
 pub use near::*;
 pub use projects::*;
 pub use relay::*;
+pub use summary::*;
 pub use upkeep::*;
 
 /// Version of this protocol; both sides state it and refuse another one.
@@ -482,6 +484,9 @@ pub struct Status {
     /// The relay, and how it does.
     #[serde(default)]
     pub relay: Option<Relay>,
+    /// Summaries by a model, and how they do; null where nobody knows.
+    #[serde(default)]
+    pub summary: Option<SummaryStatus>,
 }
 
 /// A session that is open here and that another device went on with.
@@ -617,8 +622,11 @@ pub struct Show {
     pub sections: Sections,
     /// What of the transcript it rests on.
     pub based_on: BasedOn,
-    /// Whether a model has worked on it.
+    /// Whether a model has worked on it; `based_on` is what that model has seen.
     pub enriched: bool,
+    /// Lines that the transcript has by now.
+    #[serde(default)]
+    pub records: u64,
 }
 
 /// The six sections of a snapshot, Markdown.
@@ -767,6 +775,9 @@ pub struct SnapshotTaken {
     pub title: String,
     /// Peers that hold it now.
     pub held_by: Vec<DeviceName>,
+    /// What became of its summary by a model; null unless it was waited for.
+    #[serde(default)]
+    pub summary: Option<SummaryTaken>,
 }
 
 /// `undo`

@@ -9,7 +9,7 @@ use ccpeer_core::limits;
 use ccpeer_core::text;
 use serde::Serialize;
 
-use crate::api::{ApiError, Status};
+use crate::api::{ApiError, Status, SummaryStatus};
 use crate::binding::{self, Standing};
 use crate::home::Home;
 use crate::hooks::{self, Installed};
@@ -444,6 +444,7 @@ fn told(status: &Status) -> Vec<Check> {
             "see the agent's log in CCPEER_HOME",
         ));
     }
+    out.extend(status.summary.as_ref().map(summary));
     let expiring = status.expiring.sessions.len();
     if expiring > 0 {
         out.push(note(
@@ -455,4 +456,35 @@ fn told(status: &Status) -> Vec<Check> {
         ));
     }
     out
+}
+
+/// Whether summaries are written, where that is wanted.
+fn summary(summary: &SummaryStatus) -> Check {
+    const ID: &str = "summary";
+    if summary.by == "off" {
+        return ok(ID, "off: hand-offs are made of facts alone");
+    }
+    let Some(program) = &summary.program else {
+        return problem(
+            ID,
+            "the program that writes summaries is not found by the agent",
+            "put it into the PATH and restart the agent, or choose another one with \
+             `ccpeer policy summary`",
+        );
+    };
+    let program = text::one_line(program, 200);
+    if let (1.., Some(why)) = (summary.failures, &summary.last_failure) {
+        return note(
+            ID,
+            format!("{}: {}", program, text::one_line(why, 200)),
+            "try it with `ccpeer snapshot --force`; facts alone make the hand-offs meanwhile",
+        );
+    }
+    ok(
+        ID,
+        format!(
+            "{program}, {} of {} requests today",
+            summary.runs_today, summary.per_day
+        ),
+    )
 }

@@ -8,6 +8,7 @@
 mod captures;
 mod effects;
 mod elsewhere;
+mod enrich;
 mod expiry;
 mod hooks;
 mod members;
@@ -44,6 +45,7 @@ use crate::view;
 
 pub(crate) use captures::{CaptureDone, Cause};
 pub(crate) use elsewhere::Standing;
+pub(crate) use enrich::{Enriched, Enriching};
 pub(crate) use expiry::Expiry;
 pub(crate) use members::Acceptance;
 pub(crate) use questions::{Ask, Head, Target};
@@ -94,6 +96,8 @@ pub(crate) enum Input {
     /// Compare what we believe to hold whole with the store; answered with the
     /// versions that are wanted again.
     Recheck(oneshot::Sender<Vec<Want>>),
+    /// About documents that a model improves.
+    Enrich(Enriching),
     /// A question for the read models.
     Ask(Ask),
     /// End.
@@ -242,6 +246,7 @@ pub(crate) struct Driver {
     spare_turn: Arc<std::sync::Mutex<()>>,
     arrival: Arrival,
     expiry: Expiry,
+    enrich: enrich::Telling,
 }
 
 /// What the start has found.
@@ -303,6 +308,7 @@ impl Driver {
             spare_turn: Arc::default(),
             arrival: parts.arrival,
             expiry: parts.expiry,
+            enrich: enrich::Telling::default(),
         }
     }
 
@@ -329,6 +335,7 @@ impl Driver {
         self.resume_inbox().await;
         self.read_spool();
         self.check_liveness();
+        self.begin_telling().await;
         self.sweep();
         let mut end = End::ForGood;
         let mut sweep = interval(SWEEP_EVERY);
@@ -391,6 +398,7 @@ impl Driver {
                 let result = self.roll(&next).await;
                 let _gone = done.send(result.map_err(|e| crate::problem::store(&e)));
             }
+            Input::Enrich(what) => self.on_enrich(what).await,
             Input::Ask(ask) => self.answer(ask),
             Input::Shutdown | Input::Again => {}
         }

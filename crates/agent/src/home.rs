@@ -174,6 +174,12 @@ impl Home {
         self.spool().join("rejected")
     }
 
+    /// Where programs run that write summaries: empty but for what they leave.
+    #[must_use]
+    pub fn scratch(&self) -> PathBuf {
+        self.root.join("scratch")
+    }
+
     /// What a relay of one's own keeps.
     #[must_use]
     pub fn relay_dir(&self) -> PathBuf {

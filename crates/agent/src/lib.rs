@@ -24,6 +24,7 @@ mod capture;
 mod confined;
 mod disk;
 mod driver;
+mod enrich;
 mod findings;
 mod former;
 mod frames;

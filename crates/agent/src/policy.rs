@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 
 pub(crate) use crate::api::Introduce;
+use crate::api::{SummaryBy, SummaryPolicy};
+use crate::enrich::{EVERY_MIN, PER_DAY, PER_HOUR};
 use ccpeer_core::id::DeviceId;
 use ccpeer_core::limits;
 use ccpeer_core::sync::event::Quotas;
@@ -35,6 +37,9 @@ pub(crate) struct Policy {
     /// `None`: for ever.
     #[serde(default = "default_keep")]
     pub(crate) keep_days: Option<u64>,
+    /// Off until the user says otherwise: it costs something.
+    #[serde(default = "default_summary")]
+    pub(crate) summary: SummaryPolicy,
 }
 
 fn default_quota() -> u64 {
@@ -46,6 +51,16 @@ fn default_keep() -> Option<u64> {
     Some(KEEP_DAYS)
 }
 
+fn default_summary() -> SummaryPolicy {
+    SummaryPolicy {
+        by: SummaryBy::Off,
+        chosen: false,
+        every_min: EVERY_MIN,
+        per_hour: PER_HOUR,
+        per_day: PER_DAY,
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -53,6 +68,7 @@ impl Default for Policy {
             quotas: BTreeMap::new(),
             introduce: BTreeMap::new(),
             keep_days: default_keep(),
+            summary: default_summary(),
         }
     }
 }

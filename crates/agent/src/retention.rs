@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ccpeer_core::codec;
 use ccpeer_core::id::{EntryHash, LogId, Seq};
 use ccpeer_core::limits;
-use ccpeer_core::lineage::{SessionRecord, VersionNode};
+use ccpeer_core::lineage::{Document, SessionRecord, VersionNode};
 use ccpeer_core::manifest::{ChunkRef, FileEntry, Manifest, Segment, Slot, Want};
 use ccpeer_store::{Namespace, NoteWrite, Store, StoreError};
 use serde::{Deserialize, Serialize};
@@ -135,6 +135,8 @@ pub(crate) fn known_before(store: &Store, now: Days, days: u64) -> Result<Known,
 /// A session, as far as this needs it.
 pub(crate) struct Line {
     nodes: Vec<Node>,
+    /// The better documents of its heads.
+    documents: Vec<Want>,
 }
 
 struct Node {
@@ -180,9 +182,15 @@ impl Line {
                 next.extend_from_slice(&node.version.parents);
             }
         }
+        // A better document goes with its version, and stays for as long as it is
+        // the one that goes with a head.
+        let nearest = record.heads().into_iter();
+        let nearest = nearest.filter_map(|h| record.nearest_document(&h.id));
+        let nearest: BTreeSet<Want> = nearest.map(|(_, d)| d.root()).collect();
+        let document = |n: &VersionNode| record.document(n).map(Document::root);
         let nodes = record.nodes().map(|n| Node {
             id: n.id,
-            roots: n.roots().collect(),
+            roots: n.roots().chain(document(n)).collect(),
             manifest: n.version.manifest.map(|m| Want::manifest(m.id)),
             children: children.remove(&n.id).unwrap_or_default(),
             head: heads.contains(&n.id),
@@ -190,6 +198,7 @@ impl Line {
         });
         Self {
             nodes: nodes.collect(),
+            documents: nearest.into_iter().collect(),
         }
     }
 }
@@ -200,6 +209,7 @@ pub(crate) fn needed(store: &Store, lines: &[Line]) -> Result<Vec<Want>, StoreEr
     let mut compared = 0;
     let mut out = Vec::new();
     for line in lines {
+        out.extend_from_slice(&line.documents);
         let by_id: BTreeMap<&EntryHash, &Node> = line.nodes.iter().map(|n| (&n.id, n)).collect();
         for node in &line.nodes {
             let held = node.manifest.is_some_and(|m| complete.contains(&m));

@@ -63,6 +63,11 @@ impl Pace {
     }
 }
 
+/// How many times faster time passes, where a test wants that.
+pub(crate) fn hurry() -> Option<u32> {
+    Pace::of(std::env::var(HURRY).ok().as_deref()).hurry
+}
+
 /// Makes rounds until the agent ends. Returns by being dropped.
 pub(crate) async fn rounds(handle: Handle, started: std::time::Instant) {
     if let Err(e) = count(&handle).await {

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use ccpeer_core::id::SessionId;
 use ccpeer_core::time::Timestamp;
 use ccpeer_formats::claude::layout;
+use ccpeer_formats::claude::slug::project_slug;
 
 use crate::confined::{Root, Stamp};
 use crate::home::Home;
@@ -40,7 +41,7 @@ pub(crate) fn find_session(home: &Home, session: &SessionId) -> Vec<Found> {
         return Vec::new();
     };
     let name = format!("{session}.jsonl");
-    let mut found: Vec<(Stamp, Found)> = slugs(&root)
+    let mut found: Vec<(Stamp, Found)> = slugs(home, &root)
         .into_iter()
         .filter_map(|slug| look(&root, *session, &slug, &name))
         .collect();
@@ -59,7 +60,7 @@ pub(crate) fn all_sessions(home: &Home) -> Vec<Found> {
         return Vec::new();
     };
     let mut found: Vec<(Stamp, Found)> = Vec::new();
-    for slug in slugs(&root) {
+    for slug in slugs(home, &root) {
         let dir = ["projects".to_owned(), slug.clone()];
         for name in root.list(&dir, NAMES_MAX).unwrap_or_default() {
             if found.len() >= SESSIONS_MAX {
@@ -92,9 +93,20 @@ pub(crate) fn vanished(home: &Home, expected: &[SessionId], found: &[Found]) -> 
         .collect()
 }
 
-fn slugs(root: &Root) -> Vec<String> {
-    root.list(&["projects".to_owned()], PROJECTS_MAX)
-        .unwrap_or_default()
+/// The directories of projects, but for that of the programs that we start
+/// ourselves: what they say there is nobody's session.
+fn slugs(home: &Home, root: &Root) -> Vec<String> {
+    let scratch = home.scratch();
+    let real = std::fs::canonicalize(&scratch).unwrap_or_else(|_| scratch.clone());
+    let ours = [scratch, real].map(|dir| {
+        let dir = dir.to_string_lossy();
+        project_slug(dir.strip_prefix(r"\\?\").unwrap_or(&dir))
+    });
+    let mut slugs = root
+        .list(&["projects".to_owned()], PROJECTS_MAX)
+        .unwrap_or_default();
+    slugs.retain(|slug| !ours.contains(slug));
+    slugs
 }
 
 fn look(root: &Root, session: SessionId, slug: &str, name: &str) -> Option<(Stamp, Found)> {

@@ -39,7 +39,7 @@ pub(crate) const VARIABLES: [Variable; 10] = [
     },
     Variable {
         name: "CCPEER_HURRY",
-        meaning: "For tests of ccpeer itself, and nothing else: the agent's rounds, and the time after which something is let go, pass so many times faster, and each round writes the store anew.",
+        meaning: "For tests of ccpeer itself, and nothing else: the agent's rounds, the pauses between summaries, and the time after which something is let go, pass so many times faster, and each round writes the store anew.",
         default: "unset: a round every half hour",
     },
     Variable {

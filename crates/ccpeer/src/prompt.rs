@@ -30,7 +30,7 @@ pub(crate) fn line(prompt: &str) -> Option<String> {
     (read > 0).then(|| String::from_utf8_lossy(&answer).trim().to_owned())
 }
 
-fn is_yes(answer: &str) -> bool {
+pub(crate) fn is_yes(answer: &str) -> bool {
     matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes")
 }
 

@@ -90,6 +90,8 @@ pub enum Payload {
     Claim(Claim),
     /// The author's key is replaced; nothing of this key counts after it.
     Roll(KeyRoll),
+    /// A better document of a version, of the author's own.
+    Enriched(Enriched),
 }
 
 /// A device's own description: a suggestion to others, never an identity.
@@ -227,6 +229,18 @@ pub struct Claim {
     pub session: SessionId,
     /// The version from which it goes on here, if one is known.
     pub base: Option<EntryHash>,
+}
+
+/// A document that says better what a version's own one says, because a model
+/// has worked on it. Counts only if the author of the version states it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enriched {
+    /// Which session.
+    pub session: SessionId,
+    /// Which version of it.
+    pub version: EntryHash,
+    /// The document.
+    pub snapshot: ContentRef,
 }
 
 /// An entry whose header, chain fields, signature and payload hash have been
@@ -406,6 +420,7 @@ impl Payload {
                         .is_none_or(|s| s.len as usize <= limits::SNAPSHOT_BYTES_MAX)
             }
             Self::Roll(roll) => roll.verifies(),
+            Self::Enriched(e) => e.snapshot.len as usize <= limits::SNAPSHOT_BYTES_MAX,
             Self::Trust(_) | Self::Presence(_) | Self::Mark(_) | Self::Claim(_) => true,
         }
     }

@@ -64,6 +64,9 @@ pub const RELATIVES_COMPARED_MAX: usize = 32;
 pub const PARENTS_MAX: usize = 16;
 /// A snapshot document, encoded.
 pub const SNAPSHOT_BYTES_MAX: usize = 64 * 1024;
+/// Versions back from a head among which a document that a model has worked on is
+/// looked for: what is older than so many turns helps nobody.
+pub const ENRICHED_BACK_MAX: usize = 1024;
 
 /// Chunk requests under way to one peer.
 pub const FETCH_IN_FLIGHT_PER_PEER_MAX: usize = 64;
@@ -175,6 +178,10 @@ pub const DIGEST_PLANS_MAX: usize = 16;
 pub const JSON_ITEMS_MAX: usize = 4096;
 /// A text in a hook's JSON, bytes.
 pub const HOOK_TEXT_BYTES_MAX: usize = 64 * 1024;
+/// The last bytes of a transcript of which a model is told.
+pub const MODEL_TRANSCRIPT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What a model is told of the conversation, in tokens, roughly.
+pub const MODEL_TOKENS_MAX: usize = 20_000;
 /// The hand-off prompt of a snapshot, characters.
 pub const HANDOFF_CHARS_MAX: usize = 1500;
 

@@ -5,8 +5,10 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use crate::entry::{Claim, Mark, Presence, Version};
+use crate::entry::{Claim, ContentRef, Enriched, Mark, Presence, Version};
 use crate::id::{DeviceId, EntryHash, LogId, Seq};
+use crate::limits;
+use crate::manifest::Want;
 use crate::presence::SessionState;
 use crate::time::Timestamp;
 
@@ -27,6 +29,28 @@ pub struct SessionRecord {
     newest: Option<(Order, Timestamp)>,
     /// The newest statement that says somebody works on it.
     activity: Option<Order>,
+    /// The newest better document of each version, by who states it: it may come
+    /// before the version does, whose author decides whether it counts.
+    documents: BTreeMap<(EntryHash, DeviceId), Document>,
+}
+
+/// A document that a model has worked on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Document {
+    /// Where its statement stands.
+    pub order: Order,
+    /// The author's wall clock: a label.
+    pub at: Timestamp,
+    /// The document.
+    pub snapshot: ContentRef,
+}
+
+impl Document {
+    /// The chunk that it is.
+    #[must_use]
+    pub fn root(&self) -> Want {
+        Want::data(self.snapshot.id)
+    }
 }
 
 /// One version of a session: a node of its lineage.
@@ -139,6 +163,46 @@ impl SessionRecord {
         false
     }
 
+    /// The better document of a version, if its author has stated one.
+    #[must_use]
+    pub fn document(&self, version: &VersionNode) -> Option<&Document> {
+        self.documents.get(&(version.id, version.log.device))
+    }
+
+    /// All better documents that count.
+    pub fn documents(&self) -> impl Iterator<Item = &Document> {
+        let counts = |(version, device): &(EntryHash, DeviceId)| {
+            let node = self.nodes.get(version);
+            node.is_some_and(|n| n.log.device == *device)
+        };
+        let all = self.documents.iter();
+        all.filter(move |(key, _)| counts(key)).map(|(_, d)| d)
+    }
+
+    /// The better document that is the nearest one on the line of a version, its
+    /// own before that of a version it grew from, and whose it is. Looks back
+    /// [`limits::ENRICHED_BACK_MAX`] versions.
+    #[must_use]
+    pub fn nearest_document(&self, head: &EntryHash) -> Option<(&VersionNode, &Document)> {
+        if self.documents.is_empty() {
+            return None;
+        }
+        let mut seen = BTreeSet::new();
+        let mut row = alloc::vec![*head];
+        while !row.is_empty() && seen.len() < limits::ENRICHED_BACK_MAX {
+            let nodes = row.iter().filter_map(|id| self.nodes.get(id));
+            let known = nodes.clone().filter_map(|n| Some((n, self.document(n)?)));
+            if let Some(found) = known.max_by_key(|(_, document)| document.order) {
+                return Some(found);
+            }
+            let parents = nodes.flat_map(|n| n.version.parents.iter().copied());
+            let mut next: Vec<EntryHash> = parents.filter(|p| seen.insert(*p)).collect();
+            next.sort_unstable();
+            row = next;
+        }
+        None
+    }
+
     /// The newest statement about where the session stands: device, state and
     /// that device's wall clock as a label. A device that has lost its files
     /// speaks only for itself, so it counts where nobody says anything else.
@@ -247,6 +311,22 @@ impl SessionRecord {
         self.mark = self.mark.max(Some((order, mark.done)));
     }
 
+    /// Takes in a better document.
+    pub(crate) fn add_document(&mut self, order: Order, enriched: &Enriched, at: Timestamp) {
+        let document = Document {
+            order,
+            at,
+            snapshot: enriched.snapshot,
+        };
+        let newest = self
+            .documents
+            .entry((enriched.version, order.log.device))
+            .or_insert(document);
+        if order > newest.order {
+            *newest = document;
+        }
+    }
+
     fn note_state(&mut self, order: Order, state: SessionState, at: Timestamp) {
         let newest = self
             .states
@@ -271,7 +351,7 @@ impl VersionNode {
 
     /// The chunks that together are this version: its manifest, which stands
     /// for all that it names, and its snapshot.
-    pub fn roots(&self) -> impl Iterator<Item = crate::manifest::Want> + '_ {
+    pub fn roots(&self) -> impl Iterator<Item = Want> + '_ {
         self.version.roots()
     }
 }

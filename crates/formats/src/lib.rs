@@ -12,4 +12,5 @@ pub mod claude;
 pub mod project;
 pub mod remote_path;
 pub mod rfc3339;
+pub mod secrets;
 pub mod snapshot;

@@ -7,11 +7,14 @@
 //! bounds it and takes out what could deceive a reader, and whoever shows it
 //! must still show it as data.
 
+mod answer;
 mod compose;
 mod handoff;
 mod language;
 mod markdown;
 mod places;
+mod request;
+mod told;
 mod view;
 
 use ccpeer_core::id::SessionId;
@@ -20,8 +23,10 @@ use ccpeer_core::time::Timestamp;
 use ccpeer_core::{limits, text};
 use serde::{Deserialize, Serialize};
 
+pub use self::answer::{AnswerError, answer};
 pub use self::compose::compose;
 pub use self::markdown::markdown_name;
+pub use self::request::{Material, SYSTEM_PROMPT, request};
 
 use crate::claude::tasks::Todo;
 

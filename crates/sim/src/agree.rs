@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use ccpeer_core::entry::{Payload, Version};
 use ccpeer_core::id::{DeviceId, EntryHash, LogId};
 use ccpeer_core::limits;
-use ccpeer_core::lineage::VersionNode;
+use ccpeer_core::lineage::{SessionRecord, VersionNode};
 
 use crate::swarm::{FaultKind, Habit};
 use crate::world::{Device, HEAL_MS_MAX, World};
@@ -149,8 +149,19 @@ impl World {
                 .filter(|_| told)
                 .find(|root| holds.is_complete(root) && !wants.is_complete(root))
         };
+        // What is told of a head is told of the document that goes with it.
+        let lacks_document = |record: &SessionRecord, head: &VersionNode| {
+            let (of, document) = record.nearest_document(&head.id)?;
+            let root = document.root();
+            let told = self.may_pass(from, to, &of.log.device)
+                && holds.version_of(&of.id).is_some()
+                && holds.is_complete(&root)
+                && !wants.is_complete(&root);
+            told.then_some(root)
+        };
         for (session, record) in wants.sessions() {
-            if let Some(root) = record.heads().into_iter().find_map(lacks) {
+            let lost = |head| lacks(head).or_else(|| lacks_document(record, head));
+            if let Some(root) = record.heads().into_iter().find_map(lost) {
                 return Some(format!(
                     "device {to} lacks {root:?} of {session:?}, which {from} holds whole"
                 ));
@@ -221,6 +232,9 @@ impl World {
                     };
                     format!("{plain:?} {parents:?}")
                 }
+                Some(Payload::Enriched(e)) => {
+                    format!("{:?} {:?} {:?}", e.session, e.snapshot, name(&e.version))
+                }
                 other => format!("{other:?}"),
             };
             out.push_str(&format!("{place:?} {said}\n"));
@@ -231,8 +245,15 @@ impl World {
             let states: Vec<_> = record.states().map(|(d, state, _)| (*d, state)).collect();
             let state = record.state().map(|(d, state, _)| (d, state));
             let mark = record.mark();
+            let mut documents: Vec<_> = record
+                .heads()
+                .into_iter()
+                .filter_map(|h| record.nearest_document(&h.id))
+                .map(|(of, d)| (name(&of.id), d.snapshot))
+                .collect();
+            documents.sort();
             out.push_str(&format!(
-                "{session:?} {heads:?} {state:?} {states:?} {mark:?} {}\n",
+                "{session:?} {heads:?} {state:?} {states:?} {mark:?} {} {documents:?}\n",
                 record.done()
             ));
         }

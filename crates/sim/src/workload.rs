@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use ccpeer_core::entry::{
-    ContentRef, DeviceInfo, Mark, Payload, Presence, SessionMeta, TrustChange, Version,
+    ContentRef, DeviceInfo, Enriched, Mark, Payload, Presence, SessionMeta, TrustChange, Version,
 };
 use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, SessionId};
 use ccpeer_core::limits;
@@ -93,7 +93,7 @@ impl World {
         let Some(session) = self.rng.pick(&sessions).copied() else {
             return;
         };
-        match self.rng.below(21) {
+        match self.rng.below(22) {
             0..=11 => self.capture(device, session),
             12 => {
                 let state = self.some_state();
@@ -121,6 +121,7 @@ impl World {
             }
             18 => self.join(device, session),
             19 => self.name_itself(device),
+            20 => self.enrich(device, session),
             _ => {
                 let fresh = SessionId(self.rng.bytes());
                 if self.sessions.len() < 2 * self.options.sessions {
@@ -173,6 +174,33 @@ impl World {
         };
         let base = base.filter(|id| self.is_here(device, id));
         self.capture_from(device, session, base.into_iter().collect());
+    }
+
+    /// A model has written a better document of a version, mostly of a head.
+    fn enrich(&mut self, device: usize, session: SessionId) {
+        let d = &self.devices[device];
+        let Some(record) = d.machine.as_ref().and_then(|m| m.session(&session)) else {
+            return;
+        };
+        let own = record.nodes().filter(|n| n.log.device == d.id);
+        let mut own: Vec<&VersionNode> = own.collect();
+        own.sort_by_key(|n| n.order());
+        let back = self.rng.below(20) as usize / 19;
+        let Some(version) = own.iter().nth_back(back).map(|n| n.id) else {
+            return;
+        };
+        let bytes: [u8; 20] = self.rng.bytes();
+        let (id, bytes) = (ChunkId::of(&bytes), Rc::new(bytes.to_vec()));
+        self.library.insert(id, Rc::clone(&bytes));
+        let len = bytes.len() as u32;
+        let enriched = Enriched {
+            session,
+            version,
+            snapshot: ContentRef { id, len },
+        };
+        let state = Job::State(Payload::Enriched(enriched));
+        self.count("better document");
+        self.give(device, Job::Keep(vec![(id, bytes)], Box::new(state)));
     }
 
     /// Somebody joins what was forked.

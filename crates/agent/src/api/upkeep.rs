@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::DeviceName;
+use super::{DeviceName, SummaryChange, SummaryPolicy};
 
 /// One thing that was found and holds until it is dealt with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +113,8 @@ pub struct Policy {
     /// Days for which a version is kept after it was superseded by one that
     /// contains it; null: for ever.
     pub keep_days: Option<u64>,
+    /// Who tells sessions better than facts alone do, and how often.
+    pub summary: SummaryPolicy,
 }
 
 /// One device in `policy`.
@@ -168,6 +170,8 @@ pub enum PolicyChange {
         /// Days; null: for ever.
         days: Option<u64>,
     },
+    /// Summaries by a model.
+    Summary(SummaryChange),
 }
 
 /// What Claude Code's own sweep is about to take.

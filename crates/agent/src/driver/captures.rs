@@ -280,7 +280,10 @@ impl Driver {
                 meta: new.meta.clone(),
             };
             match self.append(&Payload::Version(version)).await {
-                Ok(hash) => hash,
+                Ok(hash) => {
+                    self.tell_grown(session);
+                    hash
+                }
                 Err(e) => return CaptureDone::Failed(crate::problem::store(&e)),
             }
         };

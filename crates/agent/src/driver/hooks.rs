@@ -54,7 +54,11 @@ impl Driver {
                 Some(SessionState::Idle),
                 Some(Cause::Stop(last_assistant_message)),
             ),
-            HookKind::SubagentStop | HookKind::PreCompact => (None, Some(Cause::Hook)),
+            HookKind::PreCompact => {
+                self.tell_before_compaction(session);
+                (None, Some(Cause::Hook))
+            }
+            HookKind::SubagentStop => (None, Some(Cause::Hook)),
             HookKind::End { reason } => (Some(SessionState::Ended(reason)), Some(Cause::Hook)),
             HookKind::Notification | HookKind::Other => (None, None),
         };

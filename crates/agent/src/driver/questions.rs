@@ -134,6 +134,8 @@ pub(crate) struct Head {
     /// When the device whose word the state is was last heard of, if it is not
     /// connected.
     pub(crate) last_heard: Option<Timestamp>,
+    /// The better document that is the nearest on its line.
+    pub(crate) document: Option<ContentRef>,
     lamport: u64,
 }
 
@@ -304,6 +306,7 @@ impl Driver {
             unreadable,
             author_up: self.links.contains(&self.machine.current(&author)),
             last_heard,
+            document: record.nearest_document(&node.id).map(|(_, d)| d.snapshot),
             lamport: node.lamport,
         }
     }
@@ -557,6 +560,7 @@ impl Driver {
             mdns: Some(self.shared.mdns),
             taken_over: self.all_taken_over(),
             expiring: self.expiring(),
+            summary: Some(self.told_summary()),
         }
     }
 

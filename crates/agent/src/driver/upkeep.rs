@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ccpeer_core::entry::{DeviceInfo, Payload, TrustChange};
 use ccpeer_core::id::{DeviceId, Epoch};
-use ccpeer_core::lineage::VersionNode;
+use ccpeer_core::lineage::{Document, VersionNode};
 use ccpeer_core::manifest::Want;
 use ccpeer_core::roll::KeyRoll;
 use ccpeer_core::sync::event::Event;
@@ -141,6 +141,10 @@ impl Driver {
                 let author = self.machine.current(&node.log.device);
                 of.entry(author).or_default().extend(node.roots());
             }
+            for document in record.documents() {
+                let author = self.machine.current(&document.order.log.device);
+                of.entry(author).or_default().push(document.root());
+            }
         }
         let own = of.remove(&me).unwrap_or_default();
         std::iter::once((me, own)).chain(of).collect()
@@ -245,7 +249,9 @@ impl Driver {
         };
         let mut lost: BTreeSet<Want> = BTreeSet::new();
         for (_, record) in self.machine.sessions() {
-            for root in record.nodes().flat_map(|n| n.roots().collect::<Vec<_>>()) {
+            let documents = record.documents().map(Document::root);
+            let versions = record.nodes().flat_map(VersionNode::roots);
+            for root in versions.chain(documents) {
                 if self.machine.is_complete(&root) && !here.contains(&root) {
                     lost.insert(root);
                 }
@@ -255,7 +261,8 @@ impl Driver {
         for (_, record) in self.machine.sessions() {
             for head in record.heads() {
                 if head.log.device == self.shared.me {
-                    heads.extend(head.roots());
+                    let document = record.document(head).map(Document::root);
+                    heads.extend(head.roots().chain(document));
                 }
             }
         }

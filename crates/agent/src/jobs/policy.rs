@@ -5,8 +5,11 @@ use std::sync::Arc;
 use ccpeer_core::id::DeviceId;
 use ccpeer_core::sync::event::Event;
 
-use crate::api::{self, ApiError, DevicePolicy, ErrorCode, PolicyChange};
-use crate::driver::{Ask, Handle, Input};
+use crate::api::{
+    self, ApiError, DevicePolicy, ErrorCode, PolicyChange, SummaryBy, SummaryChange, SummaryPolicy,
+};
+use crate::driver::{Ask, Enriching, Handle, Input};
+use crate::enrich::{EVERY_MIN_BOUNDS, PER_DAY_MAX};
 use crate::policy::{KEEP_DAYS_MAX, Policy};
 use crate::pool::blocking;
 use crate::problem;
@@ -44,6 +47,7 @@ pub(super) async fn policy(
                         .hint("give a number of days, or `forever`"),
                 );
             }
+            PolicyChange::Summary(change) => change_summary(&mut policy.summary, change)?,
             PolicyChange::Keep { days } => {
                 policy.keep_days = days.filter(|d| *d <= KEEP_DAYS_MAX);
             }
@@ -53,6 +57,8 @@ pub(super) async fn policy(
             let written = blocking(move || store.put_notes(&[note])).await;
             written.map_err(|e| problem::store(&e))?;
         }
+        let summary = Enriching::Chosen(policy.summary.clone());
+        handle.send(Input::Enrich(summary)).await?;
         if introduces {
             let told = handle.ask(|to| Ask::Introducers(policy.clone(), to));
             handle.send(Input::Machine(Box::new(told.await?))).await?;
@@ -69,6 +75,7 @@ pub(super) async fn policy(
     Ok(api::Policy {
         quota_default: policy.quota,
         keep_days: policy.keep_days,
+        summary: policy.summary.clone(),
         devices: charges
             .into_iter()
             .map(|(device, used)| {
@@ -84,4 +91,37 @@ pub(super) async fn policy(
             })
             .collect(),
     })
+}
+
+/// Takes over what was named; within bounds, or not at all.
+fn change_summary(policy: &mut SummaryPolicy, change: SummaryChange) -> Result<(), ApiError> {
+    let refused = |what: String| Err(ApiError::new(ErrorCode::Usage, what));
+    let (least, most) = EVERY_MIN_BOUNDS;
+    if let Some(minutes) = change.every_min {
+        if !(least..=most).contains(&minutes) {
+            return refused(format!(
+                "the pause between two summaries is {least} to {most} minutes"
+            ));
+        }
+        policy.every_min = minutes;
+    }
+    for (wanted, bound) in [
+        (change.per_hour, &mut policy.per_hour),
+        (change.per_day, &mut policy.per_day),
+    ] {
+        if let Some(requests) = wanted {
+            if !(1..=PER_DAY_MAX).contains(&requests) {
+                return refused(format!("a budget is 1 to {PER_DAY_MAX} requests"));
+            }
+            *bound = requests;
+        }
+    }
+    if let Some(by) = change.by {
+        if by == (SummaryBy::Command { argv: Vec::new() }) {
+            return refused("no command was given".to_owned());
+        }
+        policy.by = by;
+        policy.chosen = true;
+    }
+    Ok(())
 }

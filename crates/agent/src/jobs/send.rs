@@ -6,8 +6,10 @@ use ccpeer_core::id::{EntryHash, SessionId};
 use ccpeer_core::sync::effect::Notice;
 
 use super::resolve;
-use crate::api::{ApiError, DeviceName, ErrorCode, Pushed, Selection, SnapshotTaken, Summary};
-use crate::driver::{Ask, CaptureDone, Handle};
+use crate::api::{
+    ApiError, DeviceName, ErrorCode, Pushed, Selection, SnapshotTaken, Summary, SummaryTaken,
+};
+use crate::driver::{Ask, CaptureDone, Enriched, Handle};
 use crate::pool::blocking;
 use crate::server::Out;
 use crate::{scan, view};
@@ -90,6 +92,12 @@ pub(super) async fn snapshot(
         }
         CaptureDone::Failed(e) => return Err(e),
     };
+    let summary = if force {
+        out.progress("summarising", 0, 0);
+        Some(told(handle.enrich(session).await?))
+    } else {
+        None
+    };
     let held_by = if force {
         held_by(handle, session, version).await
     } else {
@@ -110,7 +118,22 @@ pub(super) async fn snapshot(
         session_id: session.to_string(),
         title,
         held_by,
+        summary,
     })
+}
+
+fn told(enriched: Enriched) -> SummaryTaken {
+    let (result, reason) = match enriched {
+        Enriched::Off => ("off", None),
+        Enriched::Written => ("written", None),
+        Enriched::UpToDate => ("up_to_date", None),
+        Enriched::Refused(why) => ("refused", Some(why)),
+        Enriched::Failed(why) => ("failed", Some(why)),
+    };
+    SummaryTaken {
+        result: result.to_owned(),
+        reason,
+    }
 }
 
 /// Connected peers that hold all of a version; waits for the first one.

@@ -9,7 +9,9 @@ use ccpeer_formats::snapshot::Snapshot;
 use super::{one_head, resolve};
 use crate::api::{self, ApiError, BasedOn, ErrorCode, Scope, Sections, Undone};
 use crate::driver::{Ask, Handle, Head};
+use crate::enrich::program;
 use crate::place::PlaceError;
+use crate::policy::Policy;
 use crate::pool::blocking;
 use crate::{hooks, place, problem, scan, spool, view};
 
@@ -30,7 +32,21 @@ pub(super) async fn status(handle: &Handle) -> Result<api::Status, ApiError> {
     }
     status.spool = waiting;
     status.hooks = word;
+    if let Some(summary) = &mut status.summary {
+        summary.program = summariser(handle).await;
+    }
     Ok(status)
+}
+
+/// The program that would write summaries, as the agent finds it.
+async fn summariser(handle: &Handle) -> Option<String> {
+    let shared = Arc::clone(&handle.shared);
+    let program = blocking(move || {
+        let policy = Policy::load(&shared.store).ok()?;
+        let env = |name: &str| std::env::var_os(name);
+        program::program(&policy.summary.by, shared.home.user(), &env)
+    });
+    program.await.map(|p| p.path.display().to_string())
 }
 
 pub(super) async fn show(handle: &Handle, task: String) -> Result<api::Show, ApiError> {
@@ -60,10 +76,12 @@ pub(super) async fn show(handle: &Handle, task: String) -> Result<api::Show, Api
             records: snapshot.based_on.records,
         },
         enriched: snapshot.enriched,
+        records: head.version.meta.records,
     })
 }
 
-/// The hand-off document of a head.
+/// The hand-off document of a head: what is known of it, told in the words of a
+/// model where there are some.
 pub(super) async fn snapshot(handle: &Handle, head: &Head) -> Result<Snapshot, ApiError> {
     let missing = || {
         ApiError::new(
@@ -81,13 +99,25 @@ pub(super) async fn snapshot(handle: &Handle, head: &Head) -> Result<Snapshot, A
     let content = content
         .map_err(|e| problem::store(&e))?
         .ok_or_else(missing)?;
-    Snapshot::from_bytes(&content).map_err(|e| {
+    let facts = Snapshot::from_bytes(&content).map_err(|e| {
         ApiError::new(
             ErrorCode::Refused,
             format!("the snapshot cannot be read: {e}"),
         )
         .hint("`ccpeer continue` brings the session itself")
+    })?;
+    Ok(match better(handle, head).await {
+        Some(prose) if prose.session_id == facts.session_id => facts.told_with(&prose),
+        _ => facts,
     })
+}
+
+/// A better document that is here and can be read; without it the facts stand.
+async fn better(handle: &Handle, head: &Head) -> Option<Snapshot> {
+    let document = head.document?;
+    let store = Arc::clone(&handle.shared.store);
+    let content = blocking(move || store.get_chunk(&document.id)).await;
+    Snapshot::from_bytes(&content.ok()??).ok()
 }
 
 fn visible(text: &str) -> String {

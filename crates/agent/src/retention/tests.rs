@@ -134,7 +134,8 @@ fn inv_13_what_is_not_certainly_elsewhere_stays() {
     let (first, second) = (v(&["one\n"]), v(&["one\n", "two\n"]));
     let other = v(&["something else\n"]);
     let check = |nodes: Vec<Node>, want: &[Want], why: &str| {
-        let mut kept = needed(&store, &[Line { nodes }]).unwrap();
+        let documents = Vec::new();
+        let mut kept = needed(&store, &[Line { nodes, documents }]).unwrap();
         let mut want = want.to_vec();
         kept.sort_unstable_by_key(|w| w.id);
         want.sort_unstable_by_key(|w| w.id);
@@ -177,7 +178,13 @@ fn k_s11_what_is_let_go_is_collected_and_nothing_else() {
         node(1, first, &[2], false, true),
         node(2, second, &[], true, true),
     ];
-    let roots = needed(&store, &[Line { nodes }]).unwrap();
+    // The better document of a head stays whatever becomes of the version whose it
+    // is.
+    let document = Want::data(ChunkId([0x77; 32]));
+    let documents = vec![document];
+    let roots = needed(&store, &[Line { nodes, documents }]).unwrap();
+    assert!(roots.contains(&document));
+    let roots: Vec<Want> = roots.into_iter().filter(|r| *r != document).collect();
     let plan = |now| CollectPlan {
         grace_ms: 0,
         ..CollectPlan::new(roots.clone(), Instant(now))

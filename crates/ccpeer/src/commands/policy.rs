@@ -1,13 +1,16 @@
 //! `ccpeer policy`
 
-use ccpeer_agent::api::{Introduce, Policy, PolicyChange, Request};
+use ccpeer_agent::api::{
+    Introduce, Policy, PolicyChange, Request, SummaryBy, SummaryChange, SummaryPolicy,
+};
+use ccpeer_core::text;
 use clap::Subcommand;
 
 use crate::context::{Context, say, say_json};
 use crate::error::CommandError;
 use crate::table::{self, Column};
 
-/// Show or change how much is kept, and who is taken in
+/// Show or change how much is kept, who is taken in, and who writes summaries
 ///
 /// What other devices write fills at most their quota here; what goes beyond it
 /// stays where it is, and costs nothing that is here. Of a session that went on,
@@ -43,6 +46,39 @@ enum Change {
         /// A number of days with the agent running, or `forever`
         days: String,
     },
+    /// Who writes the summaries of hand-offs, and how often
+    ///
+    /// Without a model they are made of facts alone. With one, the end of a
+    /// session's conversation, without what tools gave back, goes to the program
+    /// that is named: Claude Code's own with Haiku, or any other, which gets the
+    /// request on its standard input and answers with the document on its standard
+    /// output.
+    Summary {
+        /// Nobody, Claude Haiku, or the command that follows after `--`
+        who: Option<Who>,
+        /// The program and its arguments; no shell reads them
+        #[arg(last = true, value_name = "PROGRAM")]
+        command: Vec<String>,
+        /// At most one request in so many minutes about one session
+        #[arg(long, value_name = "MINUTES")]
+        every: Option<u64>,
+        /// At most so many requests in an hour
+        #[arg(long, value_name = "REQUESTS")]
+        per_hour: Option<u64>,
+        /// At most so many requests in a day
+        #[arg(long, value_name = "REQUESTS")]
+        per_day: Option<u64>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Who {
+    /// Nobody: they are made of facts
+    Off,
+    /// Claude Code's own program, with the model Haiku
+    Claude,
+    /// The program after `--`
+    Command,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -69,6 +105,7 @@ pub(crate) fn run(args: &PolicyArgs, context: &Context) -> Result<(), CommandErr
         .keep_days
         .map_or("for ever".to_owned(), |d| format!("{d} days"));
     say(format!("keep    {keep} after they were superseded"))?;
+    say(format!("summary {}", summary(&policy.summary)))?;
     let columns = [
         Column("DEVICE", 28),
         Column("USED", 12),
@@ -120,6 +157,18 @@ fn read(change: &Change) -> Result<PolicyChange, CommandError> {
                 How::Never => Introduce::Never,
             },
         }),
+        Change::Summary {
+            who,
+            command,
+            every,
+            per_hour,
+            per_day,
+        } => Ok(PolicyChange::Summary(SummaryChange {
+            by: read_summary(*who, command)?,
+            every_min: *every,
+            per_hour: *per_hour,
+            per_day: *per_day,
+        })),
         Change::Keep { days } if days == "forever" => Ok(PolicyChange::Keep { days: None }),
         Change::Keep { days } => Ok(PolicyChange::Keep {
             days: Some(days.parse().map_err(|_| {
@@ -127,6 +176,43 @@ fn read(change: &Change) -> Result<PolicyChange, CommandError> {
             })?),
         }),
     }
+}
+
+/// Who writes summaries, and how often, in a line.
+fn summary(policy: &SummaryPolicy) -> String {
+    let who = match &policy.by {
+        SummaryBy::Off => return "off: hand-offs are made of facts alone".to_owned(),
+        SummaryBy::Claude => "claude (haiku)".to_owned(),
+        SummaryBy::Command { argv } => text::one_line(&argv.join(" "), 60),
+    };
+    format!(
+        "{who}\n        every {} min for a session, {} an hour, {} a day at most",
+        policy.every_min, policy.per_hour, policy.per_day
+    )
+}
+
+fn read_summary(who: Option<Who>, command: &[String]) -> Result<Option<SummaryBy>, CommandError> {
+    let usage = |what, hint| Err(CommandError::usage(what, hint));
+    Ok(match (who, command) {
+        (Some(Who::Command), []) => {
+            return usage(
+                "no command was given",
+                "write it after `--`: `ccpeer policy summary command -- PROGRAM ARGUMENT…`",
+            );
+        }
+        (Some(Who::Command), argv) => Some(SummaryBy::Command {
+            argv: argv.to_vec(),
+        }),
+        (_, [_, ..]) => {
+            return usage(
+                "a program belongs to `command` only",
+                "write `ccpeer policy summary command -- PROGRAM ARGUMENT…`",
+            );
+        }
+        (Some(Who::Off), []) => Some(SummaryBy::Off),
+        (Some(Who::Claude), []) => Some(SummaryBy::Claude),
+        (None, []) => None,
+    })
 }
 
 /// A size in bytes, or in binary units.

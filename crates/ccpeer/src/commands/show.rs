@@ -63,6 +63,7 @@ fn render(show: &Show, draw: &mut dyn FnMut() -> String) -> String {
     if !show.branch.is_empty() {
         out += &format!("branch   {}\n", word(&show.branch));
     }
+    out += &format!("summary  {}\n", summary(show));
     let content = content(&show.title, &show.sections);
     let mut mark = draw();
     while content.contains(&mark) {
@@ -86,6 +87,21 @@ fn state(show: &Show) -> String {
         }
         _ => state,
     }
+}
+
+/// Who wrote it, and of how much of the session.
+fn summary(show: &Show) -> String {
+    if !show.enriched {
+        return "from the transcript, without a model".to_owned();
+    }
+    let (seen, all) = (show.based_on.records, show.records);
+    if seen >= all {
+        return format!("written by a model, from all {all} records");
+    }
+    format!(
+        "written by a model, from {seen} of {all} records; {} behind",
+        all - seen
+    )
 }
 
 fn content(title: &str, sections: &Sections) -> String {
@@ -165,7 +181,26 @@ mod tests {
             },
             based_on: BasedOn::default(),
             enriched: false,
+            records: 0,
         }
+    }
+
+    #[test]
+    fn who_wrote_it_and_how_far_it_is_behind() {
+        let check = |enriched, records, all, want: &str| {
+            let mut show = show("t", "x");
+            (show.enriched, show.records) = (enriched, all);
+            show.based_on.records = records;
+            assert_eq!(summary(&show), want);
+        };
+        check(false, 9, 9, "from the transcript, without a model");
+        check(true, 9, 9, "written by a model, from all 9 records");
+        check(
+            true,
+            120,
+            150,
+            "written by a model, from 120 of 150 records; 30 behind",
+        );
     }
 
     #[test]

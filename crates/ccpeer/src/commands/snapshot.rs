@@ -1,6 +1,6 @@
 //! `ccpeer snapshot`
 
-use ccpeer_agent::api::{Request, SnapshotTaken};
+use ccpeer_agent::api::{Request, SnapshotTaken, SummaryTaken};
 use ccpeer_core::text;
 
 use crate::context::{Context, say, talk};
@@ -11,7 +11,8 @@ use crate::error::CommandError;
 /// Of the session that changed last, unless one is named.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SnapshotArgs {
-    /// Take it even if one was just taken, and wait until another device holds it
+    /// Take it even if one was just taken, have a model write its summary if that
+    /// is on, and wait until another device holds it
     #[arg(long)]
     force: bool,
     /// Of this session: unique beginning of its id
@@ -32,6 +33,9 @@ pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<(), CommandE
         taken.session_id,
         text::one_line(&taken.title, 80)
     ))?;
+    if let Some(summary) = &taken.summary {
+        tell(summary);
+    }
     if taken.held_by.is_empty() {
         talk("No other device holds it yet.");
     } else {
@@ -42,4 +46,20 @@ pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<(), CommandE
         ));
     }
     Ok(())
+}
+
+/// What became of the summary. That there is none is no failure: what is known
+/// without a model stands.
+fn tell(summary: &SummaryTaken) {
+    let why = text::one_line(summary.reason.as_deref().unwrap_or_default(), 200);
+    match summary.result.as_str() {
+        "written" => talk("A model has written its summary."),
+        "up_to_date" => talk("Its summary is up to date."),
+        "refused" => talk(format!("No summary by a model now: {why}.")),
+        "failed" => {
+            talk(format!("No summary by a model: {why}."));
+            talk("The snapshot from the transcript stands.");
+        }
+        _ => {}
+    }
 }

@@ -1,6 +1,6 @@
 //! `ccpeer status`
 
-use ccpeer_agent::api::{ErrorCode, Expiring, Request, Status, StoreStatus};
+use ccpeer_agent::api::{ErrorCode, Expiring, Request, Status, StoreStatus, SummaryStatus};
 use ccpeer_agent::{hooks, spool};
 
 use crate::context::{Context, say, say_json, talk};
@@ -63,6 +63,7 @@ fn stopped(context: &Context) -> Status {
         findings: Vec::new(),
         mdns: None,
         relay: None,
+        summary: None,
     }
 }
 
@@ -93,6 +94,9 @@ fn print(status: &Status) -> Result<(), CommandError> {
         "hooks   {}, {} received, {} waiting",
         status.hooks, status.hooks_received, status.spool
     ))?;
+    if let Some(summary) = status.summary.as_ref().filter(|s| s.by != "off") {
+        say(format!("summary {}", summary_line(summary)))?;
+    }
     say(format!("claude  {}", status.claude_dir))?;
     say(format!("home    {}", status.home))?;
     for taken in &status.taken_over {
@@ -152,4 +156,26 @@ fn print(status: &Status) -> Result<(), CommandError> {
         talk("\nStart the agent with `ccpeer up`.");
     }
     Ok(())
+}
+
+/// Who writes summaries, how often he did, and what is wrong with it.
+fn summary_line(summary: &SummaryStatus) -> String {
+    let running = if summary.running {
+        ", one is being written"
+    } else {
+        ""
+    };
+    let mut line = format!(
+        "by {}, {} of {} requests today{running}",
+        summary.by, summary.runs_today, summary.per_day
+    );
+    if summary.program.is_none() {
+        line += ", but its program is not found";
+    } else if let (1.., Some(why)) = (summary.failures, &summary.last_failure) {
+        line += &format!(
+            "\n        the last one failed: {}",
+            ccpeer_core::text::one_line(why, 120)
+        );
+    }
+    line
 }

@@ -1,6 +1,6 @@
 //! `ccpeer up`
 
-use ccpeer_agent::api::{Request, Status};
+use ccpeer_agent::api::{Policy, PolicyChange, Request, Status, SummaryBy, SummaryChange};
 use ccpeer_agent::home::Home;
 use ccpeer_agent::hooks::{self, Installed};
 use ccpeer_agent::starts;
@@ -20,7 +20,7 @@ use crate::starting::{self, Network};
 /// pair another machine. It can be run again at any time.
 #[derive(Debug, clap::Args)]
 pub(crate) struct UpArgs {
-    /// Install the hooks without asking
+    /// Install the hooks without asking; agrees to nothing that costs something
     #[arg(long)]
     yes: bool,
     /// Leave Claude Code's settings alone
@@ -52,6 +52,7 @@ pub(crate) fn run(args: &UpArgs, context: &Context) -> Result<(), CommandError> 
         relay_choice::choose(context, relay)?;
     }
     set_up_hooks(args, context)?;
+    ask_for_summaries(args, context)?;
     let status: Status = context.get(&Request::Status)?;
     if running && status.version != env!("CARGO_PKG_VERSION") {
         talk(format!(
@@ -131,6 +132,40 @@ fn set_up_hooks(args: &UpArgs, context: &Context) -> Result<(), CommandError> {
         return Ok(());
     }
     install(home)
+}
+
+/// Asks once whether a model may write summaries. Whoever is not there to answer
+/// has not agreed: it costs something, and facts alone do as well.
+fn ask_for_summaries(args: &UpArgs, context: &Context) -> Result<(), CommandError> {
+    if args.yes || !can_ask() {
+        return Ok(());
+    }
+    let policy: Policy = context.get(&Request::Policy { change: None })?;
+    if policy.summary.chosen {
+        return Ok(());
+    }
+    let question = format!(
+        "Let Claude Haiku write better summaries of your sessions?\n\
+         It costs a small request at most every {} minutes per session, {} a day.\n\
+         The end of the conversation goes to it, as in Claude Code itself. [y/N] ",
+        policy.summary.every_min, policy.summary.per_day
+    );
+    // Who closes the terminal here has not answered, and is asked again.
+    let Some(answer) = prompt::line(&question) else {
+        return Ok(());
+    };
+    let by = if prompt::is_yes(&answer) {
+        SummaryBy::Claude
+    } else {
+        talk("Left off. `ccpeer policy summary claude` turns it on.");
+        SummaryBy::Off
+    };
+    let change = Some(PolicyChange::Summary(SummaryChange {
+        by: Some(by),
+        ..SummaryChange::default()
+    }));
+    let _policy: Policy = context.get(&Request::Policy { change })?;
+    Ok(())
 }
 
 /// What keeps the settings from being edited does not keep the agent from

@@ -4,7 +4,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use crate::entry::{Content, DeviceInfo, Payload, TrustChange, VerifiedEntry};
+use crate::entry::{Content, DeviceInfo, Enriched, Payload, TrustChange, VerifiedEntry};
 use crate::id::{DeviceId, EntryHash, Epoch, LogId, Seq, SessionId};
 use crate::limits;
 use crate::lineage::{Order, SessionRecord, VersionNode};
@@ -34,6 +34,8 @@ pub(crate) struct Ledger {
     sessions: BTreeMap<SessionId, SessionRecord>,
     versions: BTreeMap<EntryHash, SessionId>,
     by_root: BTreeMap<Want, Vec<EntryHash>>,
+    /// Better documents, by what they consist of.
+    by_document: BTreeMap<Want, Vec<Naming>>,
     said: SaidInEpoch,
     #[cfg(feature = "mutants")]
     pub(crate) planted: Option<crate::mutant::Mutant>,
@@ -47,11 +49,21 @@ struct SaidInEpoch {
     trust: BTreeSet<TrustChange>,
 }
 
+/// A statement that names a root.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Naming {
+    pub(crate) session: SessionId,
+    pub(crate) log: LogId,
+    pub(crate) seq: Seq,
+}
+
 /// What a run of entries changed.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     pub(crate) sessions: BTreeSet<SessionId>,
     pub(crate) versions: Vec<EntryHash>,
+    /// Better documents.
+    pub(crate) documents: Vec<Want>,
     pub(crate) devices: BTreeSet<DeviceId>,
     pub(crate) trust: bool,
     /// Keys that were replaced.
@@ -73,6 +85,7 @@ impl Ledger {
             sessions: BTreeMap::new(),
             versions: BTreeMap::new(),
             by_root: BTreeMap::new(),
+            by_document: BTreeMap::new(),
             said: SaidInEpoch::default(),
             #[cfg(feature = "mutants")]
             planted: None,
@@ -398,6 +411,21 @@ impl Ledger {
                     changes.rolled.insert(author);
                 }
             }
+            Payload::Enriched(enriched) => {
+                let naming = Naming {
+                    session: enriched.session,
+                    log: header.log,
+                    seq: header.seq,
+                };
+                let root = Want::data(enriched.snapshot.id);
+                self.by_document.entry(root).or_default().push(naming);
+                changes.documents.push(root);
+                changes.sessions.insert(enriched.session);
+                self.sessions
+                    .entry(enriched.session)
+                    .or_default()
+                    .add_document(order, enriched, body.at);
+            }
             Payload::Mark(mark) => {
                 changes.sessions.insert(mark.session);
                 self.sessions
@@ -488,6 +516,21 @@ impl Ledger {
             .filter_map(|id| self.version(id))
     }
 
+    /// The sessions that have this as a better document.
+    pub(crate) fn documents_of_root(&self, root: &Want) -> &[Naming] {
+        self.by_document.get(root).map_or(&[], Vec::as_slice)
+    }
+
+    /// All statements that name a root.
+    pub(crate) fn namings(&self, root: &Want) -> impl Iterator<Item = Naming> {
+        let versions = self.versions_of_root(root).map(|v| Naming {
+            session: v.version.session,
+            log: v.log,
+            seq: v.seq,
+        });
+        versions.chain(self.documents_of_root(root).iter().copied())
+    }
+
     /// What we ourselves stand by and have not said in the current epoch, with
     /// its label, in the order in which it is to be said. See
     /// [`Machine::restatements`](super::machine::Machine::restatements).
@@ -544,6 +587,8 @@ impl Ledger {
                 out.push((Payload::Version(version), head.at));
                 restated = true;
             }
+            let documents = self.lost_documents(*session, record, &is_complete);
+            out.extend(documents.map(|(enriched, at)| (Payload::Enriched(enriched), at)));
             // A version takes a mark back, so a mark that holds is said again
             // after it.
             let done = record.done();
@@ -559,6 +604,36 @@ impl Ledger {
             }
         }
         out
+    }
+
+    /// Better documents of our heads that were stated, of the same content, in a
+    /// log that nobody may hold any more: to be said again of the head that was.
+    fn lost_documents<'a>(
+        &'a self,
+        session: SessionId,
+        record: &'a SessionRecord,
+        is_complete: &'a impl Fn(&Want) -> bool,
+    ) -> impl Iterator<Item = (Enriched, Timestamp)> + 'a {
+        let own = self.own_log();
+        let bare = move |head: &&VersionNode| head.log == own && record.document(head).is_none();
+        let heads = record.heads().into_iter().filter(bare);
+        heads.filter_map(move |head| {
+            let same = |n: &&VersionNode| {
+                n.log != own
+                    && self.is_me(&n.log.device)
+                    && n.version.manifest == head.version.manifest
+                    && n.version.snapshot == head.version.snapshot
+            };
+            let parents = head.version.parents.iter();
+            let before = parents.filter_map(|p| record.node(p)).find(same)?;
+            let document = record.document(before)?;
+            let enriched = Enriched {
+                session,
+                version: head.id,
+                snapshot: document.snapshot,
+            };
+            is_complete(&document.root()).then_some((enriched, document.at))
+        })
     }
 
     /// Whether the log of the current epoch says what a version says, under

@@ -455,11 +455,15 @@ impl Machine {
             "an entry was appended out of order"
         );
         let mut complete = Vec::new();
+        // Chunks before manifest before entry: what we say, we hold.
         if let Some(Payload::Version(version)) = entry.payload() {
-            // Chunks before manifest before entry: what we say, we hold.
-            complete.extend(version.roots().filter(|r| !self.fetch.is_complete(r)));
-            complete.iter().for_each(|r| self.fetch.set_complete(*r));
+            complete.extend(version.roots());
         }
+        if let Some(Payload::Enriched(enriched)) = entry.payload() {
+            complete.push(Want::data(enriched.snapshot.id));
+        }
+        complete.retain(|root| !self.fetch.is_complete(root));
+        complete.iter().for_each(|r| self.fetch.set_complete(*r));
         self.accept(vec![entry], complete, None, now, out);
     }
 
@@ -485,6 +489,8 @@ impl Machine {
                     )));
                 }
             }
+            let documents = self.ledger.documents_of_root(root).iter();
+            out.extend(documents.map(|d| Effect::Notice(Notice::Session(d.session))));
         }
     }
 
@@ -492,8 +498,7 @@ impl Machine {
         let mut sessions = BTreeSet::new();
         for root in roots {
             self.fetch.forget(root);
-            let versions = self.ledger.versions_of_root(root);
-            sessions.extend(versions.map(|v| v.version.session));
+            sessions.extend(self.ledger.namings(root).map(|n| n.session));
         }
         self.fetch.distrust();
         self.want_heads_of(sessions);
@@ -503,8 +508,8 @@ impl Machine {
         for device in self.peers.keys() {
             let told = self
                 .ledger
-                .versions_of_root(root)
-                .any(|v| self.ledger.entitled(device, &v.log.device));
+                .namings(root)
+                .any(|n| self.ledger.entitled(device, &n.log.device));
             if told {
                 out.push(Effect::Send(*device, Message::Complete(vec![*root])));
             }
@@ -512,27 +517,24 @@ impl Machine {
     }
 
     /// Tells the chunks' side what the heads of these sessions consist of: heads
-    /// by us (a lost tail comes back through others) and by those we trust.
+    /// by us (a lost tail comes back through others) and by those we trust. The
+    /// nearest better document comes with a head, whoever wrote it.
     fn want_heads_of(&mut self, sessions: impl IntoIterator<Item = SessionId>) {
         for id in sessions {
             let mut wants: BTreeMap<Want, Wanted> = BTreeMap::new();
-            for head in self
-                .ledger
-                .session(&id)
-                .map(SessionRecord::heads)
-                .unwrap_or_default()
-            {
-                if !self.ledger.accepts(&head.log.device) {
-                    continue;
-                }
-                let author = (!self.ledger.is_me(&head.log.device))
-                    .then(|| self.ledger.trust.current(&head.log.device));
-                for want in head.roots() {
-                    let wanted = Wanted {
-                        lamport: head.lamport,
-                        author: author.copied(),
-                    };
-                    wants.insert(want, wanted);
+            let record = self.ledger.session(&id);
+            for head in record.map(SessionRecord::heads).unwrap_or_default() {
+                let document = record.and_then(|r| r.nearest_document(&head.id));
+                let document = document.map(|(of, d)| (of.log.device, d.root()));
+                let own = head.roots().map(|root| (head.log.device, root));
+                for (author, want) in own.chain(document) {
+                    if !self.ledger.accepts(&author) {
+                        continue;
+                    }
+                    let foreign = !self.ledger.is_me(&author);
+                    let author = foreign.then(|| *self.ledger.trust.current(&author));
+                    let lamport = head.lamport;
+                    wants.insert(want, Wanted { lamport, author });
                 }
             }
             self.fetch.set_session(id, &wants);
@@ -585,12 +587,9 @@ impl Machine {
 fn candidates(ledger: &Ledger, linked: &BTreeMap<DeviceId, Peer>, root: &Want) -> Vec<Candidate> {
     let mut out = Vec::new();
     for (device, peer) in linked {
-        let mut versions = ledger.versions_of_root(root);
-        let sure = peer.has_complete(root)
-            || ledger
-                .versions_of_root(root)
-                .any(|v| v.log.device == *device);
-        if sure || versions.any(|v| peer.holds(&v.log) >= v.seq) {
+        let mut namings = ledger.namings(root);
+        let sure = peer.has_complete(root) || ledger.namings(root).any(|n| n.log.device == *device);
+        if sure || namings.any(|n| peer.holds(&n.log) >= n.seq) {
             out.push(Candidate {
                 unsure: !sure,
                 device: *device,

@@ -3,8 +3,8 @@
 
 use ccpeer_core::codec::DecodeError;
 use ccpeer_core::entry::{
-    Content, ContentRef, DeviceInfo, ENTRY_VERSION, EntryError, Header, Mark, Payload, Presence,
-    SessionMeta, SignedEntry, TrustChange, Version, device_of,
+    Content, ContentRef, DeviceInfo, ENTRY_VERSION, Enriched, EntryError, Header, Mark, Payload,
+    Presence, SessionMeta, SignedEntry, TrustChange, Version, device_of,
 };
 use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, Epoch, LogId, Seq, SessionId};
 use ccpeer_core::limits;
@@ -98,6 +98,20 @@ fn payload() -> impl Strategy<Value = Payload> {
             session: SessionId(session),
             done
         })),
+        (
+            any::<[u8; 16]>(),
+            any::<[u8; 32]>(),
+            any::<[u8; 32]>(),
+            0u32..60_000
+        )
+            .prop_map(|(session, version, id, len)| {
+                let id = ChunkId(id);
+                Payload::Enriched(Enriched {
+                    session: SessionId(session),
+                    version: EntryHash(version),
+                    snapshot: ContentRef { id, len },
+                })
+            }),
     ]
 }
 

@@ -25,6 +25,7 @@ mod prompt;
 mod record;
 mod state;
 mod summary;
+mod talk;
 mod tools;
 
 use ccpeer_core::codec::{self, DecodeError};
@@ -32,6 +33,7 @@ use ccpeer_core::limits;
 use serde::{Deserialize, Serialize};
 
 pub use self::summary::{CommandRun, Commit, EditedFile, PendingTool, Prompt, Summary, TurnState};
+pub use self::talk::{Said, Who, talk};
 
 use self::state::State;
 use super::json;

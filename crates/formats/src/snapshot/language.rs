@@ -36,10 +36,34 @@ impl Language {
         }
     }
 
+    /// The language of a text of ours or of a model's.
+    pub(super) fn of_text(text: &str) -> Self {
+        let prompt = Prompt {
+            text: text.to_owned(),
+            at_ms: None,
+            answer: None,
+        };
+        Self::of(&[prompt])
+    }
+
     fn pick(self, english: &'static str, chinese: &'static str) -> &'static str {
         match self {
             English => english,
             Chinese => chinese,
+        }
+    }
+
+    // What a model wrote, and what is known beside it.
+
+    pub(super) fn recorded(self) -> &'static str {
+        self.pick("On record:", "记录：")
+    }
+    pub(super) fn since(self, records: u64) -> String {
+        match self {
+            English => {
+                format!("The above is {records} records behind. On record since, and before:")
+            }
+            Chinese => format!("以上内容落后 {records} 条记录。截至目前的记录："),
         }
     }
 

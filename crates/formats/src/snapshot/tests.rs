@@ -123,6 +123,12 @@ fn cut_off() -> (Summary, Facts) {
     (summary, facts)
 }
 
+/// The document that facts alone make of it.
+pub(super) fn tier0() -> Snapshot {
+    let (summary, facts) = cut_off();
+    compose(&summary, &facts)
+}
+
 #[test]
 fn a_real_session_rendered() {
     let snapshot = compose(&summary_of(FULL), &facts(SessionState::Interrupted));

@@ -162,6 +162,9 @@ impl Pass<'_> {
             let manifest = version.manifest.map(|m| Want::manifest(m.id));
             self.manifests.extend(manifest);
         }
+        if let Some(Payload::Enriched(enriched)) = entry.payload() {
+            self.referenced.insert(enriched.snapshot.id);
+        }
     }
 
     /// Returns the damaged ones.

@@ -9,6 +9,7 @@ use super::Machine;
 use crate::entry::{Content, VerifiedEntry};
 use crate::id::{DeviceId, LogId, Seq};
 use crate::limits;
+use crate::lineage::Document;
 use crate::log::{Fit, Frontier, Held};
 use crate::manifest::Want;
 use crate::store::Batch;
@@ -261,6 +262,9 @@ impl Machine {
             }
             out.push(Effect::Notice(Notice::Complete(node.version.session, *id)));
         }
+        for root in changes.documents.iter().filter(|r| self.is_complete(r)) {
+            self.tell_complete(root, out);
+        }
     }
 
     /// Gives new entries to every peer that may have them and waits for just
@@ -440,7 +444,13 @@ impl Machine {
         for (_, record) in self.ledger.sessions() {
             for head in record.heads() {
                 if self.ledger.entitled(&to, &head.log.device) {
-                    let whole = head.roots().filter(|r| self.is_complete(r));
+                    let document = record.nearest_document(&head.id);
+                    let document = document.map(|(_, d)| d);
+                    let document = document
+                        .filter(|d| self.ledger.entitled(&to, &d.order.log.device))
+                        .map(Document::root);
+                    let whole = head.roots().chain(document);
+                    let whole = whole.filter(|r| self.is_complete(r));
                     roots.extend(whole.map(|r| (Reverse(head.lamport), r)));
                 }
             }

@@ -1,0 +1,284 @@
+//! Taking out what looks like a secret, for a text that goes to a model. A help
+//! against mistakes and no wall: what has no shape of its own is not found.
+//!
+//! Must not know where a text comes from.
+
+/// What stands where a secret was.
+pub const REDACTED: &str = "[redacted]";
+
+/// Beginnings of tokens, and how many more characters make it one.
+const PREFIXES: [(&str, usize); 34] = [
+    ("sk-ant-", 16),
+    ("sk-proj-", 16),
+    ("sk-", 20),
+    ("sk_live_", 12),
+    ("sk_test_", 12),
+    ("rk_live_", 12),
+    ("whsec_", 16),
+    ("ghp_", 20),
+    ("gho_", 20),
+    ("ghu_", 20),
+    ("ghs_", 20),
+    ("ghr_", 20),
+    ("github_pat_", 20),
+    ("glpat-", 16),
+    ("gldt-", 16),
+    ("xoxb-", 12),
+    ("xoxp-", 12),
+    ("xoxa-", 12),
+    ("xoxs-", 12),
+    ("xapp-", 12),
+    ("npm_", 24),
+    ("pypi-", 24),
+    ("AIza", 30),
+    ("ya29.", 20),
+    ("hf_", 24),
+    ("dop_v1_", 24),
+    ("SG.", 24),
+    ("shpat_", 20),
+    ("lin_api_", 20),
+    ("glsa_", 20),
+    ("tskey-", 16),
+    ("AGE-SECRET-KEY-1", 20),
+    ("AKIA", 16),
+    ("ASIA", 16),
+];
+/// Words before which a header's value stands.
+const SCHEMES: [&str; 3] = ["bearer ", "basic ", "token "];
+/// Characters of such a value.
+const SCHEME_CHARS_MIN: usize = 16;
+/// Ends of names whose value is one.
+const NAMES: [&str; 9] = [
+    "password",
+    "passwd",
+    "secret",
+    "token",
+    "api_key",
+    "apikey",
+    "access_key",
+    "private_key",
+    "passphrase",
+];
+/// Characters of the value of such a name.
+const VALUE_CHARS_MIN: usize = 6;
+/// Bytes of a name or of the part of an address before its host that are looked
+/// at.
+const LOOK_BYTES_MAX: usize = 512;
+/// Where a private key begins.
+const KEY_BEGIN: &str = "-----BEGIN ";
+
+/// The text with secrets taken out.
+#[must_use]
+pub fn redact(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut before = None;
+    while let Some(c) = rest.chars().next() {
+        let found = if before.is_some_and(is_token_char) {
+            // In the middle of a word nothing begins but an address.
+            credentials(rest)
+        } else {
+            private_key(rest)
+                .or_else(|| prefixed(rest))
+                .or_else(|| web_token(rest))
+                .or_else(|| header(rest))
+                .or_else(|| named(rest))
+                .or_else(|| credentials(rest))
+        };
+        if let Some((kept, secret)) = found {
+            out.push_str(rest.get(..kept).unwrap_or_default());
+            out.push_str(REDACTED);
+            rest = rest.get(kept + secret..).unwrap_or_default();
+            before = Some(']');
+            continue;
+        }
+        out.push(c);
+        before = Some(c);
+        rest = rest.get(c.len_utf8()..).unwrap_or_default();
+    }
+    out
+}
+
+/// Bytes at the front that stay, and bytes behind them that go.
+type Found = Option<(usize, usize)>;
+
+fn is_token_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "_-.".contains(c)
+}
+
+fn run(text: &str, of: impl Fn(char) -> bool) -> usize {
+    text.find(|c| !of(c)).unwrap_or(text.len())
+}
+
+fn private_key(text: &str) -> Found {
+    let rest = text.strip_prefix(KEY_BEGIN)?;
+    let (label, _) = rest.split_once("-----")?;
+    if label.len() > 64 || !(label.ends_with("PRIVATE KEY") || label.ends_with("KEY BLOCK")) {
+        return None;
+    }
+    let end = format!("-----END {label}-----");
+    // One that is cut off goes to the end.
+    let len = text.find(&end).map_or(text.len(), |at| at + end.len());
+    Some((0, len))
+}
+
+fn prefixed(text: &str) -> Found {
+    let (prefix, more) = PREFIXES.iter().find(|(prefix, more)| {
+        let rest = text.strip_prefix(prefix);
+        rest.is_some_and(|r| run(r, is_token_char) >= *more)
+    })?;
+    let rest = text.get(prefix.len()..)?;
+    let len = run(rest, is_token_char);
+    let token = rest.get(..len)?;
+    // A word with hyphens in it may begin like one: tokens have digits, or are long.
+    let likely = token.chars().any(|c| c.is_ascii_digit()) || *more >= 30 || len >= 40;
+    likely.then_some((0, prefix.len() + len))
+}
+
+/// Three parts of base64, the first of which is a JSON object.
+fn web_token(text: &str) -> Found {
+    text.strip_prefix("eyJ")?;
+    let token = text.get(..run(text, is_token_char))?;
+    let mut parts = token.split('.');
+    let (head, body) = (parts.next()?, parts.next()?);
+    (head.len() > 8 && body.starts_with("eyJ")).then_some((0, token.len()))
+}
+
+fn header(text: &str) -> Found {
+    let scheme = SCHEMES.iter().find(|scheme| {
+        let front = text.get(..scheme.len());
+        front.is_some_and(|f| f.eq_ignore_ascii_case(scheme))
+    })?;
+    let value = text.get(scheme.len()..)?;
+    let len = run(value, |c| is_token_char(c) || "+/=~".contains(c));
+    let token = value.get(..len)?;
+    let likely = token
+        .chars()
+        .any(|c| c.is_ascii_digit() || "+/=".contains(c));
+    (len >= SCHEME_CHARS_MIN && likely).then_some((scheme.len(), len))
+}
+
+/// `DB_PASSWORD=…`, `"api_key": "…"`.
+fn named(text: &str) -> Found {
+    let len = run(text, |c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    if len == 0 || len > LOOK_BYTES_MAX {
+        return None;
+    }
+    let (name, rest) = text.split_at_checked(len)?;
+    let lower = name.to_ascii_lowercase().replace('-', "_");
+    if !NAMES.iter().any(|n| lower.ends_with(n)) {
+        return None;
+    }
+    let after = rest.trim_start_matches(['"', '\'']);
+    let after = after.trim_start_matches(' ');
+    let value = after.strip_prefix([':', '='])?;
+    let value = value
+        .trim_start_matches(' ')
+        .trim_start_matches(['"', '\'']);
+    let kept = text.len() - value.len();
+    let len = run(value, |c| !c.is_whitespace() && !"\"'`,;)}".contains(c));
+    let secret = value.get(..len)?;
+    // A call, a variable or a word of prose is no value.
+    let code = secret.contains(['(', '$', '<', '[', '{']);
+    let shouted = name.chars().any(|c| c.is_ascii_uppercase())
+        && !name.chars().any(|c| c.is_ascii_lowercase());
+    let likely = shouted || secret.chars().any(|c| c.is_ascii_digit());
+    (len >= VALUE_CHARS_MIN && likely && !code).then_some((kept, len))
+}
+
+/// The password in `scheme://user:password@host`.
+fn credentials(text: &str) -> Found {
+    let rest = text.strip_prefix("://")?;
+    let end = run(rest, |c| !c.is_whitespace() && !"/\"'`<>".contains(c));
+    let authority = rest.get(..end.min(rest.floor_char_boundary(LOOK_BYTES_MAX)))?;
+    let (user_info, _) = authority.rsplit_once('@')?;
+    let (user, password) = user_info.split_once(':')?;
+    let code = password.is_empty() || password.starts_with(['$', '{', '<']);
+    (!code).then_some(("://".len() + user.len() + 1, password.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, want: &str) {
+        assert_eq!(redact(text), want, "{text}");
+    }
+
+    #[test]
+    fn every_prefix_has_its_value() {
+        let tail = "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8S9";
+        for (prefix, _) in PREFIXES {
+            check(
+                &format!("use {prefix}{tail}, then"),
+                &format!("use {REDACTED}, then"),
+            );
+            check(&format!("{prefix} alone"), &format!("{prefix} alone"));
+        }
+    }
+
+    #[test]
+    fn keys_headers_names_and_addresses() {
+        for kind in ["RSA ", "EC ", "OPENSSH ", "ENCRYPTED ", ""] {
+            check(
+                &format!(
+                    "a -----BEGIN {kind}PRIVATE KEY-----\nMIIE\n-----END {kind}PRIVATE KEY----- b"
+                ),
+                "a [redacted] b",
+            );
+        }
+        check("-----BEGIN PRIVATE KEY-----\nMIIE", "[redacted]");
+        check(
+            "-----BEGIN CERTIFICATE-----\nx",
+            "-----BEGIN CERTIFICATE-----\nx",
+        );
+        check(
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl end",
+            "[redacted] end",
+        );
+        check(
+            "Authorization: Bearer abcdef0123456789abcdef",
+            "Authorization: Bearer [redacted]",
+        );
+        check("basic dXNlcjpwYXNzd29yZA==", "basic [redacted]");
+        check("DB_PASSWORD=correcthorse", "DB_PASSWORD=[redacted]");
+        check(r#""api_key": "k3yk3yk3y","#, r#""api_key": "[redacted]","#);
+        check("client-secret = 'hunter22'", "client-secret = '[redacted]'");
+        check(
+            "postgres://ann:pa:ss@db.example.org/x",
+            "postgres://ann:[redacted]@db.example.org/x",
+        );
+        check(
+            "https://x:tok@h https://h/a@b",
+            "https://x:[redacted]@h https://h/a@b",
+        );
+        check("key: AKIAIOSFODNN7EXAMPLE.", "key: [redacted]");
+    }
+
+    #[test]
+    fn work_stays_as_it_is() {
+        for text in [
+            "",
+            "fix the token parser in src/token.rs",
+            "let token = self.next_token();",
+            "password: required field",
+            "PASSWORD=$(cat file) TOKEN=${X}",
+            "a task-list-with-many-hyphens-in-it and risk-free",
+            "ask-me-anything-about-this-very-long-thing",
+            "basic understanding of the thing",
+            "git@github.com:ann/x.git https://example.org/a:b",
+            "测试 sk-测试 密码",
+            "commit 0123456789abcdef0123456789abcdef01234567",
+        ] {
+            check(text, text);
+        }
+    }
+
+    #[test]
+    fn a_long_run_is_looked_at_once() {
+        let long = "a".repeat(300_000);
+        assert_eq!(redact(&long), long);
+        let colons = "://".repeat(50_000);
+        assert_eq!(redact(&colons), colons);
+    }
+}
