@@ -5,6 +5,7 @@ mod baton;
 mod claude;
 #[cfg(target_os = "linux")]
 mod code;
+mod endings;
 #[cfg(target_os = "linux")]
 mod forged;
 #[cfg(target_os = "linux")]
@@ -43,12 +44,14 @@ mod retention;
 mod round_trip;
 #[cfg(target_os = "linux")]
 mod secrets;
+mod start_line;
 mod story;
 #[cfg(target_os = "linux")]
 mod strangers;
 #[cfg(target_os = "linux")]
 mod summary;
 mod third;
+mod unasked;
 mod unknown;
 mod upkeep;
 mod why;

@@ -260,6 +260,7 @@ fn k_h09_an_event_is_stored_once_however_often_it_comes() {
             pid: None,
             project_dir: None,
             session: None,
+            entrypoint: None,
             cut: false,
         };
         spool::encode(

@@ -127,6 +127,7 @@ fn stop_of(session: String) -> Vec<u8> {
         pid: None,
         project_dir: None,
         session: Some(session),
+        entrypoint: None,
         cut: false,
     };
     spool::encode(&header, STOP)

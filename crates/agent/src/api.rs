@@ -15,11 +15,13 @@
 use serde::{Deserialize, Serialize};
 
 mod near;
+mod placing;
 mod projects;
 mod relay;
 mod summary;
 mod upkeep;
 pub use near::*;
+pub use placing::*;
 pub use projects::*;
 pub use relay::*;
 pub use summary::*;
@@ -57,6 +59,9 @@ pub struct HookHeader {
     /// `CLAUDE_CODE_SESSION_ID`.
     #[serde(default)]
     pub session: Option<String>,
+    /// `CLAUDE_CODE_ENTRYPOINT`.
+    #[serde(default)]
+    pub entrypoint: Option<String>,
     /// Standard input was longer than the limit, or never ended, and was cut.
     #[serde(default)]
     pub cut: bool,
@@ -183,8 +188,16 @@ pub enum Request {
         /// Finished?
         done: bool,
     },
-    /// Take back the last placement. → [`Undone`]
-    Undo,
+    /// Take back the last placement that the user asked for. → [`Undone`]
+    Undo {
+        /// The last one of this session instead, whoever asked for it. As in
+        /// `Show`.
+        #[serde(default)]
+        task: Option<String>,
+    },
+    /// Take back everything that was placed by itself and is as it was placed.
+    /// Streams one [`TakenBack`] a session, then [`Summary`].
+    UndoUnasked,
     /// Check the store, and have what is damaged brought back from peers. Streams
     /// [`Progress`], then [`Verified`].
     Verify {

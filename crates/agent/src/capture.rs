@@ -19,6 +19,7 @@ use ccpeer_core::limits;
 use ccpeer_core::manifest::{FileEntry, MANIFEST_VERSION, Manifest, Origin, ProjectIdentity, Slot};
 use ccpeer_core::presence::SessionState;
 use ccpeer_core::time::Timestamp;
+use ccpeer_formats::claude::hook;
 use ccpeer_formats::claude::layout::{self, Classified, Only, Place, Source};
 use ccpeer_formats::claude::transcript::Summary;
 use ccpeer_store::{NoteWrite, Store, StoreError};
@@ -80,6 +81,8 @@ pub(crate) struct NewVersion {
     pub(crate) joined: Option<EntryHash>,
     /// Where a fork came from; only before its first version.
     pub(crate) derived_from: Option<(SessionId, EntryHash)>,
+    /// A program started it, and no person at a prompt.
+    pub(crate) by_program: bool,
     session: SessionId,
     state: LocalState,
     /// What is remembered and forgotten beside it.
@@ -323,6 +326,7 @@ impl Capture<'_> {
             base,
             joined,
             derived_from: state.derived_from.filter(|_| base.is_none()),
+            by_program: summary.entrypoint.as_deref().is_some_and(hook::is_program),
             session,
             state,
             notes,

@@ -11,9 +11,11 @@ mod elsewhere;
 mod enrich;
 mod expiry;
 mod hooks;
+mod left;
 mod members;
 mod presence;
 mod questions;
+mod unasked;
 mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,9 +48,11 @@ use crate::view;
 pub(crate) use captures::{CaptureDone, Cause};
 pub(crate) use elsewhere::Standing;
 pub(crate) use enrich::{Enriched, Enriching};
-pub(crate) use expiry::Expiry;
+pub(crate) use expiry::{Expiry, cleanup_days};
+pub(crate) use left::Endings;
 pub(crate) use members::Acceptance;
 pub(crate) use questions::{Ask, Head, Target};
+pub(crate) use unasked::{Busy, Outlook};
 
 /// How often the whole of Claude's directory is looked through for sessions
 /// whose hooks never fired.
@@ -100,8 +104,12 @@ pub(crate) enum Input {
     Enrich(Enriching),
     /// A question for the read models.
     Ask(Ask),
+    /// Its terminal was closed some time ago, and the machine still runs.
+    StaysClosed(SessionId),
     /// End.
     Shutdown,
+    /// End, because the system says so: it may be about to go down.
+    GoingDown,
     /// Say as the last word of our key that this one takes its place.
     Roll(Box<SigningKey>, oneshot::Sender<Result<(), ApiError>>),
     /// End, and begin again under the key that is there by now.
@@ -129,6 +137,10 @@ pub(crate) struct Shared {
     /// Devices are looked for by multicast.
     pub(crate) mdns: bool,
     pub(crate) notices: broadcast::Sender<Notice>,
+    /// What is placed without being asked for is told of what changed.
+    pub(crate) bell: crate::unasked::Bell,
+    /// Files of sessions are placed and taken back by one at a time.
+    pub(crate) placing: tokio::sync::Mutex<()>,
 }
 
 /// How jobs and the server reach the driver.
@@ -247,6 +259,9 @@ pub(crate) struct Driver {
     arrival: Arrival,
     expiry: Expiry,
     enrich: enrich::Telling,
+    endings: Endings,
+    /// Since when devices that were connected are not.
+    away: BTreeMap<DeviceId, std::time::Instant>,
 }
 
 /// What the start has found.
@@ -271,6 +286,7 @@ pub(crate) struct Parts {
     pub(crate) findings: Findings,
     pub(crate) arrival: Arrival,
     pub(crate) expiry: Expiry,
+    pub(crate) endings: Endings,
 }
 
 impl Shared {
@@ -309,6 +325,8 @@ impl Driver {
             arrival: parts.arrival,
             expiry: parts.expiry,
             enrich: enrich::Telling::default(),
+            endings: parts.endings,
+            away: BTreeMap::new(),
         }
     }
 
@@ -332,6 +350,7 @@ impl Driver {
         self.trust_again(&arrival.spare).await;
         self.trust_changed();
         self.adopt_states();
+        self.went_down().await;
         self.resume_inbox().await;
         self.read_spool();
         self.check_liveness();
@@ -360,8 +379,16 @@ impl Driver {
                 else => break,
             };
             match input {
-                Input::Shutdown => break,
+                Input::Shutdown => {
+                    self.ends_in_order().await;
+                    break;
+                }
+                Input::GoingDown => {
+                    self.went_down().await;
+                    break;
+                }
                 Input::Again => {
+                    self.ends_in_order().await;
                     end = End::Again;
                     break;
                 }
@@ -400,7 +427,8 @@ impl Driver {
             }
             Input::Enrich(what) => self.on_enrich(what).await,
             Input::Ask(ask) => self.answer(ask),
-            Input::Shutdown | Input::Again => {}
+            Input::StaysClosed(session) => self.stays_closed(session),
+            Input::Shutdown | Input::GoingDown | Input::Again => {}
         }
     }
 
@@ -414,6 +442,7 @@ impl Driver {
             } => {
                 tracing::info!(peer = %device.short(), "link up");
                 self.links.insert(device);
+                self.away.remove(&device);
                 let seen = self.wall();
                 self.peers.up(&device, &hello, addr, seen);
                 self.save_peer(device);
@@ -423,6 +452,7 @@ impl Driver {
             NetEvent::Down { device, reason } => {
                 tracing::info!(peer = %device.short(), ?reason, "link down");
                 self.links.remove(&device);
+                self.away.insert(device, std::time::Instant::now());
                 let seen = self.wall();
                 self.peers.down(&device, seen);
                 self.save_peer(device);

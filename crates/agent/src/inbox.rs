@@ -185,6 +185,7 @@ fn parse(body: &[u8]) -> Option<(HookHeader, Option<HookEvent>)> {
         pid: header.pid,
         project_dir: header.project_dir.clone(),
         session: header.session.clone(),
+        entrypoint: header.entrypoint.clone(),
     };
     let event = hook::parse(&header.event, body.get(end + 1..)?, &env);
     Some((header, event))
@@ -215,6 +216,7 @@ mod tests {
             session: None,
             pid: None,
             project_dir: None,
+            entrypoint: None,
             cut: false,
         };
         crate::spool::encode(&header, b"{}")

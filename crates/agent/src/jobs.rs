@@ -2,7 +2,7 @@
 //! client and speaks to the driver through its handle.
 
 mod around;
-mod bring;
+pub(crate) mod bring;
 mod elsewhere;
 mod members;
 mod pair;
@@ -84,7 +84,8 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
             to_value(&send::snapshot(handle, &out, session, force).await?)
         }
         Request::Mark { task, done } => mark(handle, task, done).await,
-        Request::Undo => to_value(&upkeep::undo(handle).await?),
+        Request::Undo { task } => to_value(&upkeep::undo(handle, task).await?),
+        Request::UndoUnasked => to_value(&upkeep::undo_unasked(handle, &out).await?),
         Request::Verify { read_data } => to_value(&verify::verify(handle, &out, read_data).await?),
         Request::Rekey { how } => to_value(&rekey::rekey(handle, &out, how).await?),
         Request::Policy { change } => to_value(&policy::policy(handle, change).await?),

@@ -52,7 +52,10 @@ mod scan;
 mod server;
 mod slugs;
 mod spare;
+mod start_line;
+mod states;
 #[cfg(test)]
 mod testing;
+mod unasked;
 mod view;
 mod wake;

@@ -19,6 +19,7 @@ mod policy;
 mod rehome;
 mod stage;
 mod standing;
+mod unasked;
 mod unknown;
 
 use std::path::{Path, PathBuf};
@@ -94,6 +95,9 @@ pub(crate) enum Mode {
     ForceFork,
     /// As a part of what lies here, where both went on.
     Join,
+    /// As itself where nothing is or over its own beginning, else not at all;
+    /// nobody asked for it.
+    Unasked,
 }
 
 /// A placement that was taken back.
@@ -163,7 +167,24 @@ pub(crate) fn sweep_backups(store: &Store, home: &Home, now: Timestamp) -> Resul
     )
 }
 
-/// The session whose files the next [`undo`] would change.
+/// The sessions that were placed without being asked for, and can be taken back.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) fn unasked(store: &Store) -> Result<Vec<SessionId>, PlaceError> {
+    Ok(unasked::all(store)?.iter().map(|r| r.session).collect())
+}
+
+/// Whether the user took the last placement of a session back.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) fn was_taken_back(store: &Store, session: &SessionId) -> Result<bool, StoreError> {
+    unasked::was_taken_back(store, session)
+}
+
+/// The session whose files the next [`undo`] would change: the one of the last
+/// placement that the user asked for.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -171,12 +192,12 @@ pub(crate) fn undo_next(store: &Store) -> Result<Option<SessionId>, PlaceError> 
     Ok(journal::undo_next(store)?)
 }
 
-/// Takes back the last placement, byte for byte, if it wrote the session `of`:
+/// Takes back the last placement that wrote the session `of`, byte for byte:
 /// captures of that one are kept away meanwhile, and of no other.
 ///
 /// # Errors
-/// When it wrote another session, somebody has changed the files since, or has
-/// the session open.
+/// When there is none, somebody has changed the files since, or has the session
+/// open.
 pub(crate) fn undo(store: &Store, home: &Home, of: &SessionId) -> Result<Undone, PlaceError> {
     undo_with(store, home, of, Disk::default())
 }
@@ -262,9 +283,20 @@ fn place_with(
     match (request.mode, here) {
         (Mode::ForceFork, _) => job.fork(progress),
         (Mode::Join, Some(here)) => job.join(&here, progress),
-        (Mode::Auto | Mode::Join, None) => {
+        (Mode::Auto | Mode::Join | Mode::Unasked, None) => {
             let to = job.target(&request.project_dir, None)?;
             job.bring(&to, None, progress)
+        }
+        (Mode::Unasked, Some(here)) => {
+            match job.stand(&here).map_err(|e| job.or_unrecognised(e))? {
+                Standing::Behind(cut) => job.bring(&here.to, Some((&here, cut)), progress),
+                Standing::Same(_) => {
+                    job.adopt(&here)?;
+                    Ok(job.up_to_date(&here.to, None))
+                }
+                Standing::Ahead(_) => Ok(job.up_to_date(&here.to, None)),
+                Standing::Diverged => Err(PlaceError::OwnLine(request.session)),
+            }
         }
         (Mode::Auto, Some(here)) => match job.stand(&here).map_err(|e| job.or_unrecognised(e))? {
             Standing::Behind(cut) => job.bring(&here.to, Some((&here, cut)), progress),

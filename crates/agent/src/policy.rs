@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use std::path::Path;
+
 pub(crate) use crate::api::Introduce;
-use crate::api::{SummaryBy, SummaryPolicy};
+use crate::api::{Place, SummaryBy, SummaryPolicy};
 use crate::enrich::{EVERY_MIN, PER_DAY, PER_HOUR};
 use ccpeer_core::id::DeviceId;
 use ccpeer_core::limits;
@@ -40,6 +42,52 @@ pub(crate) struct Policy {
     /// Off until the user says otherwise: it costs something.
     #[serde(default = "default_summary")]
     pub(crate) summary: SummaryPolicy,
+    /// What is placed without being asked for.
+    #[serde(default)]
+    pub(crate) places: Places,
+    /// The line at the start of a session is wanted.
+    #[serde(default = "yes")]
+    pub(crate) start_line: bool,
+}
+
+/// What is placed without being asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Places {
+    /// Where nothing else is said.
+    #[serde(default)]
+    pub(crate) default: Place,
+    /// Of projects, by their directory here.
+    #[serde(default)]
+    pub(crate) dirs: BTreeMap<String, Place>,
+    /// Of what these devices wrote, by full id.
+    #[serde(default)]
+    pub(crate) devices: BTreeMap<String, Place>,
+}
+
+impl Places {
+    /// Whether this is said of anything.
+    pub(crate) fn any(&self, how: Place) -> bool {
+        self.default == how || self.dirs.values().any(|h| *h == how)
+    }
+
+    /// What holds in a directory, and whether it was said of it, or of one that it
+    /// lies in: the nearest counts.
+    pub(crate) fn of_dir(&self, dir: &Path) -> (Place, bool) {
+        let of = |dir: &Path| self.dirs.get(dir.to_str()?).copied();
+        match dir.ancestors().find_map(of) {
+            Some(how) => (how, true),
+            None => (self.default, false),
+        }
+    }
+
+    /// What was said of a device.
+    pub(crate) fn of_device(&self, device: &DeviceId) -> Option<Place> {
+        self.devices.get(&device.to_string()).copied()
+    }
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn default_quota() -> u64 {
@@ -69,6 +117,8 @@ impl Default for Policy {
             introduce: BTreeMap::new(),
             keep_days: default_keep(),
             summary: default_summary(),
+            places: Places::default(),
+            start_line: true,
         }
     }
 }
@@ -115,5 +165,36 @@ impl Policy {
                 .filter_map(|(id, bytes)| Some((current(&id.parse().ok()?), *bytes)))
                 .collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_about_a_directory_counts() {
+        let mut places = Places::default();
+        let check = |places: &Places, dir: &str, want: (Place, bool)| {
+            assert_eq!(places.of_dir(Path::new(dir)), want, "{dir}");
+        };
+        check(&places, "/w/a", (Place::Ask, false));
+        assert!(!places.any(Place::Auto));
+        places.default = Place::Auto;
+        places.dirs.insert("/w/a".to_owned(), Place::Never);
+        places.dirs.insert("/w/a/b".to_owned(), Place::Auto);
+        check(&places, "/w/c", (Place::Auto, false));
+        check(&places, "/w/a", (Place::Never, true));
+        check(&places, "/w/a/x", (Place::Never, true));
+        check(&places, "/w/a/b/x", (Place::Auto, true));
+        check(&places, "/w/ab", (Place::Auto, false));
+    }
+
+    #[test]
+    fn a_policy_of_before_says_nothing_of_what_is_new() {
+        let before: Policy = serde_json::from_str(r#"{"quota":7}"#).unwrap();
+        assert_eq!(before.places, Places::default());
+        assert!(before.start_line);
+        assert_eq!(before.quota, 7);
     }
 }

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// How often a process is looked at where the system cannot say when it ends.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Bytes of a process's environment that are looked at.
+const ENVIRON_BYTES_MAX: u64 = 1024 * 1024;
+
 /// Returns when there is no process of this number. Where the system can say
 /// so, nothing is done until then.
 pub(crate) async fn ended(pid: u32) {
@@ -54,6 +57,38 @@ pub(crate) fn is(pid: u32, started: Option<&str>) -> bool {
 /// of its `stat`, in ticks since the machine started.
 pub(crate) fn start_of(pid: u32) -> Option<String> {
     stat_field(pid, 22)
+}
+
+/// Whether the terminal that a process had is gone: its window was closed, or
+/// the pane that it was. Only where the system tells, and not of one that came
+/// over a network: a connection that breaks closes a terminal, too, and nobody
+/// meant it.
+pub(crate) fn lost_terminal(pid: u32) -> bool {
+    let gone = |fd: u8| {
+        let link = std::fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok();
+        // The other end of a terminal takes its name away when it goes.
+        let name = link.and_then(|l| l.into_os_string().into_string().ok());
+        name.is_some_and(|n| n.starts_with("/dev/pts/") && n.ends_with(" (deleted)"))
+    };
+    cfg!(target_os = "linux") && (0..=2).any(gone) && !is_remote(pid)
+}
+
+/// Whether a process says that it was started over a network. One that does not
+/// say anything may have been.
+fn is_remote(pid: u32) -> bool {
+    use std::io::Read;
+    let read = || -> std::io::Result<Vec<u8>> {
+        let file = std::fs::File::open(format!("/proc/{pid}/environ"))?;
+        let mut bytes = Vec::new();
+        file.take(ENVIRON_BYTES_MAX).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let says = |bytes: Vec<u8>| {
+        let mut variables = bytes.split(|b| *b == 0);
+        bytes.len() as u64 >= ENVIRON_BYTES_MAX
+            || variables.any(|v| v.starts_with(b"SSH_CONNECTION=") || v.starts_with(b"SSH_TTY="))
+    };
+    read().map_or(true, says)
 }
 
 /// Ended, and its parent has not looked.
@@ -125,6 +160,7 @@ mod tests {
             runtime.block_on(ended(pid));
         }
         child.wait().unwrap();
+        assert!(!lost_terminal(pid) && is_remote(pid));
         assert!(!exists(0));
         assert!(!exists(u32::MAX));
     }

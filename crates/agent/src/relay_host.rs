@@ -162,7 +162,7 @@ async fn serve(home: &Home, host: &RelayHost, told: &mut dyn FnMut(&str)) {
     tokio::pin!(end);
     loop {
         tokio::select! {
-            () = &mut end => return,
+            _by_whom = &mut end => return,
             _ = look.tick() => {}
         }
         host.admit(admitted(home));

@@ -1,11 +1,14 @@
 //! The local socket: one task a client, a bounded number of them, and no state
 //! of its own.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ccpeer_core::id::SessionId;
 use ccpeer_core::limits;
-use ccpeer_formats::claude::hook::HookKind;
+use ccpeer_core::presence::EndReason;
+use ccpeer_formats::claude::hook::{HookEvent, HookKind, StartSource};
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -18,8 +21,9 @@ use crate::driver::{Ask, Handle, Input};
 use crate::inbox::{Accepted, InboxError};
 use crate::listen::{Listener, Stream};
 use crate::local::LocalState;
+use crate::policy::Policy;
 use crate::pool::blocking;
-use crate::{frames, jobs};
+use crate::{frames, jobs, process};
 
 /// A client that connects and says nothing is dropped after this.
 const FIRST_FRAME: Duration = Duration::from_secs(5);
@@ -142,26 +146,23 @@ async fn client(stream: Stream, handle: Handle) {
 
 async fn hook(body: Vec<u8>, handle: &Handle) -> Reply {
     let shared = Arc::clone(&handle.shared);
-    let accepted = blocking(move || shared.inbox.accept(&body)).await;
+    let accepted = blocking(move || shared.inbox.accept(&body).map(look_at_end)).await;
     let mut line = None;
     match accepted {
         Ok(Accepted::New(pending)) => {
-            let starts = pending
-                .event
-                .as_ref()
-                .filter(|e| matches!(e.kind, HookKind::SessionStart { .. }))
-                .map(|e| e.session);
+            let starts = pending.event.as_ref().and_then(|e| match e.kind {
+                HookKind::SessionStart { source } => Some((e.session, source, place_of(e))),
+                _ => None,
+            });
             // The event is safe in the inbox whatever becomes of the driver.
             let _ending = handle.send(Input::Hook(pending)).await;
-            if let Some(session) = starts {
-                let question = async {
-                    let shared = Arc::clone(&handle.shared);
-                    let local = blocking(move || LocalState::load(&shared.store, &session));
-                    let base = local.await.ok().flatten().and_then(|s| s.base);
-                    handle.ask(|to| Ask::Line { session, base, to }).await
-                };
-                let asked = tokio::time::timeout(LINE_DEADLINE, question).await;
-                line = asked.ok().and_then(Result::ok).flatten();
+            if let Some((session, source, dir)) = starts {
+                if let Some(dir) = dir {
+                    handle.shared.bell.begins_in(dir);
+                }
+                let asked = start_line(handle, session, source);
+                let asked = tokio::time::timeout(LINE_DEADLINE, asked).await;
+                line = asked.ok().flatten();
             }
         }
         Ok(Accepted::Known) => {}
@@ -176,6 +177,45 @@ async fn hook(body: Vec<u8>, handle: &Handle) -> Reply {
     Reply::Ok {
         value: serde_json::json!({ "line": line }),
     }
+}
+
+/// A session that ends for a reason which Claude Code does not tell: perhaps its
+/// terminal is gone. That can be seen for as long as its process lives, which
+/// waits for this hook.
+fn look_at_end(accepted: Accepted) -> Accepted {
+    let Accepted::New(mut pending) = accepted else {
+        return accepted;
+    };
+    if let Some(event) = &mut pending.event
+        && let HookKind::End { reason } = &mut event.kind
+        && *reason == EndReason::Other
+        && event.pid.is_some_and(process::lost_terminal)
+    {
+        *reason = EndReason::Closed;
+    }
+    Accepted::New(pending)
+}
+
+/// Where a session begins, if it is a directory that anything can be said of.
+fn place_of(event: &HookEvent) -> Option<PathBuf> {
+    let dir = event.project_dir.as_ref().or(event.cwd.as_ref())?;
+    Some(PathBuf::from(dir)).filter(|dir| dir.is_absolute())
+}
+
+async fn start_line(handle: &Handle, session: SessionId, source: StartSource) -> Option<String> {
+    let shared = Arc::clone(&handle.shared);
+    let local = blocking(move || {
+        let wanted = Policy::load(&shared.store).is_ok_and(|p| p.start_line);
+        wanted.then(|| LocalState::load(&shared.store, &session))
+    });
+    let base = local.await?.ok().flatten().and_then(|s| s.base);
+    let asked = handle.ask(|to| Ask::Line {
+        session,
+        base,
+        source,
+        to,
+    });
+    asked.await.ok().flatten()
 }
 
 /// Whether the agent begins anew because of this answer. Of a relay it does only

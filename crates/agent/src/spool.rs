@@ -322,6 +322,7 @@ mod tests {
             pid: None,
             project_dir: None,
             session: session.map(str::to_owned),
+            entrypoint: None,
             cut: false,
         }
     }

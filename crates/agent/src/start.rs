@@ -21,7 +21,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::api::{ApiError, DeviceName, ErrorCode};
 use crate::binding::{self, Standing};
 use crate::client::Client;
-use crate::driver::{Arrival, Driver, End, Expiry, Handle, Input, Parts, Shared};
+use crate::driver::{Arrival, Driver, End, Endings, Expiry, Handle, Input, Parts, Shared};
 use crate::findings::{Findings, Kind};
 use crate::former;
 use crate::home::Home;
@@ -31,7 +31,8 @@ use crate::listen::Listener;
 use crate::peers::PeerBook;
 use crate::spare::SpareTrust;
 use crate::{
-    dumps, ipc, lists, logging, place, problem, random, relays, rounds, server, spool, starts, wake,
+    dumps, ipc, lists, logging, place, problem, random, relays, rounds, server, spool, starts,
+    unasked, wake,
 };
 
 mod store;
@@ -200,6 +201,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
     former::tell(&net, &home, &store, &machine);
     let inbox = Inbox::open(Arc::clone(&store)).map_err(|e| problem::store(&e))?;
     let expiry = Expiry::load(&store).map_err(|e| problem::store(&e))?;
+    let endings = Endings::load(&store).map_err(|e| problem::store(&e))?;
     let last_list = lists::load(&store).map_err(|e| problem::store(&e))?;
     let notices = Shared::notices();
     let shared = Arc::new(Shared {
@@ -211,6 +213,8 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
         me,
         mdns: options.mdns,
         notices,
+        bell: unasked::Bell::default(),
+        placing: tokio::sync::Mutex::new(()),
     });
     let (tx, rx) = mpsc::channel(limits::DRIVER_QUEUE_MAX);
     let handle = Handle {
@@ -227,9 +231,11 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
         findings,
         arrival,
         expiry,
+        endings,
     };
     let driver = Driver::new(parts, tx.clone());
     let rounds = tokio::spawn(rounds::rounds(handle.clone(), std::time::Instant::now()));
+    let placing = tokio::spawn(unasked::run(handle.clone()));
     let waking = tokio::spawn(wake::watch(net.clone()));
     let driving = tokio::spawn(async move { driver.run(rx, events, &hostname).await });
 
@@ -251,8 +257,9 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
     let mut driving = driving;
     let ended = tokio::select! {
         ended = &mut driving => ended,
-        () = told_to_end() => {
-            let _full_or_ended = tx.try_send(Input::Shutdown);
+        by_system = told_to_end() => {
+            let input = if by_system { Input::GoingDown } else { Input::Shutdown };
+            let _full_or_ended = tx.try_send(input);
             match tokio::time::timeout(SHUTDOWN_MAX, &mut driving).await {
                 Ok(ended) => ended,
                 Err(_) => { driving.abort(); Ok(End::ForGood) }
@@ -263,6 +270,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
     let _late = tokio::time::timeout(GOODBYE_MAX, net.shutdown()).await;
     serving.abort();
     rounds.abort();
+    placing.abort();
     waking.abort();
     let _gone = fs::remove_file(home.socket());
     tracing::info!("ended");
@@ -378,8 +386,10 @@ fn leave_terminal() {
 #[cfg(not(unix))]
 fn leave_terminal() {}
 
+/// Resolves when the process is told to end: whether by the system, and not by
+/// somebody at a keyboard.
 #[cfg(unix)]
-pub(crate) async fn told_to_end() {
+pub(crate) async fn told_to_end() -> bool {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int), Ok(mut hup)) = (
         signal(SignalKind::terminate()),
@@ -390,8 +400,8 @@ pub(crate) async fn told_to_end() {
     };
     loop {
         tokio::select! {
-            _ = term.recv() => return,
-            _ = int.recv() => return,
+            _ = term.recv() => return true,
+            _ = int.recv() => return false,
             // A closing terminal is no reason to end.
             _ = hup.recv() => {}
         }
@@ -399,8 +409,9 @@ pub(crate) async fn told_to_end() {
 }
 
 #[cfg(not(unix))]
-pub(crate) async fn told_to_end() {
+pub(crate) async fn told_to_end() -> bool {
     let _no_console = tokio::signal::ctrl_c().await;
+    false
 }
 
 #[cfg(unix)]

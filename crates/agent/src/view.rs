@@ -3,13 +3,14 @@
 use ccpeer_core::entry::SessionMeta;
 use ccpeer_core::id::EntryHash;
 use ccpeer_core::limits;
-use ccpeer_core::presence::{EndReason, SessionState};
+use ccpeer_core::presence::SessionState;
 use ccpeer_core::text;
 use ccpeer_core::time::Timestamp;
 use ccpeer_formats::rfc3339;
 
 use crate::api::{DeviceName, Session, Task};
 use crate::driver::Head;
+use crate::states;
 
 /// Characters of an id that tell devices of one name apart, mostly.
 const MARK_CHARS: usize = 4;
@@ -26,19 +27,9 @@ pub(crate) fn state_word(state: SessionState) -> &'static str {
     }
 }
 
-/// Whether a task is unfinished as a person means it. Closing the prompt ends a
-/// task unless its list has open items; a crash keeps it; an end of unknown
-/// meaning (a signal, print mode, `/clear`) keeps it too. What ended unseen long
-/// ago is history.
+/// Whether a list of unfinished tasks shows it.
 pub(crate) fn is_unfinished(state: SessionState, meta: &SessionMeta) -> bool {
-    match state {
-        SessionState::Live | SessionState::Idle | SessionState::Interrupted => true,
-        SessionState::Ended(EndReason::PromptExit | EndReason::Logout) => meta.open_todos > 0,
-        SessionState::Ended(EndReason::Clear | EndReason::Switched | EndReason::Other) => true,
-        SessionState::Ended(EndReason::Unseen) | SessionState::Done | SessionState::Archived => {
-            false
-        }
-    }
+    states::is_unfinished(state, meta.open_todos)
 }
 
 /// RFC 3339 of a label.

@@ -48,7 +48,7 @@ pub(crate) const VARIABLES: [Variable; 10] = [
         default: "needed unless `CCPEER_HOME` and `CLAUDE_CONFIG_DIR` are set",
     },
     Variable {
-        name: "CLAUDE_PROJECT_DIR, CLAUDE_CODE_SESSION_ID, CLAUDE_PID",
+        name: "CLAUDE_PROJECT_DIR, CLAUDE_CODE_SESSION_ID, CLAUDE_PID, CLAUDE_CODE_ENTRYPOINT",
         meaning: "Given to hooks by Claude Code; `ccpeer hook` passes them on to the agent.",
         default: "unset outside a hook",
     },

@@ -382,6 +382,7 @@ fn header(event: &str, cut: bool) -> HookHeader {
         pid: var("CLAUDE_PID", 16).and_then(|pid| pid.parse().ok()),
         project_dir: var("CLAUDE_PROJECT_DIR", limits::FOREIGN_PATH_BYTES_MAX),
         session: var("CLAUDE_CODE_SESSION_ID", 64),
+        entrypoint: var("CLAUDE_CODE_ENTRYPOINT", 64),
         cut,
     }
 }

@@ -31,10 +31,17 @@ pub enum EndReason {
     Switched,
     /// Logged out.
     Logout,
-    /// Anything else: a signal, or the end of print mode.
+    /// Anything else: a signal, mostly.
     Other,
     /// Its end was not seen: found by a look through the directory, long after.
     Unseen,
+    /// The terminal was closed: its window, or the pane that it was.
+    Closed,
+    /// The terminal went on with another conversation, by `/clear` or as a branch
+    /// of this one, which has something to show by now.
+    Replaced,
+    /// A program started it for one task (print mode), and that task is over.
+    Script,
 }
 
 impl SessionState {

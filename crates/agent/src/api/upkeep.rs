@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::placing::{Place, ProjectPlace};
 use super::{DeviceName, SummaryChange, SummaryPolicy};
 
 /// One thing that was found and holds until it is dealt with.
@@ -115,6 +116,15 @@ pub struct Policy {
     pub keep_days: Option<u64>,
     /// Who tells sessions better than facts alone do, and how often.
     pub summary: SummaryPolicy,
+    /// Whether sessions of other devices are placed by themselves.
+    #[serde(default)]
+    pub place_default: Place,
+    /// In these projects it is otherwise.
+    #[serde(default)]
+    pub place_projects: Vec<ProjectPlace>,
+    /// The line at the start of a session.
+    #[serde(default)]
+    pub start_line: bool,
 }
 
 /// One device in `policy`.
@@ -132,6 +142,9 @@ pub struct DevicePolicy {
     /// for this device.
     #[serde(default)]
     pub introduce: Option<Introduce>,
+    /// Whether what it wrote may be placed by itself; null for this device.
+    #[serde(default)]
+    pub place: Option<Place>,
 }
 
 /// What becomes of the devices that another one adds.
@@ -164,6 +177,25 @@ pub enum PolicyChange {
         device: String,
         /// What becomes of them.
         how: Introduce,
+    },
+    /// Whether sessions are placed by themselves.
+    Place {
+        /// In this project: its name or its directory; everywhere else if absent.
+        project: Option<String>,
+        /// Whether; `ask` takes back what was said of a project.
+        how: Place,
+    },
+    /// Whether what this device wrote is placed by itself.
+    PlaceFrom {
+        /// As in `Revoke`.
+        device: String,
+        /// `never`, or anything else for as others.
+        how: Place,
+    },
+    /// Whether a line is said at the start of a session.
+    StartLine {
+        /// Whether.
+        on: bool,
     },
     /// How long superseded versions are kept.
     Keep {

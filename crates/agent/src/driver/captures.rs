@@ -79,6 +79,9 @@ pub(super) struct Captures {
     deferred: BTreeSet<SessionId>,
     /// Who waits for a running capture to end, to change its files.
     to_hold: Vec<(SessionId, oneshot::Sender<()>)>,
+    /// Sessions whose state was not told by anybody: it follows from what a sweep
+    /// has found, and only their first version may say it.
+    assumed: BTreeSet<SessionId>,
     sweeping: bool,
 }
 
@@ -231,8 +234,14 @@ impl Driver {
     }
 
     async fn conclude(&mut self, session: SessionId, captured: Captured) -> CaptureDone {
+        let assumed = self.captures.assumed.remove(&session);
         let new = match captured {
             Captured::Unchanged { base } => {
+                if assumed && base.is_some_and(|b| self.is_anothers(&session, &b)) {
+                    // It was placed here, and nobody has opened it: what this device
+                    // could say of it is nothing.
+                    self.states.remove(&session);
+                }
                 let tip = base.map(|b| self.own_tip(&session, b));
                 self.state_presence(session).await;
                 return CaptureDone::Unchanged(tip);
@@ -244,6 +253,14 @@ impl Driver {
             }
             Captured::New(new) => new,
         };
+        if assumed
+            && new.by_program
+            && self.states.get(&session) == Some(&SessionState::Interrupted)
+        {
+            // Nobody waits for what a program started long ago.
+            let unseen = SessionState::Ended(EndReason::Unseen);
+            self.states.insert(session, unseen);
+        }
         let tip = match new.base {
             Some(base) => Some(self.own_tip(&session, base)),
             // Our notes were lost, or a crash came between entry and note.
@@ -282,6 +299,7 @@ impl Driver {
             match self.append(&Payload::Version(version)).await {
                 Ok(hash) => {
                     self.tell_grown(session);
+                    self.shows(session).await;
                     hash
                 }
                 Err(e) => return CaptureDone::Failed(crate::problem::store(&e)),
@@ -298,6 +316,12 @@ impl Driver {
         } else {
             CaptureDone::New(hash)
         }
+    }
+
+    /// Whether a version is another device's.
+    fn is_anothers(&self, session: &SessionId, version: &EntryHash) -> bool {
+        let node = self.machine.session(session).and_then(|r| r.node(version));
+        node.is_some_and(|n| n.log.device != self.shared.me)
     }
 
     /// Whether another device has a version that grew from this one.
@@ -390,6 +414,7 @@ impl Driver {
                 SessionState::Ended(EndReason::Unseen)
             };
             self.states.insert(session, state);
+            self.captures.assumed.insert(session);
         }
     }
 

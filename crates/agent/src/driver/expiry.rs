@@ -71,7 +71,7 @@ impl Expiry {
 }
 
 /// Days that Claude Code keeps a session, by the user's settings here.
-pub(super) fn cleanup_days(home: &Home) -> u64 {
+pub(crate) fn cleanup_days(home: &Home) -> u64 {
     use std::io::Read;
     let read = || {
         let path = home.claude_settings();

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ccpeer_core::id::SessionId;
-use ccpeer_core::presence::SessionState;
 use ccpeer_formats::claude::hook::{HookEvent, HookKind};
 
 use tokio::sync::mpsc;
@@ -13,6 +12,7 @@ use tokio::sync::mpsc;
 use super::{Cause, Driver, Input, Shared};
 use crate::inbox::{Accepted, InboxError, Pending};
 use crate::pool::blocking;
+use crate::states::{self, Word};
 use crate::{process, spool};
 
 /// How long a process that said good-bye is waited for.
@@ -44,35 +44,41 @@ impl Driver {
                 "a hook names a transcript outside Claude Code's directory: not read"
             );
         }
-        let (state, cause) = match event.kind {
-            HookKind::SessionStart { .. } => (Some(SessionState::Idle), None),
-            HookKind::Prompt => (Some(SessionState::Live), None),
+        let by_program = event.by_program;
+        let (word, cause) = match event.kind {
+            HookKind::SessionStart { source } => {
+                self.begins(session, event.pid, source);
+                (Some(Word::Start), None)
+            }
+            HookKind::Prompt => (Some(Word::Prompt), None),
             HookKind::Stop {
                 last_assistant_message,
                 ..
-            } => (
-                Some(SessionState::Idle),
-                Some(Cause::Stop(last_assistant_message)),
-            ),
+            } => (Some(Word::Stop), Some(Cause::Stop(last_assistant_message))),
             HookKind::PreCompact => {
                 self.tell_before_compaction(session);
                 (None, Some(Cause::Hook))
             }
             HookKind::SubagentStop => (None, Some(Cause::Hook)),
-            HookKind::End { reason } => (Some(SessionState::Ended(reason)), Some(Cause::Hook)),
+            HookKind::End { reason } => {
+                let word = Word::End { reason, by_program };
+                (Some(word), Some(Cause::Hook))
+            }
             HookKind::Notification | HookKind::Other => (None, None),
         };
-        match state {
-            Some(SessionState::Ended(_)) => {
-                let pid = self.closed(session, event.pid);
-                self.capture_when_gone(session, pid);
-            }
-            _ => {
-                self.opened(session, event.pid);
-            }
-        }
+        let state = word.map(|word| states::after(self.states.get(&session).copied(), word));
         if let Some(state) = state {
             self.states.insert(session, state);
+        }
+        if let Some(Word::End { .. }) = word {
+            let pid = self.closed(session, event.pid);
+            if let Some(state) = state {
+                self.ends(session, pid, state).await;
+            }
+            self.capture_when_gone(session, pid);
+        } else {
+            self.is_open_again(session);
+            self.opened(session, event.pid);
         }
         match cause {
             Some(cause) => self.want_capture(session, cause, None),

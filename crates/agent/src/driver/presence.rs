@@ -14,6 +14,7 @@ use ccpeer_formats::claude::registry::LiveStatus;
 use super::{Cause, Driver, Input, wall};
 use crate::live::{self, LiveInfo};
 use crate::pool::blocking;
+use crate::states::{self, Word};
 use crate::{process, scan};
 
 /// A session that a process here holds open.
@@ -34,12 +35,18 @@ pub(crate) struct Seen {
     registry: BTreeMap<SessionId, LiveInfo>,
     /// Sessions that are open by any sign.
     alive: BTreeSet<SessionId>,
+    /// Sessions that were in a turn, whose transcript has not grown for long, and
+    /// of which no registry tells anything.
+    quiet: BTreeSet<SessionId>,
 }
 
 /// Looks without a sign after which a session counts as interrupted.
 const MISSED_MAX: u8 = 2;
 /// What a hook that ran when its process ended may take to arrive.
 const LAST_WORD: Duration = Duration::from_millis(300);
+/// A turn that writes nothing for this long has ended without a word, where no
+/// registry tells more: Claude Code lets no command run longer than ten minutes.
+const QUIET_MS: u64 = 15 * 60 * 1000;
 /// Sessions whose files are gone that are stated in one go.
 const GONE_BATCH: usize = 64;
 
@@ -109,6 +116,8 @@ impl Driver {
     pub(super) fn check_liveness(&self) {
         let asked: BTreeMap<SessionId, Option<u32>> =
             self.open.iter().map(|(s, o)| (*s, o.pid)).collect();
+        let live = |s: &&SessionId| self.states.get(s) == Some(&SessionState::Live);
+        let in_turn: Vec<SessionId> = asked.keys().filter(live).copied().collect();
         let (shared, tx) = (Arc::clone(&self.shared), self.tx.clone());
         tokio::spawn(async move {
             let seen = blocking(move || {
@@ -118,16 +127,18 @@ impl Driver {
                 for (session, pid) in &asked {
                     let lives = match pid {
                         Some(pid) => process::exists(*pid),
-                        None => silent && grows(&shared.home, session),
+                        None => silent && grows(&shared.home, session, limits::LIVE_GROWTH_MS),
                     };
                     if lives {
                         alive.insert(*session);
                     }
                 }
+                let still = |s: &SessionId| silent && !grows(&shared.home, s, QUIET_MS);
                 Seen {
                     asked,
                     registry,
                     alive,
+                    quiet: in_turn.into_iter().filter(still).collect(),
                 }
             });
             let _ending = tx.send(Input::Seen(seen.await)).await;
@@ -153,12 +164,25 @@ impl Driver {
         }
         for session in gone {
             self.open.remove(&session);
-            self.states.insert(session, SessionState::Interrupted);
+            self.learn(session, Word::Gone);
             // At once, because others wait for it; then what was written last.
             self.state_presence(session).await;
             self.want_capture(session, Cause::Hook, None);
         }
+        for session in seen.quiet {
+            let live = self.states.get(&session) == Some(&SessionState::Live);
+            if live && self.open.contains_key(&session) {
+                self.learn(session, Word::Waiting);
+                self.state_presence(session).await;
+            }
+        }
         self.heed_registry(seen.registry).await;
+    }
+
+    /// Its state is another one from now on; it is still to be stated.
+    fn learn(&mut self, session: SessionId, word: Word) {
+        let before = self.states.get(&session).copied();
+        self.states.insert(session, states::after(before, word));
     }
 
     /// The registry knows what no hook tells: sessions without hooks, and turns
@@ -176,10 +200,11 @@ impl Driver {
                 open.pid = Some(info.pid);
                 self.watch(info.pid);
             }
-            let state = match info.status {
-                LiveStatus::Busy => SessionState::Live,
-                LiveStatus::Idle | LiveStatus::Unknown => SessionState::Idle,
+            let word = match info.status {
+                LiveStatus::Busy => Word::Busy,
+                LiveStatus::Idle | LiveStatus::Unknown => Word::Waiting,
             };
+            let state = states::after(self.states.get(session).copied(), word);
             let known = self.states.contains_key(session)
                 || self
                     .machine
@@ -271,9 +296,9 @@ impl Driver {
 }
 
 /// Whether a session's transcript grew so lately that somebody is at work.
-fn grows(home: &crate::home::Home, session: &SessionId) -> bool {
+fn grows(home: &crate::home::Home, session: &SessionId, within_ms: u64) -> bool {
     let now = wall();
     scan::find_session(home, session)
         .iter()
-        .any(|found| now.0.saturating_sub(found.modified.0) < limits::LIVE_GROWTH_MS)
+        .any(|found| now.0.saturating_sub(found.modified.0) < within_ms)
 }

@@ -12,15 +12,17 @@ use ccpeer_core::manifest::Want;
 use ccpeer_core::presence::{EndReason, SessionState};
 use ccpeer_core::sync::event::{Event, Quotas};
 use ccpeer_core::time::Timestamp;
+use ccpeer_formats::claude::hook::StartSource;
 use ccpeer_net::PathKind;
 use ccpeer_store::NoteWrite;
 use tokio::sync::oneshot;
 
-use super::{Acceptance, Driver, Standing};
+use super::{Acceptance, Driver, Outlook, Standing};
 use crate::api::{self, ApiError, DeviceName, ErrorCode};
 use crate::live::HookWord;
 use crate::policy::Policy;
-use crate::retention::{Known, Line};
+use crate::retention::{self, Line};
+use crate::start_line::{self, Known};
 use crate::view;
 
 /// A question, with where the answer goes.
@@ -77,9 +79,13 @@ pub(crate) enum Ask {
         session: SessionId,
         /// The version that its files here stand for.
         base: Option<EntryHash>,
+        /// How it came to be open.
+        source: StartSource,
         /// Where to.
         to: oneshot::Sender<Option<String>>,
     },
+    /// What is known of a session that might be placed here.
+    Outlook(SessionId, oneshot::Sender<Option<Outlook>>),
     /// This device, under its name.
     Me(oneshot::Sender<DeviceName>),
     /// Where a line of a session is open on another device.
@@ -107,10 +113,10 @@ pub(crate) enum Ask {
     /// What each device wrote, this one first.
     Authors(oneshot::Sender<Vec<(DeviceId, Vec<Want>)>>),
     /// How far each log is known.
-    Known(oneshot::Sender<Known>),
+    Known(oneshot::Sender<retention::Known>),
     /// All sessions, for the question what is to be kept of them. What was known
     /// long ago decides what is old.
-    Lines(Known, oneshot::Sender<Vec<Line>>),
+    Lines(retention::Known, oneshot::Sender<Vec<Line>>),
     /// What hooks told about a session here.
     HookWord(SessionId, oneshot::Sender<HookWord>),
     /// The other versions on the line of one.
@@ -213,7 +219,13 @@ impl Driver {
                 }
                 self.save_peer(device);
             }
-            Ask::Line { session, base, to } => drop(to.send(self.line(&session, base))),
+            Ask::Line {
+                session,
+                base,
+                source,
+                to,
+            } => drop(to.send(self.line(&session, base, source))),
+            Ask::Outlook(session, to) => drop(to.send(self.outlook(&session))),
             Ask::Elsewhere(session, head, to) => {
                 drop(to.send(self.open_elsewhere(&session, &head)));
             }
@@ -311,7 +323,7 @@ impl Driver {
         }
     }
 
-    fn heads(&self, record: &SessionRecord) -> Vec<Head> {
+    pub(super) fn heads(&self, record: &SessionRecord) -> Vec<Head> {
         let nodes = record.lines();
         let only = nodes.len() == 1;
         nodes.iter().map(|n| self.head(record, n, only)).collect()
@@ -566,7 +578,12 @@ impl Driver {
 
     /// Counts and our own names only: nothing that a peer wrote may enter a
     /// model's context by itself.
-    fn line(&self, session: &SessionId, base: Option<EntryHash>) -> Option<String> {
+    fn line(
+        &self,
+        session: &SessionId,
+        base: Option<EntryHash>,
+        source: StartSource,
+    ) -> Option<String> {
         let stale = base.is_some_and(|base| {
             let record = self.machine.session(session);
             record.is_some_and(|r| {
@@ -577,28 +594,24 @@ impl Driver {
                 others.any(|h| r.is_ancestor(&base, &h.id))
             })
         });
-        if stale || self.taken_over(session).is_some() {
-            let id = session.short();
-            return Some(format!(
-                "ccpeer: another machine went on with this session; what is written here \
-                 becomes a line of its own. `ccpeer why {id}` says more."
-            ));
-        }
-        let mut count = 0u64;
+        let head = base.and_then(|base| {
+            let heads = self.machine.session(session)?.heads();
+            heads.into_iter().find(|h| h.id == base).map(|h| h.id)
+        });
+        let mut unfinished = 0u64;
         for (_, record) in self.machine.sessions() {
-            count += self
+            unfinished += self
                 .heads(record)
                 .iter()
                 .filter(|h| !h.from_me && view::is_unfinished(h.state, &h.version.meta))
                 .count() as u64;
         }
-        let sessions = if count == 1 { "session" } else { "sessions" };
-        (count > 0).then(|| {
-            format!(
-                "ccpeer: {count} unfinished {sessions} on other machines. \
-                 Run `ccpeer tasks` if the user asks."
-            )
-        })
+        let known = Known {
+            went_on: stale || self.taken_over(session).is_some(),
+            open_elsewhere: head.is_some_and(|h| self.open_elsewhere(session, &h).is_some()),
+            unfinished,
+        };
+        start_line::line(session, source, known)
     }
 
     fn relatives(&self, session: &SessionId, version: EntryHash) -> Relatives {

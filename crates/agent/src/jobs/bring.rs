@@ -200,46 +200,82 @@ async fn bring(
     };
     let head = &found.head;
     // After a wait there is more of it; else this is said and done.
-    let manifest = manifest_of(head)?;
     fetch(handle, out, head).await?;
+    let mode = match (wish.fork, wish.join) {
+        (true, _) => Mode::ForceFork,
+        (false, true) => Mode::Join,
+        (false, false) => Mode::Auto,
+    };
+    let how = (mode, wish.keep_times);
+    let turn = handle.shared.placing.lock().await;
+    let mut placed = put(handle, head, dir, how, &here, out.meter("placing")).await?;
+    drop(turn);
+    if matches!(placed.placed, PlacedHow::New | PlacedHow::Fork) {
+        placed.notes.extend(remark);
+    }
+    Ok((placed, found))
+}
+
+/// Places a version that is here, without being asked for it: as itself where
+/// nothing is or over its own beginning, or not at all.
+pub(crate) async fn unasked(
+    handle: &Handle,
+    head: &Head,
+    dir: PathBuf,
+) -> Result<Placed, ApiError> {
+    let _turn = handle.shared.placing.lock().await;
+    let session = head.version.session;
+    let here = handle.capture(session).await?;
+    if let CaptureDone::Failed(e) = here {
+        return Err(e);
+    }
+    if is_open_here(handle, session, &here).await? {
+        return Err(PlaceError::Live(session).into());
+    }
+    let how = (Mode::Unasked, true);
+    put(handle, head, dir, how, &here, |_, _| {}).await
+}
+
+/// Places a version whose content is here.
+async fn put(
+    handle: &Handle,
+    head: &Head,
+    dir: PathBuf,
+    (mode, keep_times): (Mode, bool),
+    here: &CaptureDone,
+    mut meter: impl FnMut(u64, u64) + Send + 'static,
+) -> Result<Placed, ApiError> {
+    let session = head.version.session;
     let relatives = handle
         .ask(|to| Ask::Relatives(session, head.id, to))
         .await?;
     let request = PlaceRequest {
         version: head.id,
-        manifest,
+        manifest: manifest_of(head)?,
         session,
         project_dir: dir,
-        mode: match (wish.fork, wish.join) {
-            (true, _) => Mode::ForceFork,
-            (false, true) => Mode::Join,
-            (false, false) => Mode::Auto,
-        },
-        keep_times: wish.keep_times,
+        mode,
+        keep_times,
         device_name: head.device.name.clone(),
         from_me: head.from_me,
-        live: is_open_here(handle, session, &here).await?,
+        live: is_open_here(handle, session, here).await?,
         now: wall(),
         new_id: new_session_id()?,
         grew_from: relatives.grew_from,
         grown_into: relatives.grown_into,
     };
     let shared = Arc::clone(&handle.shared);
-    let mut meter = out.meter("placing");
     let hold = handle.hold(session).await?;
-    let mut placed =
+    let placed =
         blocking(move || place::place(&shared.store, &shared.home, &request, &mut meter)).await?;
     drop(hold);
-    if matches!(placed.placed, PlacedHow::New | PlacedHow::Fork) {
-        placed.notes.extend(remark);
-    }
     if placed.placed == PlacedHow::FastForward && placed.new_session_id.is_none() {
-        join_own_head(handle, head, &here).await?;
+        join_own_head(handle, head, here).await?;
     }
     if placed.new_session_id.is_none() {
         handle.send(Input::Returned(session)).await?;
     }
-    Ok((placed, found))
+    Ok(placed)
 }
 
 fn manifest_of(head: &Head) -> Result<ContentRef, ApiError> {

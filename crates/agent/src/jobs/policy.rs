@@ -1,18 +1,20 @@
 //! `policy`: how much is kept because of whom, and for how long.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ccpeer_core::id::DeviceId;
 use ccpeer_core::sync::event::Event;
 
 use crate::api::{
-    self, ApiError, DevicePolicy, ErrorCode, PolicyChange, SummaryBy, SummaryChange, SummaryPolicy,
+    self, ApiError, DevicePolicy, ErrorCode, Place, PolicyChange, ProjectPlace, SummaryBy,
+    SummaryChange, SummaryPolicy,
 };
 use crate::driver::{Ask, Enriching, Handle, Input};
 use crate::enrich::{EVERY_MIN_BOUNDS, PER_DAY_MAX};
 use crate::policy::{KEEP_DAYS_MAX, Policy};
 use crate::pool::blocking;
-use crate::problem;
+use crate::{problem, projects};
 
 /// Changes what is to be changed, and tells what holds.
 pub(super) async fn policy(
@@ -23,6 +25,7 @@ pub(super) async fn policy(
     let policy = blocking(move || Policy::load(&store)).await;
     let mut policy = policy.map_err(|e| problem::store(&e))?;
     let mut introduces = false;
+    let mut places = false;
     if let Some(change) = change {
         match change {
             PolicyChange::Quota {
@@ -41,6 +44,28 @@ pub(super) async fn policy(
                 policy.introduce.insert(device.id, how);
                 introduces = true;
             }
+            PolicyChange::Place { project, how } => {
+                places = true;
+                match project {
+                    None => policy.places.default = how,
+                    Some(project) => {
+                        let dir = directory_of(handle, project).await?;
+                        match how {
+                            Place::Ask => policy.places.dirs.remove(&dir),
+                            how => policy.places.dirs.insert(dir, how),
+                        };
+                    }
+                }
+            }
+            PolicyChange::PlaceFrom { device, how } => {
+                let device = handle.ask(|to| Ask::Device(device, to)).await??;
+                places = true;
+                match how {
+                    Place::Never => policy.places.devices.insert(device.id, how),
+                    Place::Ask | Place::Auto => policy.places.devices.remove(&device.id),
+                };
+            }
+            PolicyChange::StartLine { on } => policy.start_line = on,
             PolicyChange::Keep { days: Some(0) } => {
                 return Err(
                     ApiError::new(ErrorCode::Usage, "less than a day is too short")
@@ -59,6 +84,9 @@ pub(super) async fn policy(
         }
         let summary = Enriching::Chosen(policy.summary.clone());
         handle.send(Input::Enrich(summary)).await?;
+        if places {
+            handle.shared.bell.chosen();
+        }
         if introduces {
             let told = handle.ask(|to| Ask::Introducers(policy.clone(), to));
             handle.send(Input::Machine(Box::new(told.await?))).await?;
@@ -72,10 +100,21 @@ pub(super) async fn policy(
     let chosen = policy.introduce.clone();
     let introduce = |id: &str| chosen.get(id).copied().unwrap_or_default();
     let quota_of = |id: &str| policy.quotas.get(id).copied().unwrap_or(policy.quota);
+    let dirs = policy.places.dirs.iter();
+    let of_projects = dirs.map(|(dir, how)| ProjectPlace {
+        dir: dir.clone(),
+        how: *how,
+    });
+    let of_projects = of_projects.collect();
+    let places = policy.places.clone();
+    let place_of = |id: &str| places.devices.get(id).copied().unwrap_or_default();
     Ok(api::Policy {
         quota_default: policy.quota,
         keep_days: policy.keep_days,
         summary: policy.summary.clone(),
+        place_default: policy.places.default,
+        place_projects: of_projects,
+        start_line: policy.start_line,
         devices: charges
             .into_iter()
             .map(|(device, used)| {
@@ -83,6 +122,7 @@ pub(super) async fn policy(
                 let quota = (!own).then(|| quota_of(&device.id));
                 DevicePolicy {
                     introduce: (!own).then(|| introduce(&device.id)),
+                    place: (!own).then(|| place_of(&device.id)),
                     over: quota.is_some_and(|q| used >= q),
                     device,
                     used,
@@ -124,4 +164,37 @@ fn change_summary(policy: &mut SummaryPolicy, change: SummaryChange) -> Result<(
         policy.chosen = true;
     }
     Ok(())
+}
+
+/// The directory of a project here: named, or known under this name.
+async fn directory_of(handle: &Handle, project: String) -> Result<String, ApiError> {
+    let named = PathBuf::from(&project);
+    let mut found: Vec<String> = if named.is_absolute() {
+        let dir = blocking(move || projects::use_dir(&named)).await?;
+        vec![dir.display().to_string()]
+    } else {
+        let known = super::projects::list(handle).await?.into_iter();
+        known
+            .filter(|p| p.name == project)
+            .filter_map(|p| p.dir)
+            .collect()
+    };
+    found.sort();
+    found.dedup();
+    match (found.pop(), found.len()) {
+        (Some(dir), 0) => Ok(dir),
+        (None, _) => Err(ApiError::new(
+            ErrorCode::NotFound,
+            "no project here is known by this name",
+        )
+        .hint("`ccpeer projects` lists them; a directory can be given, too")),
+        (Some(dir), _) => {
+            found.push(dir);
+            Err(
+                ApiError::new(ErrorCode::Ambiguous, "more than one project has this name")
+                    .hint("give its directory")
+                    .choices(found),
+            )
+        }
+    }
 }

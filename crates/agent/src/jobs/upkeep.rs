@@ -7,12 +7,13 @@ use ccpeer_core::id::SessionId;
 use ccpeer_formats::snapshot::Snapshot;
 
 use super::{one_head, resolve};
-use crate::api::{self, ApiError, BasedOn, ErrorCode, Scope, Sections, Undone};
+use crate::api::{self, ApiError, BasedOn, ErrorCode, Scope, Sections, Summary, TakenBack, Undone};
 use crate::driver::{Ask, Handle, Head};
 use crate::enrich::program;
 use crate::place::PlaceError;
 use crate::policy::Policy;
 use crate::pool::blocking;
+use crate::server::Out;
 use crate::{hooks, place, problem, scan, spool, view};
 
 pub(super) async fn status(handle: &Handle) -> Result<api::Status, ApiError> {
@@ -165,11 +166,54 @@ async fn local_ids(handle: &Handle) -> BTreeSet<SessionId> {
     .await
 }
 
-pub(super) async fn undo(handle: &Handle) -> Result<Undone, ApiError> {
+/// Takes back the last placement that the user asked for, or the last one of a
+/// session.
+pub(super) async fn undo(handle: &Handle, task: Option<String>) -> Result<Undone, ApiError> {
+    let session = match task {
+        Some(task) => resolve(handle, task).await?.session,
+        None => {
+            let shared = Arc::clone(&handle.shared);
+            let next = blocking(move || place::undo_next(&shared.store)).await?;
+            next.ok_or(PlaceError::NothingToUndo)?
+        }
+    };
+    take_back(handle, session).await
+}
+
+/// Takes back everything that nobody asked for, one failure stopping nothing.
+pub(super) async fn undo_unasked(handle: &Handle, out: &Out) -> Result<Summary, ApiError> {
     let shared = Arc::clone(&handle.shared);
-    let next = blocking(move || place::undo_next(&shared.store)).await?;
-    let session = next.ok_or(PlaceError::NothingToUndo)?;
+    let sessions = blocking(move || place::unasked(&shared.store)).await?;
+    let mut summary = Summary::default();
+    for session in sessions {
+        let item = match take_back(handle, session).await {
+            Ok(undone) => {
+                summary.done += 1;
+                TakenBack {
+                    session_id: undone.session_id,
+                    restored: undone.restored,
+                    removed: undone.removed,
+                    reason: None,
+                }
+            }
+            Err(e) => {
+                summary.skipped += 1;
+                TakenBack {
+                    session_id: session.to_string(),
+                    restored: 0,
+                    removed: 0,
+                    reason: Some(e.message),
+                }
+            }
+        };
+        out.item(&item).await?;
+    }
+    Ok(summary)
+}
+
+async fn take_back(handle: &Handle, session: SessionId) -> Result<Undone, ApiError> {
     // Files that are half taken back would pass for somebody's work.
+    let _turn = handle.shared.placing.lock().await;
     let hold = handle.hold(session).await?;
     let shared = Arc::clone(&handle.shared);
     let undone = blocking(move || place::undo(&shared.store, &shared.home, &session)).await?;

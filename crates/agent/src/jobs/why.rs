@@ -15,6 +15,7 @@ use crate::driver::{Ask, Handle, Head, Standing, Target};
 use crate::place::{self, Outlook};
 use crate::pool::blocking;
 use crate::scan::Found;
+use crate::unasked::{self, Not};
 use crate::{live, process, scan, view};
 
 mod beside;
@@ -57,7 +58,14 @@ pub(super) async fn why(handle: &Handle, session: String) -> Result<Why, ApiErro
     for head in target.heads.iter().rev().take(HEADS_TOLD_MAX) {
         versions.push(version(handle, head).await?);
     }
-    Ok(compose(&target, &standing, here, versions))
+    let unasked = unasked::verdict(handle, asked).await?;
+    Ok(compose(
+        &target,
+        &standing,
+        here,
+        versions,
+        unasked.as_ref(),
+    ))
 }
 
 async fn look_here(handle: &Handle, target: &Target) -> Result<Here, ApiError> {
@@ -181,7 +189,13 @@ async fn version(handle: &Handle, head: &Head) -> Result<WhyVersion, ApiError> {
     })
 }
 
-fn compose(target: &Target, standing: &Standing, here: Here, versions: Vec<WhyVersion>) -> Why {
+fn compose(
+    target: &Target,
+    standing: &Standing,
+    here: Here,
+    versions: Vec<WhyVersion>,
+    unasked: Option<&Not>,
+) -> Why {
     let newest = target.heads.last();
     let listed = target
         .heads
@@ -189,6 +203,14 @@ fn compose(target: &Target, standing: &Standing, here: Here, versions: Vec<WhyVe
         .any(|h| view::is_unfinished(h.state, &h.version.meta));
     let mut lines = Vec::new();
     tell_here(&mut lines, &here, standing);
+    match unasked {
+        Some(Not::Ours | Not::Here) => {}
+        Some(not) => lines.push(format!(
+            "It is not placed here by itself: {}.",
+            not.because()
+        )),
+        None => lines.push("It is about to be placed here by itself.".to_owned()),
+    }
     tell_versions(&mut lines, target, standing, &versions);
     tell_unknown(&mut lines, &here);
     lines.extend(standing.presence.iter().map(tell_presence));
@@ -399,6 +421,15 @@ fn unlisted(newest: Option<&Head>) -> String {
         SessionState::Archived => "its file is gone where it was; `ccpeer tasks --all` shows it",
         SessionState::Ended(EndReason::Unseen) => {
             "nobody saw its end, and it has not changed for days"
+        }
+        SessionState::Ended(EndReason::Replaced) => {
+            "its terminal went on with another conversation, which took its place"
+        }
+        SessionState::Ended(EndReason::Script) => {
+            "a program ran it to its end, and no item of its task list is open"
+        }
+        SessionState::Ended(EndReason::Closed) => {
+            "its terminal was closed, and no item of its task list is open"
         }
         SessionState::Ended(_) => "it was closed, and no item of its task list is open",
         SessionState::Live | SessionState::Idle | SessionState::Interrupted => {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::PlaceError;
 use super::journal::{self, Site};
+use super::unasked;
 
 /// Version of the notes.
 const VERSION: u8 = 1;
@@ -77,7 +78,11 @@ pub(super) fn sweep(site: &Site<'_>, now: Timestamp) -> Result<u64, PlaceError> 
         let old = now.0.saturating_sub(kept.at.0) >= limits::BACKUP_AGE_MS;
         if old && days.count.saturating_sub(kept.day) >= limits::BACKUP_DAYS_MIN {
             site.disk.remove_all(&site.home.backups().join(name(id)))?;
-            site.disk.put_notes(site.store, &[note(id, None)])?;
+            let mut notes = vec![note(id, None)];
+            // What it would be taken back to is gone.
+            let unasked = unasked::all(site.store)?.into_iter().find(|r| r.id == id);
+            notes.extend(unasked.map(|r| unasked::note(&r.session, None)));
+            site.disk.put_notes(site.store, &notes)?;
             removed += 1;
         }
     }

@@ -50,6 +50,9 @@ pub(crate) enum PlaceError {
     /// Something of that name lies where a session is to be moved to.
     #[error("session {0} lies in the new place already")]
     Taken(SessionId),
+    /// What lies here is no beginning of it.
+    #[error("session {0} went on here in a line of its own")]
+    OwnLine(SessionId),
     /// The two lines cannot be put in a row.
     #[error("the two lines are not joined: {0}")]
     Join(Refused),
@@ -119,6 +122,8 @@ impl From<PlaceError> for ApiError {
                 .hint("remove the one that is not needed from Claude Code's directory"),
             PlaceError::ChangedSince(_) => Self::new(ErrorCode::Refused, message)
                 .hint("what it replaced is kept below the directory `backups` of CCPEER_HOME"),
+            PlaceError::OwnLine(_) => Self::new(ErrorCode::Refused, message)
+                .hint("`ccpeer continue` brings it beside that one"),
             PlaceError::Join(Refused::PendingTool(_) | Refused::MidTurn { .. }) => {
                 Self::new(ErrorCode::Refused, message)
                     .hint("let the turn end where it is open, and try again")
@@ -127,7 +132,8 @@ impl From<PlaceError> for ApiError {
                 Self::new(ErrorCode::Refused, message)
                     .hint("without `--join` the other line is placed beside, as a new session")
             }
-            PlaceError::NothingToUndo => Self::new(ErrorCode::NotFound, message),
+            PlaceError::NothingToUndo => Self::new(ErrorCode::NotFound, message)
+                .hint("what was placed by itself is taken back by `ccpeer undo --auto`"),
             PlaceError::Place(ConfinedError::Io { .. }) => Self::new(ErrorCode::Disk, message)
                 .hint("check space and permissions of Claude's directory and CCPEER_HOME"),
             PlaceError::Place(_) => Self::new(ErrorCode::Refused, message)

@@ -5,6 +5,7 @@
 //! placement has happened, before that it has not. Everything that is replaced
 //! is kept in the backups first. Must not know what the files mean.
 
+mod back;
 mod left;
 
 use std::io;
@@ -20,22 +21,21 @@ use ccpeer_formats::claude::layout;
 use ccpeer_store::{Namespace, NoteWrite, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
+pub(in crate::place) use back::{undo, undo_next, undoable_ids};
 pub(in crate::place) use left::{Left, LeftFile};
 
+use super::PlaceError;
 use super::backups;
 use super::stage::{self, Staging};
-use super::{PlaceError, Undone};
+use super::unasked;
 use crate::capture;
 use crate::confined::{ConfinedError, Root, Stamp};
 use crate::disk::Disk;
 use crate::home::Home;
-use crate::live;
 use crate::local::{LocalState, Print};
 
 /// Version of the notes.
 const RECORD_VERSION: u8 = 2;
-/// Placements that can be taken back, one after the other.
-const UNDO_MAX: usize = limits::BACKUPS_KEPT_MIN;
 
 /// One placement.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -99,6 +99,15 @@ struct Reversed {
     left: u64,
 }
 
+/// Who wanted a placement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    /// The user.
+    User,
+    /// Nobody: it came by itself.
+    Unasked,
+}
+
 /// Where steps are taken.
 pub(super) struct Site<'a> {
     pub(super) store: &'a Store,
@@ -151,8 +160,8 @@ impl Record {
     }
 
     /// The notes that close its journal.
-    fn closed(&self) -> [NoteWrite; 3] {
-        [0, 1, 2].map(|part| note(self.key(part), None))
+    fn closed(&self) -> [NoteWrite; 4] {
+        [0, 1, 2, 3].map(|part| note(self.key(part), None))
     }
 
     fn key(&self, part: u8) -> Vec<u8> {
@@ -174,11 +183,13 @@ impl Site<'_> {
         record: &Record,
         state: LocalState,
         joined: Option<EntryHash>,
+        who: Who,
     ) -> Result<(), PlaceError> {
         let notes = [
             note(record.key(0), Some(encode(record)?)),
             note(record.key(1), state.note(&record.session).value),
             note(record.key(2), joined.map(|v| v.0.to_vec())),
+            note(record.key(3), (who == Who::Unasked).then(|| vec![1])),
         ];
         self.disk.put_notes(self.store, &notes)?;
         match self.take_steps(record) {
@@ -293,8 +304,23 @@ impl Site<'_> {
         if let Some(joined) = self.store.note(Namespace::Journal, &record.key(2))? {
             notes.push(joined_note(&record.session, Some(joined)));
         }
-        notes.extend(self.undo_notes(record)?);
-        if record.has_backups() {
+        let unasked = self
+            .store
+            .note(Namespace::Journal, &record.key(3))?
+            .is_some();
+        let before = unasked.then(|| unasked::of(self.store, &record.session));
+        let together = before
+            .transpose()?
+            .flatten()
+            .and_then(|before| unasked::together(&before, record));
+        if unasked {
+            let record = together.as_ref().unwrap_or(record);
+            notes.push(unasked::note(&record.session, Some(record)));
+        } else {
+            notes.extend(self.undo_notes(record)?);
+            notes.push(unasked::taken_back(&record.session, false));
+        }
+        if together.is_none() && record.has_backups() {
             notes.push(backups::kept(self, record.id, record.at)?);
         }
         if record.asked.0 != record.session {
@@ -304,17 +330,14 @@ impl Site<'_> {
         self.disk.pass("before the journal is closed")?;
         self.disk.put_notes(self.store, &notes)?;
         self.disk.pass("journal is closed")?;
+        if together.is_some()
+            && let Err(e) = self.disk.remove_all(&self.backups(record))
+        {
+            // The sweep finds it, and keeps it for as long as any other.
+            tracing::warn!(error = %e, "a backup that nobody needs is left for later");
+        }
         Staging::of(self.disk, self.root, &record.name()).remove();
         Ok(())
-    }
-
-    fn undo_notes(&self, record: &Record) -> Result<Vec<NoteWrite>, PlaceError> {
-        let known = undoable(self.store)?;
-        let next = known.last().map_or(0, |(n, _)| n + 1);
-        let mut notes = vec![undo_note(next, Some(encode(record)?))];
-        let spare = (known.len() + 1).saturating_sub(UNDO_MAX);
-        notes.extend(known.iter().take(spare).map(|(n, _)| undo_note(*n, None)));
-        Ok(notes)
     }
 
     /// Whether the main transcript is in its place. It may have grown since.
@@ -458,60 +481,6 @@ impl Site<'_> {
         }
         Ok(backups::forgotten(record.id))
     }
-
-    /// Takes back a placement that has happened.
-    fn undo(&self, number: u64, record: &Record) -> Result<Undone, PlaceError> {
-        for step in &record.steps {
-            if self.content(&record.names(step)?)? != Some(step.new) {
-                return Err(PlaceError::ChangedSince(record.session));
-            }
-        }
-        for file in &record.left.files {
-            let lying = self.content(&record.left_names(file)?)?;
-            if lying.is_some_and(|lying| lying != file.content) {
-                return Err(PlaceError::ChangedSince(record.session));
-            }
-        }
-        let undoing = Record {
-            undoing: true,
-            ..record.clone()
-        };
-        let notes = [note(record.key(0), Some(encode(&undoing)?))];
-        self.disk.put_notes(self.store, &notes)?;
-        self.disk.pass("journal is durable")?;
-        let reversed = self.reverse(&undoing)?;
-        self.forget(number, record, reversed)?;
-        Ok(Undone {
-            session: record.session,
-            restored: reversed.restored,
-            removed: reversed.removed,
-        })
-    }
-
-    /// After a placement was taken back, nothing is remembered of it.
-    fn forget(&self, number: u64, record: &Record, reversed: Reversed) -> Result<(), PlaceError> {
-        let mut notes = vec![
-            NoteWrite {
-                ns: Namespace::Session,
-                key: record.session.0.to_vec(),
-                value: record.state_before.clone(),
-            },
-            note(record.key(0), None),
-            undo_note(number, None),
-            joined_note(&record.session, None),
-            self.settle_backups(record, reversed)?,
-        ];
-        if record.asked.0 != record.session {
-            notes.push(NoteWrite {
-                value: None,
-                ..fork_note(record.asked, record.session)
-            });
-        }
-        notes.extend(capture::forget_digest(self.store, &record.session)?);
-        self.disk.put_notes(self.store, &notes)?;
-        Staging::of(self.disk, self.root, &record.name()).remove();
-        Ok(())
-    }
 }
 
 /// Finishes or takes back what a process left half done, and says what it did.
@@ -528,11 +497,7 @@ pub(super) fn recover(site: &Site<'_>) -> Result<Vec<String>, PlaceError> {
         let session = record.session;
         if record.undoing {
             let reversed = site.reverse(&record)?;
-            let number = undoable(site.store)?
-                .iter()
-                .find(|(_, r)| r.id == record.id)
-                .map(|(n, _)| *n);
-            site.forget(number.unwrap_or(u64::MAX), &record, reversed)?;
+            site.forget(&record, reversed)?;
             lines.push(format!(
                 "taking session {session} back was interrupted and is done now"
             ));
@@ -557,23 +522,6 @@ pub(super) fn recover(site: &Site<'_>) -> Result<Vec<String>, PlaceError> {
     }
     stage::remove_all(site.disk, site.root);
     Ok(lines)
-}
-
-/// The session that the last placement wrote.
-pub(super) fn undo_next(store: &Store) -> Result<Option<SessionId>, StoreError> {
-    Ok(undoable(store)?.pop().map(|(_, record)| record.session))
-}
-
-/// Takes back the last placement, if it wrote this session.
-pub(super) fn undo(site: &Site<'_>, of: &SessionId) -> Result<Undone, PlaceError> {
-    let (number, record) = undoable(site.store)?
-        .pop()
-        .filter(|(_, record)| record.session == *of)
-        .ok_or(PlaceError::NothingToUndo)?;
-    if live::live_sessions(site.home).contains_key(&record.session) {
-        return Err(PlaceError::Live(record.session));
-    }
-    site.undo(number, &record)
 }
 
 /// The session as which a version was placed beside the local one before.
@@ -615,35 +563,6 @@ fn fork_note(asked: (SessionId, EntryHash), session: SessionId) -> NoteWrite {
     }
 }
 
-/// The names of the placements that can be taken back.
-pub(super) fn undoable_ids(store: &Store) -> Result<Vec<[u8; 16]>, StoreError> {
-    Ok(undoable(store)?.into_iter().map(|(_, r)| r.id).collect())
-}
-
-/// Placements that can be taken back, the last one last.
-fn undoable(store: &Store) -> Result<Vec<(u64, Record)>, StoreError> {
-    let notes = store.notes_from(Namespace::Placement, b"u", usize::MAX)?;
-    let read = |(key, value): (Vec<u8>, Vec<u8>)| {
-        let number = key
-            .strip_prefix(b"u")?
-            .try_into()
-            .ok()
-            .map(u64::from_be_bytes)?;
-        Some((number, decode(&value)?))
-    };
-    Ok(notes.into_iter().filter_map(read).collect())
-}
-
-fn undo_note(number: u64, value: Option<Vec<u8>>) -> NoteWrite {
-    let mut key = vec![b'u'];
-    key.extend_from_slice(&number.to_be_bytes());
-    NoteWrite {
-        ns: Namespace::Placement,
-        key,
-        value,
-    }
-}
-
 fn note(key: Vec<u8>, value: Option<Vec<u8>>) -> NoteWrite {
     NoteWrite {
         ns: Namespace::Journal,
@@ -652,7 +571,7 @@ fn note(key: Vec<u8>, value: Option<Vec<u8>>) -> NoteWrite {
     }
 }
 
-fn encode(record: &Record) -> Result<Vec<u8>, PlaceError> {
+pub(super) fn encode(record: &Record) -> Result<Vec<u8>, PlaceError> {
     let bytes = codec::encode(record);
     if bytes.len() > limits::NOTE_VALUE_BYTES_MAX {
         return Err(PlaceError::Malformed("it has too many files"));
@@ -660,7 +579,7 @@ fn encode(record: &Record) -> Result<Vec<u8>, PlaceError> {
     Ok(bytes)
 }
 
-fn decode(bytes: &[u8]) -> Option<Record> {
+pub(super) fn decode(bytes: &[u8]) -> Option<Record> {
     let max = limits::NOTE_VALUE_BYTES_MAX;
     match bytes.first() {
         Some(&RECORD_VERSION) => codec::decode(bytes, max).ok(),

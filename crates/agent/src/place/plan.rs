@@ -15,15 +15,15 @@ use ccpeer_formats::claude::transcript::Digest;
 use ccpeer_store::Namespace;
 
 use super::incoming::Incoming;
-use super::journal::{Content, Record, Site, Step};
+use super::journal::{Content, Record, Site, Step, Who};
 use super::policy::{Finding, Findings};
 use super::stage::{Closing, Notes, Staged, Staging};
 use super::standing::{self, Cut, LocalLog, Standing};
-use super::{Here, PlaceError, PlaceRequest, Placing, main_of, place_of, unknown};
+use super::{Here, Mode, PlaceError, PlaceRequest, Placing, main_of, place_of, unknown};
 use crate::api::{Placed, PlacedHow};
 use crate::confined::{ConfinedError, Stamp};
 use crate::local::{LocalFile, LocalState, Print, section};
-use crate::projects;
+use crate::{live, projects};
 
 /// Bytes at the end of a transcript in which open tool calls are looked for.
 const END_BYTES: u64 = 1024 * 1024;
@@ -350,9 +350,19 @@ impl<'p> Plan<'p> {
             disk,
         };
         let dir = PathBuf::from(&state.here.project);
-        site.carry_out(&self.record, state, self.joined)?;
+        let unasked = job.request.mode == Mode::Unasked;
+        let session = &self.record.session;
+        if unasked && live::live_sessions(home).contains_key(session) {
+            // Staging took a while, and nobody who opens it expects this.
+            self.staging.remove();
+            return Err(PlaceError::Live(*session));
+        }
+        let who = if unasked { Who::Unasked } else { Who::User };
+        site.carry_out(&self.record, state, self.joined, who)?;
         let remembered = projects::placed_in(store, &job.manifest.project, &dir)
             .map_err(PlaceError::from)
+            // Where a project lies is for the user to say.
+            .map(|note| note.filter(|_| !unasked))
             .and_then(|note| Ok(disk.put_notes(store, note.as_slice())?));
         if let Err(e) = remembered {
             tracing::warn!(error = %e, "where the project lies is not remembered");

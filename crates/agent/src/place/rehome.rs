@@ -19,7 +19,7 @@ use ccpeer_formats::claude::layout;
 use ccpeer_formats::claude::rewrite::{Rewriter, TextKind};
 use ccpeer_store::{Namespace, Store};
 
-use super::journal::{Content, Left, LeftFile, Record, Site, Step};
+use super::journal::{Content, Left, LeftFile, Record, Site, Step, Who};
 use super::policy;
 use super::stage::{Staged, Staging};
 use super::{PlaceError, place_of};
@@ -135,7 +135,7 @@ pub(super) fn rehome_with(
         project: None,
         ..state
     };
-    site.carry_out(&record, state, None)?;
+    site.carry_out(&record, state, None, Who::User)?;
     Ok(Rehomed::Moved {
         path: root.join(&place_of(&Slot::Main, &session, &to.slug)?),
         backup: site.backups(&record),

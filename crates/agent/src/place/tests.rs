@@ -6,6 +6,7 @@ use crate::capture::{CaptureRequest, Captured, capture};
 use crate::disk::Watch;
 use crate::testing::{World, fixture, noise};
 use ccpeer_core::id::ChunkId;
+use ccpeer_core::limits;
 use ccpeer_core::manifest::{ChunkRef, MANIFEST_VERSION, PathFlavour, Segment, SlotName};
 use ccpeer_core::presence::SessionState;
 use ccpeer_formats::claude::slug::project_slug;
@@ -21,6 +22,7 @@ mod join;
 mod keeping;
 mod lineage;
 mod moved;
+mod unasked;
 mod unknown;
 
 const FULL: &str = "aa21a64c-b7a7-41b7-a51f-ceeccfa4623b";

@@ -76,8 +76,14 @@ impl Finder {
 
     /// The directory of a project, if it is that without doubt: because the user
     /// said so; or by a remote and the first commit, or the first commit alone,
-    /// where nothing else here could be meant. `branch` is the session's.
-    pub(crate) fn certain(&self, want: &ProjectIdentity, branch: &str) -> Option<PathBuf> {
+    /// where nothing else here could be meant. `branch` is the session's, `begun`
+    /// are directories in which sessions have begun that nobody has captured yet.
+    pub(crate) fn certain(
+        &self,
+        want: &ProjectIdentity,
+        branch: &str,
+        begun: &[&Path],
+    ) -> Option<PathBuf> {
         match self.said(want) {
             Some(Located::Dir(dir, _)) => return Some(dir),
             Some(_) => return None,
@@ -86,7 +92,7 @@ impl Finder {
         if !mapping::is_told(want) {
             return None;
         }
-        let candidates = self.candidates_for(want, None);
+        let candidates = self.candidates_for(want, begun);
         let (at, _) = rules::certain_match(want, &candidates)?;
         match self.settle(want, branch, candidates.get(at)?, None) {
             Settled::Dir(dir, _) => Some(dir),
@@ -108,7 +114,7 @@ impl Finder {
         if let Some(dir) = self.placed(want) {
             return self.in_its_tree(want, branch, dir);
         }
-        let candidates = self.candidates_for(want, from_dir);
+        let candidates = self.candidates_for(want, from_dir.as_slice());
         let standing = from_dir.and_then(|dir| use_dir(dir).ok());
         let matching = match match_project(want, &candidates) {
             Match::One(at) => vec![at],
@@ -321,11 +327,11 @@ impl Finder {
         (real(exact), real(crossed))
     }
 
-    fn candidates_for(&self, want: &ProjectIdentity, from_dir: Option<&Path>) -> Vec<Candidate> {
+    fn candidates_for(&self, want: &ProjectIdentity, from_dirs: &[&Path]) -> Vec<Candidate> {
         let mut out = self.local().to_vec();
         let mut looked: BTreeSet<PathBuf> = out.iter().map(|c| PathBuf::from(&c.dir)).collect();
         let (exact, crossed) = self.places(want);
-        let more = (from_dir.and_then(|dir| use_dir(dir).ok()).into_iter())
+        let more = (from_dirs.iter().filter_map(|dir| use_dir(dir).ok()))
             .chain(exact)
             .chain(crossed)
             .chain(self.sharing_a_remote(want));

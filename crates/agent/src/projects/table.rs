@@ -140,7 +140,8 @@ impl Row {
             match finder.locate(identity, &self.branch, None) {
                 Located::Dir(dir, _) => {
                     self.known = finder.known_by(identity, &dir);
-                    self.certain = finder.certain(identity, &self.branch).as_ref() == Some(&dir);
+                    self.certain =
+                        finder.certain(identity, &self.branch, &[]).as_ref() == Some(&dir);
                     self.dir = Some(dir);
                     self.candidates.clear();
                     if self.known == Some(KnownBy::Said) {

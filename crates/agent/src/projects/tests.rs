@@ -19,7 +19,7 @@ fn locate(world: &World, want: &ProjectIdentity, from: Option<&Path>) -> Located
 fn certain(world: &World, want: &ProjectIdentity, branch: &str) -> Option<PathBuf> {
     Finder::new(&world.store, &world.home)
         .unwrap()
-        .certain(want, branch)
+        .certain(want, branch, &[])
 }
 
 fn at(dir: &Path) -> Located {

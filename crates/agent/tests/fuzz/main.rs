@@ -32,6 +32,7 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         session: Some("e47fe3ca-2b33-4853-b61e-4bb21fa16e3a".into()),
         pid: Some(4711),
         project_dir: Some("/w/proj".into()),
+        entrypoint: None,
         cut: false,
     };
     let good = ccpeer_agent::spool::encode(&header, br#"{"hook_event_name":"Stop"}"#);

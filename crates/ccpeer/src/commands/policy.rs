@@ -1,7 +1,7 @@
 //! `ccpeer policy`
 
 use ccpeer_agent::api::{
-    Introduce, Policy, PolicyChange, Request, SummaryBy, SummaryChange, SummaryPolicy,
+    Introduce, Place, Policy, PolicyChange, Request, SummaryBy, SummaryChange, SummaryPolicy,
 };
 use ccpeer_core::text;
 use clap::Subcommand;
@@ -10,7 +10,7 @@ use crate::context::{Context, say, say_json};
 use crate::error::CommandError;
 use crate::table::{self, Column};
 
-/// Show or change how much is kept, who is taken in, and who writes summaries
+/// Show or change how much is kept, who is taken in, and what happens by itself
 ///
 /// What other devices write fills at most their quota here; what goes beyond it
 /// stays where it is, and costs nothing that is here. Of a session that went on,
@@ -40,6 +40,30 @@ enum Change {
         device: String,
         /// Shown as offered, taken in by itself, or not shown
         how: How,
+    },
+    /// Whether sessions of other devices lie here by themselves
+    ///
+    /// Then Claude Code's own list shows them soon after a turn has ended there,
+    /// and they are refreshed as they grow. Only where git or you say without a
+    /// doubt which directory here is their project, never in the place of
+    /// anything, and `ccpeer undo --auto` takes it back.
+    Place {
+        /// A project's name or directory, or `default` for all others
+        project: String,
+        /// By themselves, or not; `ask`: as if nothing had been said
+        how: How,
+    },
+    /// Whether what one device writes is placed by itself
+    PlaceFrom {
+        /// Its id, the beginning of it, or its name
+        device: String,
+        /// As what other devices write, or not
+        how: From,
+    },
+    /// Whether a session is told at its start that others are unfinished
+    StartLine {
+        /// One line, of a fixed text and a count
+        on: Switch,
     },
     /// How long earlier versions stay
     Keep {
@@ -83,12 +107,28 @@ enum Who {
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum How {
-    /// They are shown as offered
+    /// Only after a question
     Ask,
-    /// They are taken in; what they add themselves is only offered
+    /// By themselves
     Auto,
-    /// They are not shown
+    /// Not at all
     Never,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum From {
+    /// As what others write
+    Auto,
+    /// Only when you ask for it
+    Never,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Switch {
+    /// It is told
+    On,
+    /// It is not
+    Off,
 }
 
 pub(crate) fn run(args: &PolicyArgs, context: &Context) -> Result<(), CommandError> {
@@ -106,12 +146,27 @@ pub(crate) fn run(args: &PolicyArgs, context: &Context) -> Result<(), CommandErr
         .map_or("for ever".to_owned(), |d| format!("{d} days"));
     say(format!("keep    {keep} after they were superseded"))?;
     say(format!("summary {}", summary(&policy.summary)))?;
+    let place = match policy.place_default {
+        Place::Ask => "sessions lie here when you ask for them; `ccpeer up` asks",
+        Place::Auto => "sessions lie here by themselves",
+        Place::Never => "sessions lie here only when you ask for them",
+    };
+    say(format!("place   {place}"))?;
+    for project in &policy.place_projects {
+        let how = match project.how {
+            Place::Auto => "by themselves",
+            Place::Ask | Place::Never => "when you ask",
+        };
+        say(format!("        {how} in {}", project.dir))?;
+    }
+    let line = if policy.start_line { "on" } else { "off" };
+    say(format!("line    {line} at the start of a session"))?;
     let columns = [
         Column("DEVICE", 28),
         Column("USED", 12),
         Column("QUOTA", 12),
         Column("OFFERS", 6),
-        Column("", 8),
+        Column("", 20),
     ];
     let rows: Vec<Vec<String>> = policy
         .devices
@@ -128,7 +183,12 @@ pub(crate) fn run(args: &PolicyArgs, context: &Context) -> Result<(), CommandErr
                     Some(Introduce::Never) => "never",
                 }
                 .to_owned(),
-                if d.over { "used up" } else { "" }.to_owned(),
+                match (d.over, d.place) {
+                    (true, _) => "used up",
+                    (false, Some(Place::Never)) => "not placed by itself",
+                    (false, _) => "",
+                }
+                .to_owned(),
             ]
         })
         .collect();
@@ -169,6 +229,24 @@ fn read(change: &Change) -> Result<PolicyChange, CommandError> {
             per_hour: *per_hour,
             per_day: *per_day,
         })),
+        Change::Place { project, how } => Ok(PolicyChange::Place {
+            project: (project != "default").then(|| named(project)).transpose()?,
+            how: match how {
+                How::Ask => Place::Ask,
+                How::Auto => Place::Auto,
+                How::Never => Place::Never,
+            },
+        }),
+        Change::PlaceFrom { device, how } => Ok(PolicyChange::PlaceFrom {
+            device: device.clone(),
+            how: match how {
+                From::Auto => Place::Auto,
+                From::Never => Place::Never,
+            },
+        }),
+        Change::StartLine { on } => Ok(PolicyChange::StartLine {
+            on: matches!(on, Switch::On),
+        }),
         Change::Keep { days } if days == "forever" => Ok(PolicyChange::Keep { days: None }),
         Change::Keep { days } => Ok(PolicyChange::Keep {
             days: Some(days.parse().map_err(|_| {
@@ -213,6 +291,17 @@ fn read_summary(who: Option<Who>, command: &[String]) -> Result<Option<SummaryBy
         (Some(Who::Claude), []) => Some(SummaryBy::Claude),
         (None, []) => None,
     })
+}
+
+/// A project as it was named: what looks like a path is one, seen from here.
+fn named(project: &str) -> Result<String, CommandError> {
+    let is_path = project == "." || project == ".." || project.contains(['/', '\\']);
+    if !is_path {
+        return Ok(project.to_owned());
+    }
+    let path = std::path::absolute(project);
+    path.map(|p| p.display().to_string())
+        .map_err(|_| CommandError::usage("this is no directory", "give one, or a project's name"))
 }
 
 /// A size in bytes, or in binary units.

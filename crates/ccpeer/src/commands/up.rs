@@ -1,6 +1,6 @@
 //! `ccpeer up`
 
-use ccpeer_agent::api::{Policy, PolicyChange, Request, Status, SummaryBy, SummaryChange};
+use ccpeer_agent::api::{Place, Policy, PolicyChange, Request, Status, SummaryBy, SummaryChange};
 use ccpeer_agent::home::Home;
 use ccpeer_agent::hooks::{self, Installed};
 use ccpeer_agent::starts;
@@ -20,7 +20,8 @@ use crate::starting::{self, Network};
 /// pair another machine. It can be run again at any time.
 #[derive(Debug, clap::Args)]
 pub(crate) struct UpArgs {
-    /// Install the hooks without asking; agrees to nothing that costs something
+    /// Install the hooks, and let sessions of your machines lie in each other's
+    /// lists, without asking; agrees to nothing that costs something
     #[arg(long)]
     yes: bool,
     /// Leave Claude Code's settings alone
@@ -53,6 +54,7 @@ pub(crate) fn run(args: &UpArgs, context: &Context) -> Result<(), CommandError> 
     }
     set_up_hooks(args, context)?;
     ask_for_summaries(args, context)?;
+    ask_for_placing(args, context)?;
     let status: Status = context.get(&Request::Status)?;
     if running && status.version != env!("CARGO_PKG_VERSION") {
         talk(format!(
@@ -165,6 +167,28 @@ fn ask_for_summaries(args: &UpArgs, context: &Context) -> Result<(), CommandErro
         ..SummaryChange::default()
     }));
     let _policy: Policy = context.get(&Request::Policy { change })?;
+    Ok(())
+}
+
+/// Asks once whether sessions are to be placed by themselves. It stays on one's
+/// own machines and can be taken back, so `--yes` means it, too.
+fn ask_for_placing(args: &UpArgs, context: &Context) -> Result<(), CommandError> {
+    let policy: Policy = context.get(&Request::Policy { change: None })?;
+    if policy.place_default != Place::Ask || !(args.yes || can_ask()) {
+        return Ok(());
+    }
+    let question = "Let sessions of your other machines appear in Claude Code's own list here?\n\
+                    Only in projects that are checked out here, beside what is there, and\n\
+                    `ccpeer undo --auto` takes it back.";
+    let how = if args.yes || prompt::yes(question) {
+        Place::Auto
+    } else {
+        talk("Not by themselves, then. `ccpeer policy place default auto` does it later.");
+        Place::Never
+    };
+    let change = PolicyChange::Place { project: None, how };
+    let change = Some(change);
+    let _now: Policy = context.get(&Request::Policy { change })?;
     Ok(())
 }
 

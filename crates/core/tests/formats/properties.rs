@@ -25,6 +25,7 @@ fn state() -> impl Strategy<Value = SessionState> {
         Just(SessionState::Idle),
         Just(SessionState::Interrupted),
         Just(SessionState::Ended(EndReason::Clear)),
+        Just(SessionState::Ended(EndReason::Script)),
         Just(SessionState::Done),
     ]
 }

@@ -100,6 +100,13 @@ fn payloads() -> Vec<(&'static str, Payload)> {
             }),
         ),
         (
+            "presence_script",
+            Payload::Presence(Presence {
+                session: session(),
+                state: SessionState::Ended(EndReason::Script),
+            }),
+        ),
+        (
             "claim",
             Payload::Claim(Claim {
                 session: session(),

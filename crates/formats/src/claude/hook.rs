@@ -22,6 +22,8 @@ pub struct HookEnv {
     pub project_dir: Option<String>,
     /// `CLAUDE_CODE_SESSION_ID`.
     pub session: Option<String>,
+    /// `CLAUDE_CODE_ENTRYPOINT`: `cli`, `sdk-cli` and others.
+    pub entrypoint: Option<String>,
 }
 
 /// Something that happened in a session here.
@@ -40,6 +42,9 @@ pub struct HookEvent {
     pub project_dir: Option<String>,
     /// Claude Code's process.
     pub pid: Option<u32>,
+    /// It was started by a program and not by a person at a prompt: print mode,
+    /// or the library for that.
+    pub by_program: bool,
 }
 
 /// The events that we act on.
@@ -203,7 +208,15 @@ pub fn parse(event_arg: &str, bytes: &[u8], env: &HookEnv) -> Option<HookEvent> 
             .clone()
             .filter(|p| (1..=limits::FOREIGN_PATH_BYTES_MAX).contains(&p.len())),
         pid: env.pid.filter(|pid| *pid > 0),
+        by_program: env.entrypoint.as_deref().is_some_and(is_program),
     })
+}
+
+/// Whether an entry point, as Claude Code names it, is that of a program which
+/// runs it and not of a person: print mode and the libraries.
+#[must_use]
+pub fn is_program(entrypoint: &str) -> bool {
+    entrypoint.starts_with("sdk-")
 }
 
 /// The event of this name in the spelling that we compare with: `stop` and
@@ -347,9 +360,12 @@ mod tests {
             pid: Some(7),
             project_dir: Some("/home/ann/p".into()),
             session: Some(ID.into()),
+            entrypoint: Some("sdk-cli".into()),
         };
         let event = parse("Stop", br#"{"cwd":"/x"}"#, &env).unwrap();
         assert_eq!(event.session.to_string(), ID);
+        assert!(event.by_program);
+        assert!(!is_program("cli") && !is_program("claude-vscode") && !is_program(""));
         assert_eq!(
             (event.pid, event.project_dir.as_deref()),
             (Some(7), Some("/home/ann/p"))

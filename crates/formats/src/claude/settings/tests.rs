@@ -55,6 +55,29 @@ fn check_round_trip(text: &str) {
     }
 }
 
+/// One name that a version does not know costs it the whole file.
+#[test]
+fn k_h13_only_events_that_every_version_knows_are_registered() {
+    // What 2.1.54 knows, and every one after it.
+    let known = [
+        "PreToolUse",
+        "PostToolUse",
+        "Notification",
+        "UserPromptSubmit",
+        "SessionStart",
+        "SessionEnd",
+        "Stop",
+        "SubagentStart",
+        "SubagentStop",
+        "PreCompact",
+    ];
+    assert!(EVENTS.iter().all(|event| known.contains(event)));
+    let installed = install(None, "/bin/ccpeer").unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&installed).unwrap();
+    let hooks = value["hooks"].as_object().unwrap();
+    assert!(hooks.keys().all(|event| known.contains(&event.as_str())));
+}
+
 #[test]
 fn k_h13_white_space_that_is_none_to_json_is_refused() {
     for text in ["\u{c}", "\u{feff}\u{feff}", "\u{a0}", " \u{b}\n"] {
