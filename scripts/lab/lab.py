@@ -23,6 +23,7 @@ import traceback
 import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import ends
 import fake_api
 import matrix
 import rig
@@ -232,7 +233,8 @@ def third(lab):
     lab.check("and A gets B's turn from C while B is off", back["placed"] == "fast_forward", back["placed"])
 
 
-STORIES = {"there-and-back": there_and_back, "window": in_the_window, "at-once": at_once, "apart": apart, "joined": joined, "third": third}
+STORIES = {"there-and-back": there_and_back, "window": in_the_window, "at-once": at_once, "apart": apart, "joined": joined, "third": third,
+           "by-itself": ends.by_itself, "ends": ends.how_it_ends}
 
 
 # --------------------------------------------------------------------- passages

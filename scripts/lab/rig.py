@@ -210,7 +210,11 @@ class Machine:
 
     def up(self):
         """Starts the agent, on loopback only: nothing of the lab is heard outside."""
+        known = os.path.isdir(self.ccpeer_home)
         self.ccpeer("up", "--yes", "--no-mdns", "--listen", self.listen)
+        if not known:
+            # Most stories place by command, and look what that does.
+            self.ccpeer("policy", "place", "default", "never")
         if self.ask("hooks", "status")["hooks"] != "installed":
             raise Failed("the hooks were not installed on " + self.name)
 

@@ -48,7 +48,7 @@ def story(lab):
     session = m.claude("Build a lantern. [play:build]")["session_id"]
     m.wait("the session", lambda: m.tasks(session))
     # The agent looks again when the files have settled.
-    m.wait("the end of it", lambda: m.tasks(session)[0]["state"] == "ended")
+    m.wait("the end of it", lambda: m.tasks(session)[0]["state"] != "live")
     hooks = m.ask("status")["hooks_received"]
     before = (m.transcripts(), m.last_stop())
     mark = lab.api.mark()

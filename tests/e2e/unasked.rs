@@ -261,6 +261,26 @@ fn only_where_it_is_wanted_and_the_place_is_known() {
     a.stop();
 }
 
+/// Where the user says that it is to lie, it lies, and nowhere else.
+#[test]
+fn what_was_placed_by_itself_makes_way_for_the_users_word() {
+    let world = World::new();
+    let (a, b, there, here) = scene(&world);
+    let mut on_a = a.session(ID, &there);
+    a.turn(&mut on_a, "one");
+    lies(&b, &on_a, &here);
+    let elsewhere = b.project("elsewhere");
+    let placed = continue_into(&b, ID, &elsewhere);
+    assert_eq!(placed["placed"], "new", "{placed}");
+    assert!(!file(&b, ID, &here).exists());
+    let at = file(&b, ID, &elsewhere);
+    assert_eq!(lines(&at), on_a.records());
+    // It is refreshed there, too.
+    a.turn(&mut on_a, "two");
+    lies(&b, &on_a, &elsewhere);
+    assert!(!file(&b, ID, &here).exists());
+}
+
 /// A checkout that nobody knew of: a session that begins in it makes it known, and
 /// what others wrote about it lies there before its picker is opened.
 #[test]

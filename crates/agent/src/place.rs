@@ -175,6 +175,28 @@ pub(crate) fn unasked(store: &Store) -> Result<Vec<SessionId>, PlaceError> {
     Ok(unasked::all(store)?.iter().map(|r| r.session).collect())
 }
 
+/// Takes back what nobody asked for, where the user wants the session in another
+/// directory than the one in which it was placed by itself. What somebody has gone
+/// on with stays where it is.
+///
+/// # Errors
+/// When files or the store cannot be touched.
+pub(crate) fn make_way(
+    store: &Store,
+    home: &Home,
+    session: &SessionId,
+    dir: &Path,
+) -> Result<(), PlaceError> {
+    let lies_in = LocalState::load(store, session)?.map(|s| PathBuf::from(s.here.project));
+    if unasked::of(store, session)?.is_none() || lies_in.is_none_or(|there| there == dir) {
+        return Ok(());
+    }
+    match undo(store, home, session) {
+        Ok(_) | Err(PlaceError::ChangedSince(_) | PlaceError::NothingToUndo) => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
 /// Whether the user took the last placement of a session back.
 ///
 /// # Errors

@@ -208,6 +208,12 @@ async fn bring(
     };
     let how = (mode, wish.keep_times);
     let turn = handle.shared.placing.lock().await;
+    if wish.into.is_some() && !wish.fork {
+        let (shared, to) = (Arc::clone(&handle.shared), dir.clone());
+        let hold = handle.hold(session).await?;
+        blocking(move || place::make_way(&shared.store, &shared.home, &session, &to)).await?;
+        drop(hold);
+    }
     let mut placed = put(handle, head, dir, how, &here, out.meter("placing")).await?;
     drop(turn);
     if matches!(placed.placed, PlacedHow::New | PlacedHow::Fork) {

@@ -1,6 +1,6 @@
 //! `policy`: how much is kept because of whom, and for how long.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ccpeer_core::id::DeviceId;
@@ -174,9 +174,16 @@ async fn directory_of(handle: &Handle, project: String) -> Result<String, ApiErr
         vec![dir.display().to_string()]
     } else {
         let known = super::projects::list(handle).await?.into_iter();
+        // By its own name, or by that of its directory here.
+        let last = |dir: &str| {
+            Path::new(dir)
+                .file_name()
+                .map(std::ffi::OsStr::to_os_string)
+        };
         known
-            .filter(|p| p.name == project)
-            .filter_map(|p| p.dir)
+            .filter_map(|p| Some((p.name, p.dir?)))
+            .filter(|(name, dir)| *name == project || last(dir) == Some((&project).into()))
+            .map(|(_, dir)| dir)
             .collect()
     };
     found.sort();
