@@ -127,6 +127,17 @@ netns QUIET="600":
 latency:
     CCPEER_FULL=1 cargo test --release -p ccpeer --test house latency -- --nocapture --test-threads=1
 
+# What it costs, beside the tools that are installed, in one table (Linux, root): an
+# hour; `just bench --quick all` two minutes; see docs/PERFORMANCE.md
+bench *ARGS="all":
+    cargo build --release -p ccpeer
+    cargo build --release --examples -p ccpeer-net
+    python3 scripts/bench/bench.py {{ ARGS }}
+
+# Parts by themselves: chunker, rewriter, digest, codec, store
+bench-parts *ARGS:
+    cargo bench -p ccpeer-core -p ccpeer-formats -p ccpeer-store -p ccpeer-agent {{ ARGS }}
+
 # Write expectations and generated documents anew
 bless:
     BLESS=1 INSTA_UPDATE=always cargo test --workspace
