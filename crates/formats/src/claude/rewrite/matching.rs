@@ -151,7 +151,8 @@ impl Matcher {
         let (end, spelling) = read_elems(t, start, pattern, context.json)?;
         let begin = self.beginning(t, start, pattern)?;
         let separating = self.separating(pattern.form, &spelling, context);
-        if after(t, end, separating) == After::Name {
+        let goes_on = after(t, end, separating) == After::Name;
+        if goes_on != (pattern.form == Form::SlugHead) {
             return None;
         }
         let m = Match {
@@ -215,7 +216,7 @@ impl Matcher {
                 Some(spelling.run).filter(|r| *r > 0).or(Some(least))
             }
             // Text of both systems may hold it; the way back must see the same.
-            (Form::Slug, _) => Some(least),
+            (Form::Slug | Form::SlugHead, _) => Some(least),
             _ => None,
         }
     }
@@ -223,7 +224,7 @@ impl Matcher {
     /// Where the match begins, if a path or a name may begin there.
     fn beginning(&self, t: &[u8], start: usize, pattern: &Pattern) -> Option<usize> {
         match pattern.form {
-            Form::Slug => follows_separator(t, start).then_some(start),
+            Form::Slug | Form::SlugHead => follows_separator(t, start).then_some(start),
             Form::Unix | Form::Msys | Form::Wsl => begins(t, start).then_some(start),
             // `/C:/Users/ann`, as URLs have it: on Unix the slash goes with it.
             Form::Drive => match slash_before(t, start) {
@@ -280,18 +281,25 @@ impl Matcher {
 
     /// The slug and what takes its place, if it stands at `at`.
     pub(super) fn slug_at(&self, t: &[u8], at: usize) -> Option<(usize, &str)> {
-        self.patterns.iter().find_map(|p| match &p.target {
-            Target::Slug(slug) => {
-                let len = p.elems.len();
-                let here = t.get(at..at + len)?;
-                let same = here
+        let found = self.patterns.iter().find(|p| {
+            let end = at + p.elems.len();
+            let here = t.get(at..end).unwrap_or_default();
+            let same = here.len() == p.elems.len()
+                && here
                     .iter()
                     .zip(&p.elems)
                     .all(|(b, e)| *e == Elem::Char(char::from(*b)));
-                (same && after(t, at + len, Some(1)) != After::Name).then_some((len, slug.as_str()))
+            let goes_on = same && after(t, end, Some(1)) == After::Name;
+            same && match p.form {
+                Form::Slug => !goes_on,
+                Form::SlugHead => goes_on,
+                _ => false,
             }
+        })?;
+        match &found.target {
+            Target::Slug(slug) => Some((found.elems.len(), slug.as_str())),
             Target::Path(_) | Target::Keep => None,
-        })
+        }
     }
 }
 

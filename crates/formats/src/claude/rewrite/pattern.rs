@@ -35,6 +35,8 @@ pub(super) enum Form {
     Wsl,
     /// The name of the project's directory below `projects/`.
     Slug,
+    /// What such names begin with for all that lies below a home; the name goes on.
+    SlugHead,
 }
 
 /// What takes the place of a match.
@@ -157,8 +159,42 @@ pub(super) fn patterns(pairs: &[Pair], from: &Origin, to: &Origin, subdir: &str)
             });
         }
     }
+    patterns.extend(below_home(from, to, &patterns));
     patterns.sort_by_key(|p| std::cmp::Reverse(p.elems.len()));
     patterns
+}
+
+/// Names below `projects/` of the home, and of whatever else lies below it: of a
+/// worktree's main checkout, of where the session was before. They begin with the
+/// home's name, and tell whose it is. One that would become a name that is taken
+/// there stays as it is, as with paths.
+fn below_home(from: &Origin, to: &Origin, patterns: &[Pattern]) -> Vec<Pattern> {
+    let home = |o: &Origin| place(&o.home, o.flavour).map(|p| project_slug(&p.to_string()));
+    let (Some(from), Some(to)) = (home(from), home(to)) else {
+        return Vec::new();
+    };
+    if from == to || !is_slug(&from) || !is_slug(&to) {
+        return Vec::new();
+    }
+    let pattern = |name: &str, form, target| Pattern {
+        elems: name.chars().map(Elem::Char).collect(),
+        form,
+        target,
+        is_alias: false,
+    };
+    let head = (format!("{from}-"), format!("{to}-"));
+    let mut found = vec![pattern(&from, Form::Slug, Target::Slug(to))];
+    for known in patterns {
+        if let Target::Slug(name) = &known.target
+            && let Some(rest) = name.strip_prefix(&head.1)
+        {
+            let taken = format!("{}{rest}", head.0);
+            found.push(pattern(&taken, Form::Slug, Target::Keep));
+        }
+    }
+    found.retain(|f| patterns.iter().all(|p| p.elems != f.elems));
+    found.push(pattern(&head.0, Form::SlugHead, Target::Slug(head.1)));
+    found
 }
 
 /// The places, and what else they may be called.

@@ -57,6 +57,52 @@ fn in_json(from: &Origin, to: &Origin, text: &str) -> String {
 }
 
 #[test]
+fn names_of_what_else_lies_below_the_home() {
+    let ann = unix("/home/ann", "/home/ann/src/tree");
+    let bob = unix("/Users/bob", "/Users/bob/code/thing");
+    let check = |text: &str, want: &str| {
+        let there = rewrite(&ann, &bob, TextKind::Plain, text);
+        assert_eq!(there, want);
+        assert_eq!(rewrite(&bob, &ann, TextKind::Plain, &there), text);
+    };
+    // The system prompt of a worktree names the memory of the main checkout.
+    check(
+        "`/home/ann/.claude/projects/-home-ann-src-tree-main/memory/`",
+        "`/Users/bob/.claude/projects/-Users-bob-src-tree-main/memory/`",
+    );
+    check(
+        "/tmp/claude-0/-home-ann-src/x",
+        "/tmp/claude-0/-Users-bob-src/x",
+    );
+    check("projects/-home-ann--config", "projects/-Users-bob--config");
+    check("projects/-home-ann/x.jsonl", "projects/-Users-bob/x.jsonl");
+    check(
+        "projects/-home-ann-src-tree/x",
+        "projects/-Users-bob-code-thing/x",
+    );
+    // Another name, or no name below a directory.
+    check("projects/-home-anna-src/x", "projects/-home-anna-src/x");
+    check(
+        "see -home-ann-src or x-home-ann-src",
+        "see -home-ann-src or x-home-ann-src",
+    );
+    // This would be the project's name there.
+    check(
+        "projects/-home-ann-code-thing/x",
+        "projects/-home-ann-code-thing/x",
+    );
+    // Within the rest of a path whose separators change their kind.
+    let win = windows(r"C:\Users\bob", r"C:\Users\bob\code\thing");
+    let text = "/home/ann/.claude/projects/-home-ann-src-main/memory/";
+    let there = rewrite(&ann, &win, TextKind::Plain, text);
+    assert_eq!(
+        there,
+        r"C:\Users\bob\.claude\projects\C--Users-bob-src-main\memory\"
+    );
+    assert_eq!(rewrite(&win, &ann, TextKind::Plain, &there), text);
+}
+
+#[test]
 fn k_j03_boundaries() {
     let (from, to) = ann_to_bob();
     let check = |text: &str, want: &str| {
