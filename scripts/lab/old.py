@@ -67,9 +67,9 @@ def run(lab, stage, row, _column):
     a, b, c = stage.a, stage.b, stage.c
     copy = lab.machine("copy-" + row.name, os.path.relpath(a.home, a.root), "src")
     project = put(row, a)
-    put(row, copy)
+    a.top, b.top, copy.top = project, os.path.join(b.home, "code/old", row.name, row.below), put(row, copy)
     # The project is a repository, as most are: a session that has moved within it stays in its project.
-    for m, top in ((a, project), (b, os.path.join(b.home, "code/old", row.name, row.below)), (c, project)):
+    for m, top in ((a, project), (b, b.top), (c, project)):
         if m:
             subprocess.run([*m.prefix, "sh", "-c", 'mkdir -p "$1" && git init -q "$1"', "sh", top], env=m.env(), check=True)
     for session in row.entry["session_ids"]:

@@ -48,7 +48,9 @@ def spoken(lab, mark):
 
 
 def moved(text, source, target):
-    for old, new in ((source.project, target.project), (source.home, target.home)):
+    """The text as it reads on the other machine. `top` is the project's repository, where one is known."""
+    tops = [(source.top, target.top)] if source.top and target.top else []
+    for old, new in [(source.project, target.project)] + tops + [(source.home, target.home)]:
         text = text.replace(old, new).replace(rig.slug(old), rig.slug(new))
     return text
 

@@ -74,6 +74,7 @@ class Machine:
         self.root = os.path.join(lab.scratch, "machine-" + name)
         self.home = os.path.join(self.root, home)
         self.project = os.path.join(self.home, project)
+        self.top = None
         self.claude_dir = os.path.join(self.home, ".claude")
         self.ccpeer_home = os.path.join(self.root, "ccpeer")
         self.tmp = os.path.join(self.home, "tmp")
