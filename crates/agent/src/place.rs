@@ -312,20 +312,14 @@ fn place_with(
         (Mode::Unasked, Some(here)) => {
             match job.stand(&here).map_err(|e| job.or_unrecognised(e))? {
                 Standing::Behind(cut) => job.bring(&here.to, Some((&here, cut)), progress),
-                Standing::Same(_) => {
-                    job.adopt(&here)?;
-                    Ok(job.up_to_date(&here.to, None))
-                }
+                Standing::Same(cut) => job.same(&here, cut, progress),
                 Standing::Ahead(_) => Ok(job.up_to_date(&here.to, None)),
                 Standing::Diverged => Err(PlaceError::OwnLine(request.session)),
             }
         }
         (Mode::Auto, Some(here)) => match job.stand(&here).map_err(|e| job.or_unrecognised(e))? {
             Standing::Behind(cut) => job.bring(&here.to, Some((&here, cut)), progress),
-            Standing::Same(_) => {
-                job.adopt(&here)?;
-                Ok(job.up_to_date(&here.to, None))
-            }
+            Standing::Same(cut) => job.same(&here, cut, progress),
             standing @ (Standing::Ahead(_) | Standing::Diverged) => match job.kin(&here)? {
                 Some(Kin::Ancestor) => {
                     let cut = Cut::nothing(main_of(&manifest)?);
@@ -478,6 +472,25 @@ impl Placing<'_> {
                 .put_notes(self.store, &[state.note(&self.request.session)])?;
         }
         Ok(())
+    }
+
+    /// The transcript is here. What lies beside it may be that of an earlier
+    /// version: if it stayed so, the next turn here would grow from that one, and
+    /// be a line of its own in which nobody disagrees.
+    fn same(
+        &self,
+        here: &Here,
+        cut: Cut,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Placed, PlaceError> {
+        let known = here.known.as_ref();
+        if known.is_some_and(|known| known.files != self.manifest.files)
+            && self.kin(here)? == Some(Kin::Ancestor)
+        {
+            return self.bring(&here.to, Some((here, cut)), progress);
+        }
+        self.adopt(here)?;
+        Ok(self.up_to_date(&here.to, None))
     }
 
     fn up_to_date(&self, to: &Origin, forked: Option<SessionId>) -> Placed {

@@ -125,6 +125,8 @@ pub(crate) enum Not {
     TakenBack,
     /// It lay here, and somebody removed it.
     Removed,
+    /// This ccpeer does not understand it.
+    Unplaceable,
     /// Claude Code would delete it at once.
     Old,
     /// Which directory here is its project is not beyond doubt.
@@ -161,6 +163,7 @@ impl Not {
             Self::Busy(busy) => format!("{} is in a turn of it", busy.name),
             Self::TakenBack => "its placement was taken back".to_owned(),
             Self::Removed => "it lay here, and its file was deleted".to_owned(),
+            Self::Unplaceable => "this ccpeer does not understand it".to_owned(),
             Self::Old => "Claude Code would soon delete it for its age".to_owned(),
             Self::Doubt => "which directory here is its project is not beyond doubt".to_owned(),
         }
@@ -272,6 +275,8 @@ async fn one(
         }
         Err(e) if e.code == ErrorCode::Live => Ok(Err(Not::Open)),
         Err(e) if e.code == ErrorCode::Incomplete => Ok(Err(Not::Incomplete)),
+        // Looking again changes nothing.
+        Err(e) if e.code == ErrorCode::Unplaceable => Ok(Err(Not::Unplaceable)),
         Err(e) if e.code == ErrorCode::Refused => {
             tracing::info!(session = %session.short(), why = %e.message, "not placed by itself");
             Ok(Err(Not::Lines))

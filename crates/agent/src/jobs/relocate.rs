@@ -217,9 +217,11 @@ impl Moving {
             id: bring::new_session_id()?.0,
         };
         let shared = Arc::clone(&handle.shared);
+        let turn = handle.shared.placing.lock().await;
         let hold = handle.hold(session).await?;
         let moved = blocking(move || place::rehome(&shared.store, &shared.home, &request)).await;
         drop(hold);
+        drop(turn);
         Ok(Some(moved?))
     }
 }

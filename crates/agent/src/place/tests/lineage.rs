@@ -96,6 +96,34 @@ fn what_was_compacted_elsewhere_is_no_fork() {
 }
 
 #[test]
+fn what_changed_beside_the_transcript_alone_comes_and_makes_no_fork() {
+    let mut l = Lines::new();
+    let session = l.pair.session.to_string();
+    let before = fs::read(&l.main_b).unwrap();
+    let list = |world: &World| world.claude().join("tasks").join(&session).join("1.json");
+    let task = r#"{"id":"1","subject":"ship it","status":"pending","blocks":[],"blockedBy":[]}"#;
+    fs::create_dir_all(list(&l.pair.a).parent().unwrap()).unwrap();
+    fs::write(list(&l.pair.a), task).unwrap();
+    let two = l.pair.carry(true);
+    assert_eq!(
+        put(&l.pair.b, &l.asked(two, &[])).unwrap().placed,
+        PlacedHow::UpToDate,
+        "whose list is the newer one is not known"
+    );
+    let placed = put(&l.pair.b, &l.asked(two, &[l.one])).unwrap();
+    assert_eq!(placed.placed, PlacedHow::FastForward);
+    assert_eq!(fs::read_to_string(list(&l.pair.b)).unwrap(), task);
+    assert_eq!(fs::read(&l.main_b).unwrap(), before);
+    assert_eq!(
+        captured(&l.pair.b, l.pair.session, EntryHash([91; 32])),
+        None,
+        "it stands for that version now"
+    );
+    let again = put(&l.pair.b, &l.asked(two, &[l.one])).unwrap();
+    assert_eq!(again.placed, PlacedHow::UpToDate);
+}
+
+#[test]
 fn a_line_that_was_taken_back_elsewhere_goes_here_too() {
     let mut l = Lines::new();
     let text = fs::read_to_string(&l.main_a).unwrap();
