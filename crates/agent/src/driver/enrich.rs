@@ -69,6 +69,8 @@ pub(super) struct Telling {
     unkept: bool,
     /// How many times faster time passes, for tests.
     hurry: u32,
+    /// Asks the plan now and then; only while somebody is to be asked.
+    clock: Option<tokio::task::AbortHandle>,
 }
 
 impl Handle {
@@ -107,13 +109,25 @@ impl Driver {
             }
             Err(e) => self.failed("cannot read who writes summaries", &e),
         }
-        let tx = self.tx.clone();
-        let every = LOOK_EVERY / self.enrich.hurry.min(20);
-        tokio::spawn(async move {
-            while tx.send(Input::Enrich(Enriching::Look)).await.is_ok() {
-                tokio::time::sleep(every).await;
+    }
+
+    /// A machine on which nobody is to be asked is not woken for it.
+    fn wind_clock(&mut self) {
+        let on = self.enrich.plan.is_on();
+        match self.enrich.clock.take() {
+            Some(clock) if !on => clock.abort(),
+            None if on => {
+                let tx = self.tx.clone();
+                let every = LOOK_EVERY / self.enrich.hurry.min(20);
+                let ticks = async move {
+                    while tx.send(Input::Enrich(Enriching::Look)).await.is_ok() {
+                        tokio::time::sleep(every).await;
+                    }
+                };
+                self.enrich.clock = Some(tokio::spawn(ticks).abort_handle());
             }
-        });
+            same => self.enrich.clock = same,
+        }
     }
 
     pub(super) async fn on_enrich(&mut self, what: Enriching) {
@@ -137,6 +151,7 @@ impl Driver {
         self.enrich.plan.choose(policy);
         self.enrich.by = policy.by.clone();
         self.enrich.per_day = policy.per_day;
+        self.wind_clock();
         if !self.enrich.plan.is_on() {
             let waiters = std::mem::take(&mut self.enrich.waiters);
             for to in waiters.into_values().flatten() {
