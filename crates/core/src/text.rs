@@ -5,6 +5,23 @@
 
 use alloc::string::String;
 
+/// Names of tags that mean something to a model, by their first word. Text from
+/// elsewhere that holds one is not shown as it is, and no answer may hold one.
+pub const MODEL_TAGS: [&str; 12] = [
+    "antml",
+    "assistant",
+    "command",
+    "function",
+    "human",
+    "invoke",
+    "local",
+    "parameter",
+    "system",
+    "task",
+    "tool",
+    "user",
+];
+
 /// Keeps what is visible; a line break stays only if `lines` is [`Lines::Keep`].
 #[must_use]
 pub fn strip(text: &str, lines: Lines) -> String {

@@ -9,6 +9,7 @@ pub mod hook;
 pub mod join;
 mod json;
 pub mod layout;
+mod partial;
 pub mod registry;
 pub mod retention;
 pub mod rewrite;

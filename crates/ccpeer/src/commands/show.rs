@@ -11,21 +11,6 @@ use crate::table;
 
 /// Most text of a snapshot that is shown, bytes.
 const CONTENT_BYTES_MAX: usize = 32 * 1024;
-/// Names of tags that mean something to a model; their brackets are replaced.
-const TAGS: [&str; 12] = [
-    "antml",
-    "assistant",
-    "command",
-    "function",
-    "human",
-    "invoke",
-    "local",
-    "parameter",
-    "system",
-    "task",
-    "tool",
-    "user",
-];
 
 /// Show the snapshot of a task
 ///
@@ -154,7 +139,7 @@ fn means_something(after: &str) -> bool {
         .take(16)
         .collect::<String>()
         .to_ascii_lowercase();
-    TAGS.contains(&word.as_str())
+    text::MODEL_TAGS.contains(&word.as_str())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 use ccpeer_core::limits;
 
 use super::json;
+use super::partial::PartialLine;
 
 /// A version's name is shown to people; a longer one is none.
 const VERSION_CHARS_MAX: usize = 32;
@@ -61,9 +62,8 @@ pub struct Shape {
     /// A line that is no record of a kind we know.
     strange: bool,
     version: Option<String>,
-    /// The line that has begun; empty if it is too long to be looked into.
-    tail: Vec<u8>,
-    tail_len: u64,
+    /// The line that has begun.
+    tail: PartialLine,
 }
 
 /// What kind of file it is.
@@ -88,14 +88,14 @@ impl Shape {
             }
             let (line, after) = rest.split_at(at);
             rest = after.get(1..).unwrap_or_default();
-            if self.tail_len == 0 && line.len() <= limits::TRANSCRIPT_LINE_BYTES_MAX {
+            if self.tail.len() == 0 && line.len() <= limits::TRANSCRIPT_LINE_BYTES_MAX {
                 self.line(line);
             } else {
-                self.keep(line);
+                self.tail.push(line);
                 self.end_line();
             }
         }
-        self.keep(rest);
+        self.tail.push(rest);
     }
 
     /// Whether more of the file cannot change the verdict.
@@ -107,7 +107,7 @@ impl Shape {
     /// What it is, at the end of the file.
     #[must_use]
     pub fn verdict(mut self) -> Verdict {
-        if self.tail_len > 0 {
+        if self.tail.len() > 0 {
             self.end_line();
         }
         match self.strange && !self.spoken {
@@ -118,24 +118,11 @@ impl Shape {
         }
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
-        let whole = self.tail.len() as u64 == self.tail_len;
-        self.tail_len += bytes.len() as u64;
-        if whole && self.tail.len() + bytes.len() <= limits::TRANSCRIPT_LINE_BYTES_MAX {
-            self.tail.extend_from_slice(bytes);
-        } else if !bytes.is_empty() {
-            self.tail = Vec::new();
-        }
-    }
-
     fn end_line(&mut self) {
-        let line = std::mem::take(&mut self.tail);
-        if line.len() as u64 == self.tail_len {
-            self.line(&line);
-        } else {
-            self.strange = true;
+        match self.tail.end() {
+            Some(line) => self.line(&line),
+            None => self.strange = true,
         }
-        self.tail_len = 0;
     }
 
     fn line(&mut self, line: &[u8]) {
@@ -250,7 +237,7 @@ mod tests {
         for _ in 0..20 {
             shape.feed(&piece);
         }
-        assert!(shape.tail.is_empty());
+        assert_eq!(shape.tail.kept(), 0);
         shape.feed(b"\n");
         assert_eq!(shape.clone().verdict(), foreign(None));
         shape.feed(SAID.as_bytes());

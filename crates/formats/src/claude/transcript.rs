@@ -37,6 +37,7 @@ pub use self::talk::{Said, Who, talk};
 
 use self::state::State;
 use super::json;
+use super::partial::PartialLine;
 
 /// Version of a digest that was laid aside. One of another version is thrown
 /// away and the file read again.
@@ -74,9 +75,7 @@ pub struct Digest {
     /// Bytes of whole lines.
     offset: u64,
     /// The line that has begun.
-    tail: Vec<u8>,
-    /// Bytes of the line that has begun, also those that were not kept.
-    tail_len: u64,
+    tail: PartialLine,
 }
 
 impl Digest {
@@ -85,22 +84,21 @@ impl Digest {
         let mut rest = bytes;
         while let Some((line, after)) = split_line(rest) {
             rest = after;
-            if self.tail_len == 0 && line.len() <= limits::TRANSCRIPT_LINE_BYTES_MAX {
+            if self.tail.len() == 0 && line.len() <= limits::TRANSCRIPT_LINE_BYTES_MAX {
                 self.state.line(line);
                 self.offset += line.len() as u64 + 1;
                 continue;
             }
-            self.keep(line);
-            let tail = std::mem::take(&mut self.tail);
-            if tail.len() as u64 == self.tail_len {
-                self.state.line(&tail);
-            } else {
-                self.state.overlong_line();
+            self.tail.push(line);
+            self.offset += self.tail.len() + 1;
+            match self.tail.end() {
+                Some(whole) => {
+                    self.state.line(&whole);
+                }
+                None => self.state.overlong_line(),
             }
-            self.offset += self.tail_len + 1;
-            self.tail_len = 0;
         }
-        self.keep(rest);
+        self.tail.push(rest);
     }
 
     /// Bytes up to and with the last line break. Whoever takes up a digest again
@@ -115,16 +113,16 @@ impl Digest {
     #[must_use]
     pub fn summary(&self) -> Summary {
         let mut with_tail = None;
-        let mut torn = self.tail_len > 0;
-        if torn && self.tail.len() as u64 == self.tail_len {
+        let mut torn = self.tail.len() > 0;
+        if let Some(tail) = self.tail.whole().filter(|_| torn) {
             let mut state = self.state.clone();
-            if state.line(&self.tail) {
+            if state.line(tail) {
                 torn = false;
                 with_tail = Some(state);
             }
         }
         let mut summary = with_tail.as_ref().unwrap_or(&self.state).summary();
-        summary.bytes = self.offset + self.tail_len;
+        summary.bytes = self.offset + self.tail.len();
         summary.torn_tail = torn;
         summary
     }
@@ -155,17 +153,6 @@ impl Digest {
             offset: saved.offset,
             ..Self::default()
         })
-    }
-
-    /// Keeps the beginning of a line, but not without bound.
-    fn keep(&mut self, bytes: &[u8]) {
-        let whole = self.tail.len() as u64 == self.tail_len;
-        self.tail_len += bytes.len() as u64;
-        if whole && self.tail.len() + bytes.len() <= limits::TRANSCRIPT_LINE_BYTES_MAX {
-            self.tail.extend_from_slice(bytes);
-        } else if !bytes.is_empty() {
-            self.tail = Vec::new();
-        }
     }
 }
 

@@ -34,21 +34,6 @@ const SECTION_CHARS_MAX: usize = 6000;
 const CHARS_MIN: (usize, usize) = (2, 120);
 /// Characters before the first heading: a word of courtesy at most.
 const PREAMBLE_CHARS_MAX: usize = 120;
-/// Names of tags that mean something to a model, by their beginnings.
-const FORBIDDEN: [&str; 12] = [
-    "antml",
-    "assistant",
-    "command",
-    "function",
-    "human",
-    "invoke",
-    "local-",
-    "parameter",
-    "system",
-    "task-",
-    "tool",
-    "user",
-];
 
 /// Why an answer is no document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -207,7 +192,7 @@ fn tags(text: &str) -> impl Iterator<Item = String> {
 }
 
 fn has_forbidden_tag(text: &str) -> bool {
-    tags(text).any(|tag| FORBIDDEN.iter().any(|name| tag.starts_with(name)))
+    tags(text).any(|tag| text::MODEL_TAGS.iter().any(|name| tag.starts_with(name)))
         || text.contains("<<<")
         || text.contains("<|")
 }
