@@ -85,7 +85,7 @@ const OWNED_IN_TESTS: &[(&str, &str)] = &[
 ];
 
 /// Crates for tests of any package.
-const TEST_ONLY: &[&str] = &["insta", "proptest", "tempfile"];
+const TEST_ONLY: &[&str] = &["criterion", "insta", "proptest", "tempfile"];
 
 /// Marks a crate from outside that every package may use.
 const ANY: &[&str] = &["*"];
@@ -402,10 +402,12 @@ fn forgotten_modules(tree: &Tree) -> Vec<String> {
         }
     }
     let roots = ["lib", "main", "tidy", "mod"];
-    // Directly below `crates/NAME/tests` and `examples` each file is a root.
+    // Directly below `crates/NAME/tests`, `examples` and `benches` each file is a root.
     let is_root = |path: &str| {
         let parts: Vec<_> = path.split('/').collect();
-        parts.len() == 4 && parts[0] == "crates" && ["tests", "examples"].contains(&parts[2])
+        parts.len() == 4
+            && parts[0] == "crates"
+            && ["tests", "examples", "benches"].contains(&parts[2])
     };
     tree.files
         .iter()
