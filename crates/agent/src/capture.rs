@@ -9,29 +9,34 @@ mod chunking;
 mod describe;
 mod digest;
 mod files;
+mod fitting;
 pub(crate) mod opaque;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use ccpeer_core::entry::{ContentRef, SessionMeta};
-use ccpeer_core::id::{EntryHash, SessionId};
+use ccpeer_core::id::{ChunkId, EntryHash, SessionId};
 use ccpeer_core::limits;
 use ccpeer_core::manifest::{FileEntry, MANIFEST_VERSION, Manifest, Origin, ProjectIdentity, Slot};
 use ccpeer_core::presence::SessionState;
 use ccpeer_core::time::Timestamp;
 use ccpeer_formats::claude::hook;
-use ccpeer_formats::claude::layout::{self, Classified, Only, Place, Source};
+use ccpeer_formats::claude::layout::{self, Classified, Only, Place};
 use ccpeer_formats::claude::transcript::Summary;
 use ccpeer_store::{NoteWrite, Store, StoreError};
 
 use crate::api::{ApiError, ErrorCode};
-use crate::confined::{ConfinedError, Root};
+use crate::confined::{ConfinedError, Dir, Root};
 use crate::home::Home;
 use crate::local::{LocalFile, LocalState};
-use crate::{place, problem, projects, scan};
+use crate::{git, place, problem, projects, scan};
 
 use chunking::{ChunkError, Sink};
 use files::{Change, Reader, Taken};
+use fitting::{drop_unused_origins, fit, position};
+
+pub(crate) use digest::Recent;
 
 /// Names in one directory of a session that are looked at.
 const NAMES_MAX: usize = 16 * 1024;
@@ -62,16 +67,16 @@ pub(crate) enum Captured {
     /// The session's transcript is not in Claude's directory: cleaned up, moved
     /// away, or never written. Nothing is deleted anywhere because of that.
     Vanished,
-    /// There is a new version; its content is durable.
+    /// There is a new version; its content is durable, or with it.
     New(Box<NewVersion>),
 }
 
 /// A version that has not been stated yet.
 #[derive(Debug)]
 pub(crate) struct NewVersion {
-    /// Its manifest, durable.
+    /// Its manifest.
     pub(crate) manifest: ContentRef,
-    /// Its hand-off document, durable.
+    /// Its hand-off document.
     pub(crate) snapshot: ContentRef,
     /// What lists show.
     pub(crate) meta: SessionMeta,
@@ -87,6 +92,9 @@ pub(crate) struct NewVersion {
     state: LocalState,
     /// What is remembered and forgotten beside it.
     notes: Vec<NoteWrite>,
+    /// Chunks that are not durable yet: they become so before the version is
+    /// stated, or together with it.
+    pub(crate) content: Vec<(ChunkId, Vec<u8>)>,
 }
 
 /// Why a session cannot be captured.
@@ -114,13 +122,15 @@ pub(crate) enum CaptureError {
     TooMany(SessionId),
 }
 
-/// Reads what changed of a session, makes it durable, and says what it is.
+/// Reads what changed of a session, makes most of it durable, and says what it is.
+/// `recent` is of the same store.
 ///
 /// # Errors
 /// See [`CaptureError`]. What was remembered stays as it was.
 pub(crate) fn capture(
     store: &Store,
     home: &Home,
+    recent: &Recent,
     request: &CaptureRequest,
 ) -> Result<Captured, CaptureError> {
     let session = request.session;
@@ -142,6 +152,7 @@ pub(crate) fn capture(
     Capture {
         store,
         home,
+        recent,
         root,
         request,
         slug: found.slug,
@@ -161,6 +172,12 @@ impl NewVersion {
         let mut notes = self.notes.clone();
         notes.push(state.note(&self.session));
         notes
+    }
+
+    /// Makes its content durable, and remembers it under this name.
+    pub(crate) fn keep(&self, store: &Store, version: EntryHash) -> Result<(), StoreError> {
+        store.put_chunks(&self.content)?;
+        store.put_notes(&self.notes(version))
     }
 }
 
@@ -195,11 +212,19 @@ impl Known {
 struct Capture<'a> {
     store: &'a Store,
     home: &'a Home,
+    recent: &'a Recent,
     root: Root,
     request: &'a CaptureRequest,
     slug: String,
     known: Known,
     sink: Sink<'a>,
+}
+
+/// What is said about the files.
+struct Found {
+    summary: Arc<Summary>,
+    git: Option<git::State>,
+    digest: Vec<NoteWrite>,
 }
 
 /// The files of a session as they are now.
@@ -224,12 +249,19 @@ impl Capture<'_> {
         let reader = Reader::new(file, stamp, self.root.join(&names), self.request.now);
         let known_main = self.known.file(&Slot::Main);
         let view = reader.log_view(known_main.map(|(_, local)| local))?;
+        let same = known_main.is_some_and(|(_, local)| view.grew && view.end == local.print.len);
+        // Git takes as long as all the rest.
+        let asked = match &self.known.state {
+            Some(state) if !same => Some(git::Later::ask(Path::new(&state.here.project))),
+            _ => None,
+        };
         let reading = digest::read(
             self.store,
             &session,
             &reader,
             &view,
             self.known.state.as_ref(),
+            self.recent,
         )?;
         let summary = reading.summary();
         let here = self.here(&summary);
@@ -240,7 +272,7 @@ impl Capture<'_> {
         let here_at = position(&mut origins, &here);
 
         let main = self.take(&Slot::Main, &reader, Some(&view), here_at)?;
-        let digest = reading.notes(&session, &main.local.print);
+        let digest = reading.done(&session, &main.local.print, self.recent);
         let mut files = Files {
             entries: Vec::new(),
             local: Vec::new(),
@@ -269,7 +301,16 @@ impl Capture<'_> {
         let around = projects::Around::load(self.store, self.home)?;
         let (identity, project) = projects::identity_again(&dir, &around, before);
         state.project = project;
-        self.conclude(state, origins, files.entries, identity, &summary, digest)
+        let git = match asked {
+            Some(asked) if asked.dir() == dir => asked.answer(),
+            _ => git::state(&dir),
+        };
+        let found = Found {
+            summary,
+            git,
+            digest,
+        };
+        self.conclude(state, origins, files.entries, identity, found)
     }
 
     /// Makes everything durable that a version consists of.
@@ -279,9 +320,13 @@ impl Capture<'_> {
         origins: Vec<Origin>,
         entries: Vec<FileEntry>,
         project: ProjectIdentity,
-        summary: &Summary,
-        digest: Vec<NoteWrite>,
+        found: Found,
     ) -> Result<Captured, CaptureError> {
+        let Found {
+            summary,
+            git,
+            digest,
+        } = found;
         let session = self.request.session;
         let mut manifest = Manifest {
             version: MANIFEST_VERSION,
@@ -300,10 +345,11 @@ impl Capture<'_> {
         }
         let encoded = fit(&mut manifest).ok_or(CaptureError::TooMany(session))?;
         let todos = describe::todos(&self.root, &session, &manifest, &self.slug);
-        let described = describe::describe(self.request, &state.here, &manifest, summary, todos);
+        let described =
+            describe::describe(self.request, &state.here, &manifest, (&summary, git), todos);
         let snapshot = self.sink.keep(described.snapshot)?;
         let content = self.sink.keep(encoded)?;
-        self.sink.flush()?;
+        let fresh = self.sink.take();
         tracing::debug!(%session, chunks = self.sink.fresh(), "captured");
         let manifest = ContentRef {
             id: content.id,
@@ -330,6 +376,7 @@ impl Capture<'_> {
             session,
             state,
             notes,
+            content: fresh,
         })))
     }
 
@@ -406,9 +453,12 @@ impl Capture<'_> {
             if source.place == Place::Transcript {
                 continue;
             }
-            for name in self.root.list(&source.dir, NAMES_MAX)? {
+            let Some(dir) = self.root.open_dir(&source.dir)? else {
+                continue;
+            };
+            for name in dir.list(NAMES_MAX)? {
                 if let Classified::Slot(slot) = layout::slot_of(&source, &name) {
-                    self.take_side_file(&source, name, &slot, here, files)?;
+                    self.take_side_file(&dir, &name, &slot, here, files)?;
                 }
             }
         }
@@ -421,8 +471,10 @@ impl Capture<'_> {
             let Only::Name(name) = source.only.clone() else {
                 continue;
             };
-            if let Classified::Slot(slot) = layout::slot_of(&source, &name) {
-                self.take_side_file(&source, name, &slot, here, files)?;
+            if let Classified::Slot(slot) = layout::slot_of(&source, &name)
+                && let Some(dir) = self.root.open_dir(&source.dir)?
+            {
+                self.take_side_file(&dir, &name, &slot, here, files)?;
             }
         }
         Ok(())
@@ -477,15 +529,28 @@ impl Capture<'_> {
 
     fn take_side_file(
         &mut self,
-        source: &Source,
-        name: String,
+        dir: &Dir,
+        name: &str,
         slot: &Slot,
         here: u8,
         files: &mut Files,
     ) -> Result<(), CaptureError> {
-        let mut names = source.dir.clone();
-        names.push(name);
-        let (file, stamp) = match self.root.file(&names) {
+        let known = self.known.file(slot);
+        let opened = match dir.stamp(name) {
+            Ok(Some(stamp)) => {
+                match known.and_then(|known| files::untouched(slot, &stamp, known)) {
+                    // Most of them, most of the time: one look and no more.
+                    Some(taken) => {
+                        files.add(taken);
+                        return Ok(());
+                    }
+                    None => dir.file(name),
+                }
+            }
+            Ok(None) => Ok(None),
+            Err(e) => Err(e),
+        };
+        let (file, stamp) = match opened {
             Ok(Some(opened)) => opened,
             // Gone since it was listed.
             Ok(None) => return Ok(()),
@@ -497,7 +562,7 @@ impl Capture<'_> {
             }
             Err(e) => return Err(e.into()),
         };
-        let reader = Reader::new(file, stamp, self.root.join(&names), self.request.now);
+        let reader = Reader::new(file, stamp, dir.join(name), self.request.now);
         let view = match slot.is_log() {
             true => Some(reader.log_view(self.known.file(slot).map(|(_, local)| local))?),
             false => None,
@@ -548,87 +613,6 @@ impl Files {
         self.content |= taken.change == Change::Content;
         self.entries.push(taken.entry);
         self.local.push(taken.local);
-    }
-}
-
-/// The index of an origin, which is added if it is not there.
-fn position(origins: &mut Vec<Origin>, here: &Origin) -> u8 {
-    let at = origins.iter().position(|o| o == here).unwrap_or_else(|| {
-        origins.push(here.clone());
-        origins.len() - 1
-    });
-    u8::try_from(at).unwrap_or(u8::MAX)
-}
-
-fn drop_unused_origins(manifest: &mut Manifest) {
-    let used: Vec<bool> = (0..manifest.origins.len())
-        .map(|at| {
-            let mut segments = manifest.files.iter().flat_map(|f| &f.segments);
-            segments.any(|s| usize::from(s.origin) == at)
-        })
-        .collect();
-    if used.iter().all(|u| !u) {
-        // An empty session: nothing is written in any paths, yet a manifest
-        // names one.
-        manifest.origins.truncate(1);
-        return;
-    }
-    let mut next = 0u8;
-    let places: Vec<u8> = used
-        .iter()
-        .map(|u| {
-            let at = next;
-            next += u8::from(*u);
-            at
-        })
-        .collect();
-    for segment in manifest.files.iter_mut().flat_map(|f| &mut f.segments) {
-        if let Some(at) = places.get(usize::from(segment.origin)) {
-            segment.origin = *at;
-        }
-    }
-    let mut used = used.iter();
-    manifest
-        .origins
-        .retain(|_| used.next().copied().unwrap_or(false));
-}
-
-/// Encodes a manifest that keeps its bounds. Where there are too many files,
-/// what nobody here knows goes first, then the oldest of what is only needed for
-/// rewinding.
-fn fit(manifest: &mut Manifest) -> Option<Vec<u8>> {
-    loop {
-        let bytes = manifest.to_bytes();
-        let fits = bytes.len() <= limits::MANIFEST_BYTES_MAX
-            && manifest.files.len() <= limits::MANIFEST_SLOTS_MAX;
-        if fits {
-            // What we write we must be able to read.
-            return Manifest::from_bytes(&bytes).is_ok().then_some(bytes);
-        }
-        let is_spare = |s: &Slot| {
-            matches!(
-                s,
-                Slot::FileHistory { .. } | Slot::ToolResult(_) | Slot::Opaque(_)
-            )
-        };
-        let mut spare: Vec<(bool, Timestamp, Slot)> = manifest
-            .files
-            .iter()
-            .filter(|f| is_spare(&f.slot))
-            .map(|f| (f.slot.opaque().is_none(), f.modified, f.slot.clone()))
-            .collect();
-        spare.sort();
-        let half = spare.len().div_ceil(2).min(64);
-        if half == 0 {
-            return None;
-        }
-        tracing::warn!(files = half, "the oldest files for rewinding are left out");
-        let goes: Vec<Slot> = spare
-            .into_iter()
-            .take(half)
-            .map(|(.., slot)| slot)
-            .collect();
-        manifest.files.retain(|f| !goes.contains(&f.slot));
     }
 }
 

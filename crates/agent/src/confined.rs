@@ -22,6 +22,13 @@ pub(crate) struct Root {
     path: PathBuf,
 }
 
+/// A directory below a root that was reached without a link, and the files in it.
+/// For a short while: nobody holds it in its place.
+#[derive(Debug)]
+pub(crate) struct Dir {
+    path: PathBuf,
+}
+
 /// Why a place below the root may not be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfinedError {
@@ -189,23 +196,19 @@ impl Root {
     /// # Errors
     /// See [`ConfinedError`].
     pub(crate) fn list(&self, names: &[String], max: usize) -> Result<Vec<String>, ConfinedError> {
-        if !self.dir(names)? {
-            return Ok(Vec::new());
+        match self.open_dir(names)? {
+            Some(dir) => dir.list(max),
+            None => Ok(Vec::new()),
         }
+    }
+
+    /// A directory; nothing if it is absent.
+    ///
+    /// # Errors
+    /// See [`Root::dir`].
+    pub(crate) fn open_dir(&self, names: &[String]) -> Result<Option<Dir>, ConfinedError> {
         let path = self.join(names);
-        let entries = match fs::read_dir(&path) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(e) => return Err(ConfinedError::io(&path, e)),
-        };
-        let mut out = Vec::new();
-        for entry in entries.take(max) {
-            let entry = entry.map_err(|e| ConfinedError::io(&path, e))?;
-            // A name that is no text is none of Claude's.
-            out.extend(entry.file_name().into_string().ok());
-        }
-        out.sort_unstable();
-        Ok(out)
+        Ok(self.dir(names)?.then_some(Dir { path }))
     }
 
     /// Opens a regular file for reading; nothing if it is absent.
@@ -233,15 +236,62 @@ impl Root {
         if !self.dir(dir)? {
             return Ok(None);
         }
-        let path = self.join(names);
-        match fs::symlink_metadata(&path) {
-            Ok(metadata) => {
-                check_file(&path, &metadata)?;
-                Ok(Some(Stamp::of(&metadata)))
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(ConfinedError::io(&path, e)),
+        stamp_of(&self.join(names))
+    }
+}
+
+impl Dir {
+    /// The names in it, sorted.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn list(&self, max: usize) -> Result<Vec<String>, ConfinedError> {
+        let path = &self.path;
+        let entries = match fs::read_dir(path) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(ConfinedError::io(path, e)),
+        };
+        let mut out = Vec::new();
+        for entry in entries.take(max) {
+            let entry = entry.map_err(|e| ConfinedError::io(path, e))?;
+            // A name that is no text is none of Claude's.
+            out.extend(entry.file_name().into_string().ok());
         }
+        out.sort_unstable();
+        Ok(out)
+    }
+
+    /// The path of a place in it.
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// As [`Root::stamp`].
+    ///
+    /// # Errors
+    /// When it is anything but a regular file.
+    pub(crate) fn stamp(&self, name: &str) -> Result<Option<Stamp>, ConfinedError> {
+        stamp_of(&self.path.join(name))
+    }
+
+    /// As [`Root::file`].
+    ///
+    /// # Errors
+    /// When it is anything but a regular file.
+    pub(crate) fn file(&self, name: &str) -> Result<Option<(File, Stamp)>, ConfinedError> {
+        open_regular(&self.path.join(name))
+    }
+}
+
+fn stamp_of(path: &Path) -> Result<Option<Stamp>, ConfinedError> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => {
+            check_file(path, &metadata)?;
+            Ok(Some(Stamp::of(&metadata)))
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(ConfinedError::io(path, e)),
     }
 }
 

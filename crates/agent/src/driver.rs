@@ -13,6 +13,7 @@ mod expiry;
 mod hooks;
 mod left;
 mod members;
+mod near;
 mod presence;
 mod questions;
 mod unasked;
@@ -22,8 +23,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ccpeer_core::entry::{Payload, SignedEntry};
-use ccpeer_core::id::{DeviceId, EntryHash, SessionId};
+use ccpeer_core::entry::{Payload, SignedEntry, Version};
+use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, SessionId};
 use ccpeer_core::manifest::Want;
 use ccpeer_core::presence::SessionState;
 use ccpeer_core::sync::effect::Notice;
@@ -37,15 +38,17 @@ use ed25519_dalek::SigningKey;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 use crate::api::{ApiError, DeviceName, ErrorCode};
+use crate::capture::{self, NewVersion};
 use crate::findings::{Findings, Kind};
 use crate::home::Home;
-use crate::inbox::{Inbox, Pending};
+use crate::inbox::{self, Inbox, Pending};
 use crate::peers::PeerBook;
 use crate::policy::Introduce;
 use crate::spare::SpareTrust;
 use crate::view;
 
 pub(crate) use captures::{CaptureDone, Cause};
+use effects::With;
 pub(crate) use elsewhere::Standing;
 pub(crate) use enrich::{Enriched, Enriching};
 pub(crate) use expiry::{Expiry, cleanup_days};
@@ -62,7 +65,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(300);
 const LIVENESS_EVERY: Duration = Duration::from_secs(5);
 /// How often the spool is looked at, although hooks that leave an event there say
 /// so: they may have died before they could.
-const SPOOL_EVERY: Duration = Duration::from_secs(2);
+const SPOOL_EVERY: Duration = Duration::from_secs(10);
 /// Notices that a slow listener may lag behind before it has to look again.
 const NOTICES_MAX: usize = 1024;
 
@@ -72,6 +75,8 @@ pub(crate) enum Input {
     Net(Box<NetEvent>),
     /// An effect of the machine was carried out.
     Machine(Box<Event>),
+    /// Several were, in one go; content that came and is not durable yet.
+    Together(Vec<Event>, Vec<(ChunkId, Vec<u8>)>),
     /// A hook event is durable in the inbox.
     Hook(Pending),
     /// State something in our log; answered when it is durable.
@@ -131,6 +136,8 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
     pub(crate) net: Net,
     pub(crate) inbox: Inbox,
+    /// What was read last of the sessions that were captured last.
+    pub(crate) recent: capture::Recent,
     /// There may be something in the spool.
     pub(crate) spooled: Notify,
     pub(crate) me: DeviceId,
@@ -246,6 +253,8 @@ pub(crate) struct Driver {
     last_list: Vec<(SessionId, EntryHash)>,
     last_error: Option<String>,
     findings: Findings,
+    /// Hook events that are dealt with and are still in the inbox.
+    dealt: Vec<u64>,
     /// What becomes of offers, by the device that makes them.
     introduce: BTreeMap<DeviceId, Introduce>,
     /// Captures wait until then for what this device said before its store was
@@ -317,6 +326,7 @@ impl Driver {
             last_list: parts.last_list,
             last_error: None,
             findings: parts.findings,
+            dealt: Vec::new(),
             introduce: BTreeMap::new(),
             past_until: None,
             links_before: BTreeSet::new(),
@@ -371,6 +381,7 @@ impl Driver {
                 }
                 _ = sweep.tick() => { self.sweep(); continue }
                 _ = liveness.tick() => {
+                    self.forget_dealt().await;
                     self.look_for_past();
                     self.check_liveness();
                     continue
@@ -395,6 +406,7 @@ impl Driver {
                 input => self.handle(input).await,
             }
         }
+        self.forget_dealt().await;
         tracing::info!("driver ended");
         end
     }
@@ -405,6 +417,7 @@ impl Driver {
             Input::Machine(event) => {
                 let _logged = self.apply(*event).await;
             }
+            Input::Together(events, content) => self.apply_together(events, content).await,
             Input::Hook(pending) => self.on_hook(pending).await,
             Input::Append(payload, done) => {
                 let result = self.append(&payload).await;
@@ -484,11 +497,48 @@ impl Driver {
         payload: &Payload,
         at: Timestamp,
     ) -> Result<EntryHash, StoreError> {
+        self.append_with(payload, at, |_| With::default()).await
+    }
+
+    /// States a version; its content and what is remembered of it become durable
+    /// with it.
+    async fn append_version(
+        &mut self,
+        version: Version,
+        new: Box<NewVersion>,
+    ) -> Result<EntryHash, StoreError> {
+        let (new, dealt) = (*new, std::mem::take(&mut self.dealt));
+        let with = |hash| {
+            let mut notes = new.notes(hash);
+            notes.extend(dealt.iter().map(|key| inbox::forgotten(*key)));
+            With {
+                notes,
+                content: new.content,
+            }
+        };
+        let at = self.wall();
+        let stated = self.append_with(&Payload::Version(version), at, with).await;
+        if stated.is_err() {
+            self.dealt.extend(dealt);
+        }
+        stated
+    }
+
+    async fn append_with(
+        &mut self,
+        payload: &Payload,
+        at: Timestamp,
+        with: impl FnOnce(EntryHash) -> With,
+    ) -> Result<EntryHash, StoreError> {
         let (header, bytes) = self.machine.draft(payload, at);
         let signed = SignedEntry::sign(&header, bytes, &self.key);
         let hash = signed.hash();
         match signed.verified_by_store() {
-            Ok(entry) => self.apply(Event::Append(entry)).await.map(|()| hash),
+            Ok(entry) => {
+                let now = self.now();
+                let effects = self.machine.handle(Event::Append(entry), now);
+                self.run_effects(effects, with(hash)).await.map(|()| hash)
+            }
             Err(e) => unreachable!("an entry of our own does not verify: {e}"),
         }
     }

@@ -161,6 +161,35 @@ pub(crate) fn state(dir: &Path) -> Option<State> {
     Some(state)
 }
 
+/// How a work tree stands, found out while something else is done.
+pub(crate) struct Later {
+    dir: PathBuf,
+    answer: Option<thread::JoinHandle<Option<State>>>,
+}
+
+impl Later {
+    pub(crate) fn ask(dir: &Path) -> Self {
+        let asked = dir.to_owned();
+        let named = thread::Builder::new().name("git status".to_owned());
+        Self {
+            dir: dir.to_owned(),
+            answer: named.spawn(move || state(&asked)).ok(),
+        }
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// As [`state`].
+    pub(crate) fn answer(self) -> Option<State> {
+        match self.answer {
+            Some(answer) => answer.join().unwrap_or_default(),
+            None => state(&self.dir),
+        }
+    }
+}
+
 /// A line of the second format of `git status` in the words of the first.
 fn change(line: &str) -> Option<String> {
     let (kind, rest) = line.split_once(' ')?;

@@ -158,12 +158,6 @@ impl Inbox {
         Ok(Accepted::New(Pending { key, event }))
     }
 
-    /// Forgets an event that was dealt with. Blocking.
-    pub(crate) fn done(&self, key: u64) -> Result<(), StoreError> {
-        self.store
-            .put_notes(&[write(Namespace::HookInbox, &key.to_be_bytes(), None)])
-    }
-
     /// Events taken since the store was made.
     pub(crate) fn received(&self) -> u64 {
         self.lock().received
@@ -173,6 +167,11 @@ impl Inbox {
         // Nothing in here panics half-way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The note that forgets an event that was dealt with.
+pub(crate) fn forgotten(key: u64) -> NoteWrite {
+    write(Namespace::HookInbox, &key.to_be_bytes(), None)
 }
 
 fn parse(body: &[u8]) -> Option<(HookHeader, Option<HookEvent>)> {

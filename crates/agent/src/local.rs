@@ -6,7 +6,7 @@
 //! captured or placed.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use ccpeer_core::codec;
 use ccpeer_core::entry::ContentRef;
@@ -216,7 +216,7 @@ impl Print {
             blocks: self.blocks.clone(),
             ..Printer::default()
         };
-        io::copy(&mut section(file, whole * BLOCK, end)?, &mut printer)?;
+        io::copy(&mut buffered(file, whole * BLOCK, end)?, &mut printer)?;
         let mut print = printer.finish();
         print.len += whole * BLOCK;
         Ok(print)
@@ -249,7 +249,7 @@ impl Print {
         let blocks = self.blocks.iter().skip(skip).map(|b| (BLOCK, Some(*b)));
         for (len, want) in blocks.chain([rest].into_iter().filter(|(len, _)| *len > 0)) {
             let mut hasher = blake3::Hasher::new();
-            let read = io::copy(&mut section(file, at, at + len)?, &mut hasher)?;
+            let read = io::copy(&mut buffered(file, at, at + len)?, &mut hasher)?;
             if read != len || Some(*hasher.finalize().as_bytes()) != want {
                 break;
             }
@@ -301,6 +301,12 @@ impl io::Write for Printer {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// The same, in few reads.
+fn buffered(file: &File, from: u64, to: u64) -> io::Result<impl Read + '_> {
+    let capacity = usize::try_from(to.saturating_sub(from).min(BLOCK)).unwrap_or_default();
+    Ok(BufReader::with_capacity(capacity, section(file, from, to)?))
 }
 
 /// The bytes `from..to` of a file; fewer if it is shorter. One reader at a time.

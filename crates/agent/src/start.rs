@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use ccpeer_core::id::{ChunkId, DeviceId};
 use ccpeer_core::limits;
+use ccpeer_core::manifest::{ListPage, Manifest};
 use ccpeer_core::sync::machine::Machine;
 use ccpeer_core::wire::Hello;
 use ccpeer_net::relay::Relay;
@@ -209,6 +210,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
         store,
         net: net.clone(),
         inbox,
+        recent: crate::capture::Recent::default(),
         spooled: Notify::new(),
         me,
         mdns: options.mdns,
@@ -293,6 +295,17 @@ impl ChunkSource for Chunks {
                 ChunkAnswer::NotHeld
             }
         }
+    }
+
+    fn beyond(&self, manifest: &[u8], since: &ChunkId) -> Vec<ChunkId> {
+        let read = |id: &ChunkId| self.0.get_chunk(id).ok().flatten();
+        let Ok(manifest) = Manifest::from_bytes(manifest) else {
+            return Vec::new();
+        };
+        let Some(Ok(since)) = read(since).map(|bytes| Manifest::from_bytes(&bytes)) else {
+            return Vec::new();
+        };
+        manifest.beyond(&since, |id| ListPage::from_bytes(&read(id)?).ok())
     }
 }
 

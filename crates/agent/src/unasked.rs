@@ -474,7 +474,7 @@ impl Places {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::{CaptureRequest, Captured, capture};
+    use crate::capture::{CaptureRequest, Captured, Recent, capture};
     use crate::testing::World;
 
     #[test]
@@ -492,9 +492,13 @@ mod tests {
             device_name: "desk".to_owned(),
             now: wall(),
         };
-        let Captured::New(new) = capture(&world.store, &world.home, &request).unwrap() else {
+        let Captured::New(new) =
+            capture(&world.store, &world.home, &Recent::default(), &request).unwrap()
+        else {
             panic!("nothing was captured");
         };
+        new.keep(&world.store, ccpeer_core::id::EntryHash([1; 32]))
+            .unwrap();
         let bytes = world.store.get_chunk(&new.manifest.id).unwrap().unwrap();
         let manifest = Manifest::from_bytes(&bytes).unwrap();
         let written = manifest.file(&Slot::Main).unwrap().modified.0;

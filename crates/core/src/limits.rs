@@ -69,9 +69,24 @@ pub const SNAPSHOT_BYTES_MAX: usize = 64 * 1024;
 pub const ENRICHED_BACK_MAX: usize = 1024;
 
 /// Chunk requests under way to one peer.
-pub const FETCH_IN_FLIGHT_PER_PEER_MAX: usize = 64;
-/// Chunks named in one fetch effect.
-pub const FETCH_BATCH_MAX: usize = 16;
+pub const FETCH_IN_FLIGHT_PER_PEER_MAX: usize = 256;
+/// Chunks named in one fetch effect: they are packed together.
+pub const FETCH_BATCH_MAX: usize = 64;
+/// Bytes of chunks that have come and are gathered before they are made durable.
+pub const FETCH_GATHERED_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Chunks that have come and that nobody has taken yet, of one request.
+pub const FETCH_ANSWERS_MAX: usize = 4;
+/// Chunks that are named as being like what is asked for, and how many bytes of
+/// their end are used.
+pub const FETCH_NEAR_MAX: usize = 8;
+/// See above.
+pub const FETCH_NEAR_BYTES_MAX: usize = 256 * 1024;
+/// Versions that are looked at for one that is here and like the one asked for.
+pub const NEAR_VERSIONS_MAX: usize = 64;
+/// Chunks that come along with a manifest, at most, and their bytes.
+pub const FETCH_ALONG_MAX: usize = 64;
+/// See above.
+pub const FETCH_ALONG_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Chunks looked at in vain, because their holders are busy, in one go.
 pub const FETCH_LOOKS_MAX: usize = 32;
 /// Chunks that we know we need and have not asked for yet.
@@ -199,7 +214,7 @@ pub const LINK_INBOX_MAX: usize = 32;
 /// Chunks that are in memory at once because one peer asked for them.
 pub const SERVES_PER_PEER_MAX: usize = 4;
 /// A request for chunks, encoded.
-pub const CHUNK_REQUEST_BYTES_MAX: usize = 1024;
+pub const CHUNK_REQUEST_BYTES_MAX: usize = 4096;
 /// Incoming handshakes under way at once; more are ignored.
 pub const HANDSHAKES_MAX: usize = 64;
 /// Dials under way at once.

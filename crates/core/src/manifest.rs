@@ -423,6 +423,53 @@ impl Manifest {
             .fold(0, u64::saturating_add)
     }
 
+    /// What must be had besides `since`, whoever has that one whole: list pages and
+    /// chunks, without repeats. `page` gives the content of a list page; what a page
+    /// that it does not give refers to is left out.
+    pub fn beyond(
+        &self,
+        since: &Self,
+        mut page: impl FnMut(&ChunkId) -> Option<ListPage>,
+    ) -> Vec<ChunkId> {
+        let segments = || self.files.iter().flat_map(|f| &f.segments);
+        let before = || since.files.iter().flat_map(|f| &f.segments);
+        let mut had: BTreeSet<ChunkId> = before()
+            .flat_map(|s| s.pages.iter().copied().chain(s.tail.iter().map(|r| r.id)))
+            .collect();
+        let mut out = Vec::new();
+        for id in segments().flat_map(|s| &s.pages) {
+            if had.insert(*id) {
+                out.push(*id);
+                let refs = page(id).into_iter().flat_map(|p| p.refs);
+                out.extend(refs.map(|r| r.id).filter(|id| had.insert(*id)));
+            }
+        }
+        for r in segments().flat_map(|s| &s.tail) {
+            if had.insert(r.id) {
+                out.push(r.id);
+            }
+        }
+        out
+    }
+
+    /// The last chunks of the main transcript, in order: what is appended to it is
+    /// most like them. At least one, if it has any here, and as many as fit.
+    #[must_use]
+    pub fn recent(&self, bytes_max: usize, max: usize) -> Vec<ChunkId> {
+        let last = self.file(&Slot::Main).and_then(|f| f.segments.last());
+        let mut recent = Vec::new();
+        let mut bytes = 0;
+        for r in last.iter().flat_map(|s| s.tail.iter().rev()).take(max) {
+            bytes += r.len as usize;
+            if bytes > bytes_max && !recent.is_empty() {
+                break;
+            }
+            recent.push(r.id);
+        }
+        recent.reverse();
+        recent
+    }
+
     /// What else must be had: list pages and chunks, without repeats.
     #[must_use]
     pub fn wants(&self) -> Vec<Want> {

@@ -7,9 +7,10 @@
 //!
 //! Where to look first: [`start`], [`Net`] and [`NetEvent`] are the whole door.
 //! Inside, `switchboard` takes all decisions about links, `supervisor` runs
-//! them, `link` is one of them, `chunks` moves content, `pairing` makes strangers
-//! into peers and `discovery` finds them. `probe` shows each decoder of foreign
-//! bytes as a pure function, for fuzzing and for hostile peers in tests.
+//! them, `link` is one of them, `chunks` moves content (`packing` packs it),
+//! `pairing` makes strangers into peers and `discovery` finds them. `probe` shows
+//! each decoder of foreign bytes as a pure function, for fuzzing and for hostile
+//! peers in tests.
 #![warn(missing_docs)]
 #![warn(clippy::indexing_slicing)]
 
@@ -22,6 +23,7 @@ mod error;
 mod former;
 mod frame;
 mod link;
+mod packing;
 mod pairing;
 pub mod probe;
 pub mod relay;
@@ -40,7 +42,6 @@ use std::time::Duration;
 
 use ccpeer_core::id::DeviceId;
 use ccpeer_core::limits;
-use ccpeer_core::manifest::Want;
 use ccpeer_core::sync::effect::Fault;
 use ccpeer_core::sync::event::{FetchFault, Received};
 use ccpeer_core::wire::{Hello, Message};
@@ -48,7 +49,7 @@ use iroh::{Endpoint, Watcher};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-pub use chunks::{ChunkAnswer, ChunkSource, Fetched};
+pub use chunks::{Ask, ChunkAnswer, ChunkSource, Fetched};
 pub use discovery::{Hearing, Interface, Skipped};
 pub use endpoint::{PAIR_ALPN, SYNC_ALPN};
 pub use error::{DialOutcome, DownReason, LinkFault, NetError};
@@ -373,21 +374,23 @@ impl Net {
 
     /// Asks a peer for chunks, on a stream of its own. Each want is answered once,
     /// in order, as its content arrives; content has been checked against its id.
+    /// What came along ([`Ask::since`]) follows as content that was not asked for.
     /// If the receiver ends early, the rest did not come ([`FetchFault::Link`]).
     /// Dropping the receiver gives the fetch up.
     #[must_use]
-    pub fn fetch(&self, from: DeviceId, wants: Vec<Want>) -> mpsc::Receiver<Fetched> {
-        let (answers, receiver) = mpsc::channel(limits::FETCH_BATCH_MAX);
+    pub fn fetch(&self, from: DeviceId, ask: impl Into<Ask>) -> mpsc::Receiver<Fetched> {
+        let ask = ask.into();
+        let (answers, receiver) = mpsc::channel(limits::FETCH_ANSWERS_MAX);
         let shared = Arc::clone(&self.0);
         self.0.tasks.spawn(async move {
             let Some(link) = shared.board.link(&from) else {
-                for want in wants {
+                for want in ask.wants {
                     let _ = answers.send((want, Err(FetchFault::Link))).await;
                 }
                 return;
             };
             let heard = || link.heard();
-            let fetched = chunks::fetch(&link.conn, &wants, &answers, &shared.timing, heard).await;
+            let fetched = chunks::fetch(&link.conn, &ask, &answers, &shared.timing, heard).await;
             if let Err(fault) = fetched {
                 link.close(DownReason::Fault(fault));
             }

@@ -16,6 +16,7 @@ use ccpeer_core::limits;
 use ccpeer_core::wire::Message;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::chunks::{Answer, Answers, Request};
 use crate::discovery::{self, Announcement};
 use crate::error::LinkFault;
 use crate::frame::{self, FrameEnd};
@@ -52,17 +53,17 @@ pub fn control(mut bytes: &[u8]) -> Result<Vec<Message>, (usize, LinkFault)> {
 /// if it is one.
 #[must_use]
 pub fn chunk_request(mut bytes: &[u8]) -> Option<usize> {
-    let request = at_once(crate::chunks::read_request(&mut bytes, NOW))?;
-    request.ok().flatten().map(|ids| ids.len())
+    let request = at_once(crate::chunks::request::read_request(&mut bytes, NOW))?;
+    request.ok().flatten().map(|asked| asked.ids.len())
 }
 
 /// The answer to a request for this one chunk: its content, if it is that.
 #[must_use]
-pub fn chunk_answer(mut bytes: &[u8], id: &ChunkId) -> Option<Vec<u8>> {
-    let (mut zstd, timing) = (None, Timing::default());
-    let read = crate::chunks::read_answer(&mut bytes, &mut zstd, &timing);
-    match at_once(read)?.ok()? {
-        crate::chunks::Answer::Content(content) if ChunkId::of(&content) == *id => Some(content),
+pub fn chunk_answer(bytes: &[u8], id: &ChunkId) -> Option<Vec<u8>> {
+    let asked = Request::plain(vec![*id]);
+    let mut answers = Answers::new(bytes, &[], &asked, Timing::default());
+    match at_once(answers.next())?.ok()? {
+        Answer::Content(content) if ChunkId::of(&content) == *id => Some(content),
         _ => None,
     }
 }

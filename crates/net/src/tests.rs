@@ -112,6 +112,10 @@ impl ChunkSource for Memory {
         let held = self.0.lock().unwrap().get(id).cloned();
         held.map_or(ChunkAnswer::NotHeld, ChunkAnswer::Content)
     }
+
+    fn beyond(&self, _manifest: &[u8], _since: &ChunkId) -> Vec<ChunkId> {
+        Vec::new()
+    }
 }
 
 /// An honest network and what it reports.

@@ -242,6 +242,12 @@ impl Store {
         Ok(())
     }
 
+    /// Nothing is or was being collected since the store was opened.
+    pub(crate) fn nothing_can_have_gone(&self) -> Result<bool, StoreError> {
+        Ok(!self.watch.freed_some.load(Ordering::Acquire)
+            && self.disk.read(|txn| Ok(open_condemned(txn)?.is_none()))?)
+    }
+
     /// Those of these manifests and snapshots of which everything is here. Says all of them
     /// without looking while nothing is or was being collected, because then
     /// nothing can have gone.
@@ -249,8 +255,7 @@ impl Store {
         if wants.is_empty() {
             return Ok(Vec::new());
         }
-        let idle = !self.watch.freed_some.load(Ordering::Acquire)
-            && self.disk.read(|txn| Ok(open_condemned(txn)?.is_none()))?;
+        let idle = self.nothing_can_have_gone()?;
         let mut still = Vec::with_capacity(wants.len());
         for want in wants {
             let missing = if idle {

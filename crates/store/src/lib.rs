@@ -198,6 +198,39 @@ impl Store {
             .run(&self.disk, Job::Commit(log::Rows::of(batch, complete)))
     }
 
+    /// Makes a batch durable, and with it the content that its entries speak of and
+    /// notes about it: all of it or nothing, in one transaction, so that no order
+    /// has to be kept between them. Chunks that are here already are skipped.
+    ///
+    /// # Errors
+    /// `Wrong` if an entry does not continue its log, a chunk is too long or does
+    /// not have its id, or a note exceeds its bounds.
+    pub fn commit_with(
+        &self,
+        batch: &Batch,
+        content: &[(ChunkId, Vec<u8>)],
+        notes: &[NoteWrite],
+    ) -> Result<(), StoreError> {
+        let ids: Vec<ChunkId> = content.iter().map(|c| c.0).collect();
+        let here = self.has(&ids)?;
+        self.pardon(&ids)?;
+        let mut packer = chunks::Packer::new();
+        let fresh = content.iter().zip(here).filter(|(_, here)| !here);
+        let packed: Vec<chunks::Packed> = fresh
+            .map(|((id, content), _)| packer.pack(*id, content))
+            .collect::<Result<_, _>>()?;
+        let noted = notes.iter().map(notes::Row::of).collect::<Result<_, _>>()?;
+        let bytes: usize = packed.iter().map(chunks::Packed::bytes).sum();
+        if bytes > limits::STORE_COMMIT_BYTES_MAX || !self.nothing_can_have_gone()? {
+            self.put_chunks(content)?;
+            self.commit(batch)?;
+            return self.put_notes(notes);
+        }
+        let rows = log::Rows::of(batch, batch.complete.clone());
+        self.queue
+            .run(&self.disk, Job::Together(rows, packed, noted))
+    }
+
     /// Everything that was committed, each log in order. Checks everything but
     /// signatures; those were checked before the entries went in.
     ///
@@ -362,7 +395,19 @@ impl Store {
     /// `Wrong` if a chunk is not of its kind, or refers to more than
     /// [`limits::WANTS_MAX`] chunks: the author's fault.
     pub fn missing(&self, want: Want) -> Result<Vec<Want>, StoreError> {
-        walk::missing(self, want)
+        walk::missing(self, want, &[])
+    }
+
+    /// The same, as if these chunks were here already.
+    ///
+    /// # Errors
+    /// As [`Store::missing`].
+    pub fn missing_beside(
+        &self,
+        want: Want,
+        chunks: &[(ChunkId, Vec<u8>)],
+    ) -> Result<Vec<Want>, StoreError> {
+        walk::missing(self, want, chunks)
     }
 
     /// All chunk references of a segment, in order.

@@ -23,6 +23,8 @@ use crate::{chunks, gc, log, notes};
 pub(crate) enum Job {
     /// Entries, completeness, epoch.
     Commit(log::Rows),
+    /// The same, with the content that the entries speak of, and notes about it.
+    Together(log::Rows, Vec<chunks::Packed>, Vec<notes::Row>),
     /// Chunks, packed.
     Chunks(Vec<chunks::Packed>),
     /// What was found out about chunks and manifests.
@@ -37,6 +39,11 @@ impl Job {
     fn bytes(&self) -> usize {
         match self {
             Self::Commit(rows) => rows.bytes(),
+            Self::Together(rows, packed, noted) => {
+                let content: usize = packed.iter().map(chunks::Packed::bytes).sum();
+                let noted: usize = noted.iter().map(notes::Row::bytes).sum();
+                rows.bytes() + content + noted
+            }
             Self::Chunks(packed) => packed.iter().map(chunks::Packed::bytes).sum(),
             Self::Amend(amendment) => amendment.bytes(),
             Self::Sweep(sweep) => sweep.bytes(),
@@ -49,6 +56,13 @@ impl Job {
     fn touched(&self, see: &mut dyn FnMut(Touched)) {
         match self {
             Self::Commit(rows) => rows.keys().for_each(|k| see(Touched::Entry(k))),
+            Self::Together(rows, packed, noted) => {
+                rows.keys().for_each(|k| see(Touched::Entry(k)));
+                packed.iter().for_each(|p| see(Touched::Chunk(p.id())));
+                for row in noted {
+                    see(Touched::Note(row.key().to_vec()));
+                }
+            }
             Self::Chunks(packed) => packed.iter().for_each(|p| see(Touched::Chunk(p.id()))),
             Self::Amend(amendment) => amendment.ids().for_each(|id| see(Touched::Chunk(id))),
             Self::Sweep(sweep) => sweep.freed().for_each(|id| see(Touched::Chunk(id))),
@@ -64,6 +78,11 @@ impl Job {
     fn apply(&self, txn: &WriteTransaction) -> Result<(), Trouble> {
         match self {
             Self::Commit(rows) => rows.apply(txn),
+            Self::Together(rows, packed, noted) => {
+                rows.apply(txn)?;
+                chunks::apply(packed, txn)?;
+                notes::apply(noted, txn)
+            }
             Self::Chunks(packed) => chunks::apply(packed, txn),
             Self::Amend(amendment) => amendment.apply(txn),
             Self::Sweep(sweep) => sweep.apply(txn),

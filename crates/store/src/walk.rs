@@ -1,7 +1,7 @@
 //! From a manifest over its list pages to content: what is missing, and the
 //! bytes of a segment one chunk at a time.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, Write};
 
 use ccpeer_core::id::ChunkId;
@@ -14,9 +14,14 @@ use crate::{Store, chunks};
 /// What of a want and of everything that it refers to is not in the store: the
 /// want itself if even that is absent. List pages that are absent hide what they
 /// refer to; ask again when they are there.
-pub(crate) fn missing(store: &Store, want: Want) -> Result<Vec<Want>, StoreError> {
+pub(crate) fn missing(
+    store: &Store,
+    want: Want,
+    beside: &[(ChunkId, Vec<u8>)],
+) -> Result<Vec<Want>, StoreError> {
     let mut missing = Vec::new();
-    visit(store, want, Look::Asked, &mut |want, here| {
+    let beside: BTreeMap<ChunkId, &[u8]> = beside.iter().map(|(i, c)| (*i, &c[..])).collect();
+    visit(store, want, Look::Asked, &beside, &mut |want, here| {
         if !here {
             missing.push(want);
         }
@@ -33,10 +38,16 @@ pub(crate) fn needs_any(
     ids: &BTreeSet<ChunkId>,
 ) -> Result<bool, StoreError> {
     let mut found = false;
-    let visited = visit(store, want, Look::Aside, &mut |want, here| {
-        found |= !here || ids.contains(&want.id);
-        !found
-    });
+    let visited = visit(
+        store,
+        want,
+        Look::Aside,
+        &BTreeMap::new(),
+        &mut |want, here| {
+            found |= !here || ids.contains(&want.id);
+            !found
+        },
+    );
     match visited {
         Ok(()) => Ok(found),
         Err(StoreError::Wrong { .. }) => Ok(true),
@@ -71,11 +82,13 @@ enum Look {
 }
 
 /// Calls `see` for a want and everything below it that can be reached, once
-/// each, with whether it is here, until `see` says no.
+/// each, with whether it is here, until `see` says no. What is `beside` the store
+/// counts as here.
 fn visit(
     store: &Store,
     want: Want,
     look: Look,
+    beside: &BTreeMap<ChunkId, &[u8]>,
     see: &mut dyn FnMut(Want, bool) -> bool,
 ) -> Result<(), StoreError> {
     let mut seen = BTreeSet::from([want]);
@@ -88,6 +101,7 @@ fn visit(
             Look::Aside => store.has_aside(&ids)?,
         };
         for (want, here) in level.drain(..).zip(here) {
+            let here = here || beside.contains_key(&want.id);
             if !see(want, here) {
                 return Ok(());
             }
@@ -98,9 +112,10 @@ fn visit(
         let Some(want) = unread.pop_front() else {
             return Ok(());
         };
-        let content = match look {
-            Look::Asked => store.get_chunk(&want.id),
-            Look::Aside => store
+        let content = match (beside.get(&want.id), look) {
+            (Some(content), _) => Ok(Some(content.to_vec())),
+            (None, Look::Asked) => store.get_chunk(&want.id),
+            (None, Look::Aside) => store
                 .disk
                 .read(|txn| chunks::get(txn, &want.id))
                 .map(|c| c?.ok()),

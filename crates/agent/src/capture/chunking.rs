@@ -1,8 +1,9 @@
 //! Bytes into chunks, chunks into segments.
 //!
-//! The cut is content-defined and starts anew at every cut, so going on from the
-//! last cut gives the same chunks as cutting the whole: an append touches the
-//! last chunk and what comes after it. Must not know what the bytes mean.
+//! The cut is content-defined and starts anew at every cut. What is appended is
+//! cut by itself, so that nothing is read, sent or kept again for it; when enough
+//! short chunks have gathered at the end they are cut once more, together. See
+//! docs/decisions/0026. Must not know what the bytes mean.
 
 use std::io::{self, Read};
 
@@ -14,6 +15,12 @@ use fastcdc::v2020::{Error as CutError, StreamCDC};
 
 /// Bytes of chunks that are gathered before they are made durable together.
 const GATHERED_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A chunk at the end that is shorter than this is loose: it may be cut again.
+const LOOSE_BYTES: u32 = 32 * 1024;
+/// Loose chunks are cut again when they have this many bytes, with what is new.
+const GATHER_BYTES: u64 = 64 * 1024;
+/// And when there are so many.
+const LOOSE_MAX: usize = 32;
 
 /// Why cutting failed.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +79,12 @@ impl<'s> Sink<'s> {
         Ok(())
     }
 
+    /// What was kept and is not durable yet.
+    pub(crate) fn take(&mut self) -> Vec<(ChunkId, Vec<u8>)> {
+        self.bytes = 0;
+        std::mem::take(&mut self.gathered)
+    }
+
     /// Chunks that were not in the store before.
     pub(crate) fn fresh(&self) -> u64 {
         self.fresh
@@ -110,9 +123,13 @@ impl SegmentBuilder {
         }
     }
 
-    /// Takes a segment up again without its last chunk, which may have been cut
-    /// short by the end of the file.
-    pub(crate) fn resume(segment: &Segment, sink: &Sink<'_>) -> Result<Option<Self>, StoreError> {
+    /// Takes a segment up again, to which so many bytes are to be added: behind its
+    /// end, or without the loose chunks there if it is time to cut them again.
+    pub(crate) fn resume(
+        segment: &Segment,
+        added: u64,
+        sink: &Sink<'_>,
+    ) -> Result<Option<Self>, StoreError> {
         let mut segment = segment.clone();
         if segment.tail.is_empty()
             && let Some(last) = segment.pages.pop()
@@ -122,10 +139,43 @@ impl SegmentBuilder {
                 None => return Ok(None),
             }
         }
-        if let Some(last) = segment.tail.pop() {
-            segment.len = segment.len.saturating_sub(u64::from(last.len));
+        let loose = segment.tail.iter().rev();
+        let loose: Vec<u64> = loose
+            .take_while(|chunk| chunk.len < LOOSE_BYTES)
+            .map(|chunk| u64::from(chunk.len))
+            .collect();
+        let bytes: u64 = loose.iter().sum();
+        if loose.len() >= LOOSE_MAX || bytes.saturating_add(added) >= GATHER_BYTES {
+            let stays = segment.tail.len().saturating_sub(loose.len());
+            segment.tail.truncate(stays);
+            segment.len = segment.len.saturating_sub(bytes);
         }
         Ok(Some(Self { segment }))
+    }
+
+    /// The chunks of a segment that lie within its first `upto` bytes; `None` if
+    /// there are none, or if a page is not here.
+    pub(crate) fn begin(
+        segment: &Segment,
+        upto: u64,
+        sink: &Sink<'_>,
+    ) -> Result<Option<Segment>, StoreError> {
+        let mut segment = segment.clone();
+        while segment.len > upto {
+            if segment.tail.is_empty() {
+                let Some(last) = segment.pages.pop() else {
+                    return Ok(None);
+                };
+                match sink.page(&last)? {
+                    Some(page) => segment.tail = page.refs,
+                    None => return Ok(None),
+                }
+            }
+            if let Some(last) = segment.tail.pop() {
+                segment.len = segment.len.saturating_sub(u64::from(last.len));
+            }
+        }
+        Ok(Some(segment).filter(|s| s.len > 0))
     }
 
     /// Bytes so far.
@@ -184,32 +234,96 @@ mod tests {
         (builder.finish(), sink.fresh())
     }
 
+    /// Takes up a segment and adds what is new. Gives the chunks that are new.
+    fn grown(segment: &mut Segment, bytes: &[u8], store: &Store) -> u64 {
+        let mut sink = Sink::new(store);
+        let added = bytes.len() as u64 - segment.len;
+        let mut builder = SegmentBuilder::resume(segment, added, &sink)
+            .unwrap()
+            .unwrap();
+        let from = usize::try_from(builder.len()).unwrap();
+        builder.append(&bytes[from..], &mut sink).unwrap();
+        sink.flush().unwrap();
+        *segment = builder.finish();
+        assert_eq!(segment.len, bytes.len() as u64);
+        sink.fresh()
+    }
+
+    fn content(segment: &Segment, store: &Store) -> Vec<u8> {
+        let chunks = store.read_segment(segment);
+        chunks.flat_map(|chunk| chunk.unwrap()).collect()
+    }
+
     #[test]
-    fn going_on_gives_the_same_as_cutting_the_whole() {
+    fn an_append_costs_what_is_appended() {
         let bytes = noise(7, 10 * 1024 * 1024);
-        let (one, two) = (World::new("a"), World::new("b"));
-        let (want, _) = whole(&bytes, &one.store);
-        assert!(
-            want.pages.len() == 1 || want.tail.len() > 100,
-            "the test reaches a page"
-        );
-        let steps = [0, 1, 70_000, 70_001, 3_000_000, 8_500_000, bytes.len()];
+        let world = World::new("a");
         let mut segment = SegmentBuilder::new(0).finish();
-        for pair in steps.windows(2) {
-            let mut sink = Sink::new(&two.store);
-            let mut builder = SegmentBuilder::resume(&segment, &sink).unwrap().unwrap();
-            let from = usize::try_from(builder.len()).unwrap();
-            builder.append(&bytes[from..pair[1]], &mut sink).unwrap();
-            sink.flush().unwrap();
-            segment = builder.finish();
-            assert_eq!(segment.len, pair[1] as u64);
+        let (mut at, mut turns, mut cut_again) = (0, 0, 0);
+        while at < bytes.len() {
+            // Turns of every length, most of them short.
+            turns += 1;
+            let turn = 1 + (turns * turns * 7919) % if turns % 9 == 0 { 90_000 } else { 12_000 };
+            at = bytes.len().min(at + turn);
+            let before = segment.clone();
+            grown(&mut segment, &bytes[..at], &world.store);
+            let same = before.tail.iter().zip(&segment.tail);
+            let same = same.take_while(|(a, b)| a == b).count();
+            let paged = segment.pages.len() > before.pages.len();
+            if same < before.tail.len() && !paged {
+                let again = before.tail.len() - same;
+                let again: u32 = before.tail[before.tail.len() - again..]
+                    .iter()
+                    .map(|r| r.len)
+                    .sum();
+                assert!(u64::from(again) < GATHER_BYTES);
+                cut_again += again as usize;
+            }
         }
-        assert_eq!(segment, want);
-        let refs = two.store.segment_refs(&segment).unwrap();
-        assert_eq!(
-            refs.iter().map(|r| u64::from(r.len)).sum::<u64>(),
-            bytes.len() as u64
+        assert_eq!(content(&segment, &world.store), bytes);
+        assert!(
+            cut_again < bytes.len(),
+            "each byte is cut again about once: {cut_again}"
         );
+        let refs = world.store.segment_refs(&segment).unwrap();
+        let (whole, _) = whole(&bytes, &world.store);
+        let best = world.store.segment_refs(&whole).unwrap();
+        assert!(
+            refs.len() < best.len() * 2,
+            "{} and {}",
+            refs.len(),
+            best.len()
+        );
+    }
+
+    #[test]
+    fn what_is_taken_back_leaves_what_lies_before_it() {
+        let bytes = noise(6, 11 * 1024 * 1024);
+        let world = World::new("a");
+        let (all, _) = whole(&bytes, &world.store);
+        assert!(!all.pages.is_empty());
+        let sink = Sink::new(&world.store);
+        let begin = |upto: u64| SegmentBuilder::begin(&all, upto, &sink).unwrap();
+        assert_eq!(begin(all.len), Some(all.clone()));
+        assert_eq!(begin(10), None);
+        for upto in [all.len - 1, all.len - 3_000_000, 9_000_000, 300_000] {
+            let cut = begin(upto).unwrap();
+            assert!(cut.len <= upto && cut.len + 300_000 > upto);
+            let upto = usize::try_from(cut.len).unwrap();
+            assert_eq!(content(&cut, &world.store), bytes[..upto]);
+        }
+    }
+
+    #[test]
+    fn many_short_appends_do_not_fill_the_list() {
+        let bytes = noise(8, 400_000);
+        let world = World::new("a");
+        let mut segment = SegmentBuilder::new(0).finish();
+        for at in (0..=bytes.len()).step_by(400) {
+            grown(&mut segment, &bytes[..at], &world.store);
+            assert!(segment.tail.len() <= LOOSE_MAX + 20);
+        }
+        assert_eq!(content(&segment, &world.store), bytes);
     }
 
     #[test]
@@ -240,10 +354,15 @@ mod tests {
             pages: vec![page],
             tail: Vec::new(),
         };
-        let mut builder = SegmentBuilder::resume(&full, &sink).unwrap().unwrap();
+        let added = bytes.len() as u64 - len;
+        let mut builder = SegmentBuilder::resume(&full, added, &sink)
+            .unwrap()
+            .unwrap();
         let from = usize::try_from(builder.len()).unwrap();
-        assert!(from < usize::try_from(len).unwrap());
         builder.append(&bytes[from..], &mut sink).unwrap();
-        assert_eq!(builder.finish(), want);
+        let gone_on = builder.finish();
+        sink.flush().unwrap();
+        assert_eq!(gone_on.len, bytes.len() as u64);
+        assert_eq!(content(&gone_on, &world.store), bytes);
     }
 }

@@ -124,18 +124,17 @@ pub(super) fn todos(
     out
 }
 
-/// The line in lists and the hand-off document. Runs git.
+/// The line in lists and the hand-off document, of what the transcript and git say.
 pub(super) fn describe(
     request: &CaptureRequest,
     here: &Origin,
     manifest: &Manifest,
-    summary: &Summary,
+    (summary, git): (&Summary, Option<git::State>),
     todos: Vec<Todo>,
 ) -> Described {
     let main = manifest.file(&Slot::Main);
     let modified = main.map_or(Timestamp(0), |m| m.modified);
     let updated = summary.last_ms.map_or(modified, Timestamp);
-    let git = git::state(Path::new(&here.project));
     let said = summary.branch.clone().unwrap_or_default();
     let branch = git.as_ref().map_or(said, |g| g.branch.clone());
     let open = if todos.is_empty() {

@@ -2,10 +2,13 @@
 //!
 //! The digest is laid aside in notes and taken up where it ended. As it grows
 //! with the session, it is written anew only when the transcript has grown by
-//! more than half its size; the gap is read again instead. Must not know what a
-//! summary is for.
+//! more than half its size; the gap is read again instead. Those of the last few
+//! sessions also stay in memory, so that a turn costs what it adds. Must not know
+//! what a summary is for.
 
+use std::collections::VecDeque;
 use std::io::Read;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ccpeer_core::codec;
 use ccpeer_core::id::SessionId;
@@ -28,6 +31,8 @@ const PART_BYTES: usize = 512 * 1024;
 const PARTS_MAX: usize = limits::DIGEST_BYTES_MAX / PART_BYTES + 1;
 /// Growth for which it is never written anew.
 const GROWTH_MIN: u64 = 64 * 1024;
+/// Bytes that are read in one go.
+const BUFFER: usize = 256 * 1024;
 
 /// The first part says how many follow.
 #[derive(Serialize, Deserialize)]
@@ -41,10 +46,66 @@ struct Part {
     bytes: Vec<u8>,
 }
 
-/// A digest that has read everything, and whether it is to be laid aside.
+/// Sessions whose digests stay in memory.
+const RECENT_MAX: usize = 4;
+/// Records of a session whose digest does: it takes some 50 bytes for each.
+const RECENT_RECORDS_MAX: u64 = 64 * 1024;
+
+/// The digests of the sessions that were captured last.
+#[derive(Default)]
+pub(crate) struct Recent(Mutex<VecDeque<Kept>>);
+
+struct Kept {
+    session: SessionId,
+    /// Of exactly what was read.
+    print: Print,
+    digest: Digest,
+    summary: Arc<Summary>,
+    laid: Option<LaidAt>,
+}
+
+impl Recent {
+    /// Nothing was captured for a while.
+    pub(crate) fn forget(&self) {
+        self.lock().clear();
+    }
+
+    fn take(&self, session: &SessionId, print: &Print) -> Option<Kept> {
+        let mut kept = self.lock();
+        let at = kept.iter().position(|k| k.session == *session)?;
+        kept.remove(at).filter(|k| k.print == *print)
+    }
+
+    fn keep(&self, new: Kept) {
+        // What is behind the last line break was read, too, and is not counted.
+        let whole = new.digest.offset() == new.print.len;
+        if !whole || new.summary.records > RECENT_RECORDS_MAX {
+            return;
+        }
+        let mut kept = self.lock();
+        kept.retain(|k| k.session != new.session);
+        kept.push_front(new);
+        kept.truncate(RECENT_MAX);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Kept>> {
+        // Nothing in here panics half-way through a change.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Up to where a digest was laid aside, and its bytes.
+#[derive(Clone, Copy)]
+struct LaidAt {
+    offset: u64,
+    size: u64,
+}
+
+/// A digest that has read everything.
 pub(super) struct Reading {
     digest: Digest,
-    due: bool,
+    summary: Arc<Summary>,
+    laid: Option<LaidAt>,
 }
 
 /// Reads what is new in the main transcript.
@@ -54,20 +115,24 @@ pub(super) fn read(
     reader: &Reader,
     view: &LogView,
     state: Option<&LocalState>,
+    recent: &Recent,
 ) -> Result<Reading, CaptureError> {
     let io = |e| ConfinedError::io(reader.path(), e);
     let known = state
         .and_then(|s| s.file(&Slot::Main))
         .map(|f| &f.print)
         .filter(|_| view.grew);
-    let laid = match known {
-        Some(print) => load(store, session, print)?,
-        None => None,
+    let kept = known.and_then(|print| recent.take(session, print));
+    let (mut digest, laid, summary) = match (kept, known) {
+        (Some(kept), _) => (kept.digest, kept.laid, Some(kept.summary)),
+        (None, Some(print)) => match load(store, session, print)? {
+            Some((digest, laid)) => (digest, Some(laid), None),
+            None => (Digest::default(), None, None),
+        },
+        (None, None) => (Digest::default(), None, None),
     };
-    let size = laid.as_ref().map(|l| l.size);
-    let mut digest = laid.map(|l| l.digest).unwrap_or_default();
     let start = digest.offset();
-    let mut buffer = vec![0; 256 * 1024];
+    let mut buffer = vec![0; usize::try_from(view.end - start).map_or(BUFFER, |n| n.min(BUFFER))];
     let mut section = reader.section(start, view.end).map_err(io)?;
     loop {
         match section.read(&mut buffer).map_err(io)? {
@@ -76,25 +141,52 @@ pub(super) fn read(
         }
     }
     drop(section);
-    let gap = digest.offset().saturating_sub(start);
-    let due = size.is_none_or(|size| gap > GROWTH_MIN.max(size / 2));
-    Ok(Reading { digest, due })
+    let summary = match summary.filter(|_| start == view.end) {
+        Some(summary) => summary,
+        None => Arc::new(digest.summary()),
+    };
+    Ok(Reading {
+        digest,
+        summary,
+        laid,
+    })
 }
 
 impl Reading {
     /// What the transcript says.
-    pub(super) fn summary(&self) -> Summary {
-        self.digest.summary()
+    pub(super) fn summary(&self) -> Arc<Summary> {
+        Arc::clone(&self.summary)
     }
 
     /// The notes that lay the digest aside; often none. `print` is that of the
-    /// transcript.
-    pub(super) fn notes(&self, session: &SessionId, print: &Print) -> Vec<NoteWrite> {
-        if self.due {
-            lay_aside(session, &self.digest, print)
-        } else {
-            Vec::new()
+    /// transcript. The digest itself stays at hand.
+    pub(super) fn done(
+        mut self,
+        session: &SessionId,
+        print: &Print,
+        recent: &Recent,
+    ) -> Vec<NoteWrite> {
+        let due = self.laid.is_none_or(|laid| {
+            let gap = self.digest.offset().saturating_sub(laid.offset);
+            gap > GROWTH_MIN.max(laid.size / 2)
+        });
+        let mut notes = Vec::new();
+        if due {
+            let bytes = self.digest.to_bytes();
+            notes = lay_aside(session, self.digest.offset(), &bytes, print);
+            self.laid = Some(LaidAt {
+                offset: self.digest.offset(),
+                size: bytes.len() as u64,
+            });
         }
+        recent.keep(Kept {
+            session: *session,
+            print: print.clone(),
+            digest: self.digest,
+            summary: self.summary,
+            laid: self.laid,
+        });
+        notes
     }
 }
 
@@ -104,12 +196,11 @@ pub(crate) fn forget(store: &Store, session: &SessionId) -> Result<Vec<NoteWrite
     Ok((0..parts).map(|n| note(session, n, None)).collect())
 }
 
-struct Laid {
-    digest: Digest,
-    size: u64,
-}
-
-fn load(store: &Store, session: &SessionId, print: &Print) -> Result<Option<Laid>, StoreError> {
+fn load(
+    store: &Store,
+    session: &SessionId,
+    print: &Print,
+) -> Result<Option<(Digest, LaidAt)>, StoreError> {
     let Some(first) = part(store, session, 0)? else {
         return Ok(None);
     };
@@ -123,15 +214,17 @@ fn load(store: &Store, session: &SessionId, print: &Print) -> Result<Option<Laid
             _ => return Ok(None),
         }
     }
-    let size = bytes.len() as u64;
+    let laid = LaidAt {
+        offset: first.offset,
+        size: bytes.len() as u64,
+    };
     let digest = Digest::from_bytes(&bytes)
         .ok()
         .filter(|d| d.offset() == first.offset);
-    Ok(digest.map(|digest| Laid { digest, size }))
+    Ok(digest.map(|digest| (digest, laid)))
 }
 
-fn lay_aside(session: &SessionId, digest: &Digest, print: &Print) -> Vec<NoteWrite> {
-    let bytes = digest.to_bytes();
+fn lay_aside(session: &SessionId, offset: u64, bytes: &[u8], print: &Print) -> Vec<NoteWrite> {
     let pieces: Vec<&[u8]> = bytes.chunks(PART_BYTES).collect();
     let Ok(parts) = u8::try_from(pieces.len()) else {
         return Vec::new();
@@ -139,7 +232,6 @@ fn lay_aside(session: &SessionId, digest: &Digest, print: &Print) -> Vec<NoteWri
     if pieces.len() > PARTS_MAX {
         return Vec::new();
     }
-    let offset = digest.offset();
     let of = |bytes: &[u8]| Part {
         version: NOTE_VERSION,
         parts,

@@ -234,6 +234,20 @@ fn is_torn_record(bytes: &[u8]) -> bool {
     text.starts_with('{') && !text.contains(|c: char| c.is_control() && !c.is_whitespace())
 }
 
+/// The file as it is known, if its stamp says that nothing happened to it.
+pub(super) fn untouched(
+    slot: &Slot,
+    stamp: &Stamp,
+    (entry, local): (&FileEntry, &LocalFile),
+) -> Option<Taken> {
+    let same = local.settled && local.stamp == *stamp && (!slot.is_log() || local.fits(entry));
+    same.then(|| Taken {
+        entry: entry.clone(),
+        local: local.clone(),
+        change: Change::None,
+    })
+}
+
 /// Cuts what is new in a file and keeps it. `view` belongs to logs.
 pub(super) fn take(
     slot: &Slot,
@@ -269,13 +283,13 @@ fn take_log(
             change: Change::None,
         });
     }
-    let (mut segments, mut extents) = kept(view, known);
+    let (mut segments, mut extents) = kept(view, known, sink)?;
     let mut from: u64 = extents.iter().map(|e| e.len).sum();
     let own = |s: &Segment, e: &Extent| s.origin == here && e.verbatim && e.len == s.len;
     let mut builder = None;
     if let (Some(last), Some(extent)) = (segments.last(), extents.last())
         && own(last, extent)
-        && let Some(resumed) = SegmentBuilder::resume(last, sink)?
+        && let Some(resumed) = SegmentBuilder::resume(last, view.end.saturating_sub(from), sink)?
     {
         from -= last.len - resumed.len();
         segments.pop();
@@ -323,21 +337,35 @@ fn take_log(
     })
 }
 
-/// The segments that lie within what is proven, and what they are on disk.
-fn kept(view: &LogView, known: Option<(&FileEntry, &LocalFile)>) -> (Vec<Segment>, Vec<Extent>) {
+/// The segments that lie within what is proven, and what they are on disk; of one
+/// that only begins there, the chunks that do.
+fn kept(
+    view: &LogView,
+    known: Option<(&FileEntry, &LocalFile)>,
+    sink: &Sink<'_>,
+) -> Result<(Vec<Segment>, Vec<Extent>), StoreError> {
+    let (mut segments, mut extents) = (Vec::new(), Vec::new());
     let Some((entry, local)) = known else {
-        return (Vec::new(), Vec::new());
+        return Ok((segments, extents));
     };
-    let mut end = 0;
-    let within = local.extents.iter().take_while(|extent| {
-        end += extent.len;
-        end <= view.proven.min(view.end)
-    });
-    let extents: Vec<Extent> = within.copied().collect();
-    (
-        entry.segments.iter().take(extents.len()).cloned().collect(),
-        extents,
-    )
+    let mut left = view.proven.min(view.end);
+    for (segment, extent) in entry.segments.iter().zip(&local.extents) {
+        if extent.len > left {
+            if extent.verbatim
+                && extent.len == segment.len
+                && let Some(begin) = SegmentBuilder::begin(segment, left, sink)?
+            {
+                let len = begin.len;
+                extents.push(Extent { len, ..*extent });
+                segments.push(begin);
+            }
+            break;
+        }
+        left -= extent.len;
+        segments.push(segment.clone());
+        extents.push(*extent);
+    }
+    Ok((segments, extents))
 }
 
 fn take_whole(

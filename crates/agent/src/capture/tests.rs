@@ -32,7 +32,13 @@ fn request(session: SessionId) -> CaptureRequest {
 }
 
 fn run(world: &World, session: SessionId) -> Captured {
-    capture(&world.store, &world.home, &request(session)).unwrap()
+    capture(
+        &world.store,
+        &world.home,
+        &Recent::default(),
+        &request(session),
+    )
+    .unwrap()
 }
 
 fn new(world: &World, session: SessionId) -> Box<NewVersion> {
@@ -45,10 +51,7 @@ fn new(world: &World, session: SessionId) -> Box<NewVersion> {
 /// As the driver does it: states the version and remembers it.
 fn state(world: &World, session: SessionId, version: u8) -> (Box<NewVersion>, Manifest) {
     let new = new(world, session);
-    world
-        .store
-        .put_notes(&new.notes(EntryHash([version; 32])))
-        .unwrap();
+    new.keep(&world.store, EntryHash([version; 32])).unwrap();
     let manifest = manifest(world, new.manifest);
     (new, manifest)
 }
@@ -206,6 +209,7 @@ fn what_did_not_change_is_no_version() {
     world.store.put_notes(&[forget]).unwrap();
     let again = new(&world, session);
     assert_eq!(again.base, None);
+    world.store.put_chunks(&again.content).unwrap();
     let (before, again) = (
         manifest(&world, before.manifest.unwrap()),
         manifest(&world, again.manifest),
@@ -251,9 +255,20 @@ fn an_append_costs_what_it_adds() {
     big.extend_from_slice(&turn(1));
     assert_eq!(bytes(&world, &manifest, &Slot::Main), big);
     assert_eq!(second.meta.records, {
-        let text = String::from_utf8(big).unwrap();
+        let text = String::from_utf8_lossy(&big);
         text.lines().filter(|l| !l.trim().is_empty()).count() as u64
     });
+    // Nor does what takes its last lines back, which is written in their place.
+    let before = big.len() - turn(1).len() - 40_000;
+    let before = big[..before].iter().rposition(|b| *b == b'\n').unwrap() + 1;
+    big.truncate(before);
+    big.extend_from_slice(&turn(2));
+    fs::write(&main, &big).unwrap();
+    let chunks = world.store.stats().unwrap().chunks;
+    let (_, manifest) = state(&world, session, 3);
+    let added = world.store.stats().unwrap().chunks - chunks;
+    assert!(added <= 6, "{added} chunks for a line taken back");
+    assert_eq!(bytes(&world, &manifest, &Slot::Main), big);
 }
 
 #[test]
@@ -387,10 +402,7 @@ fn a_writer_that_never_rests_is_captured_at_line_ends() {
         for version in 1..12 {
             match run(&world, session) {
                 Captured::New(new) => {
-                    world
-                        .store
-                        .put_notes(&new.notes(EntryHash([version; 32])))
-                        .unwrap();
+                    new.keep(&world.store, EntryHash([version; 32])).unwrap();
                     let manifest = manifest(&world, new.manifest);
                     let now = bytes(&world, &manifest, &Slot::Main);
                     assert!(now.starts_with(&last), "versions only grow");
@@ -426,10 +438,7 @@ fn an_odd_file_is_captured_as_it_is() {
         let version = u8::try_from(n + 1).unwrap();
         match run(&world, session) {
             Captured::New(new) => {
-                world
-                    .store
-                    .put_notes(&new.notes(EntryHash([version; 32])))
-                    .unwrap();
+                new.keep(&world.store, EntryHash([version; 32])).unwrap();
                 let manifest = manifest(&world, new.manifest);
                 // Only a record can be on its way; anything else is taken as it is.
                 let last = content.iter().rposition(|b| *b == b'\n');

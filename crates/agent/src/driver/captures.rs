@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::{Driver, Input, wall};
 use crate::api::ApiError;
-use crate::capture::{self, CaptureError, CaptureRequest, Captured};
+use crate::capture::{self, CaptureError, CaptureRequest, Captured, NewVersion};
 use crate::pool::blocking;
 use crate::{place, scan};
 
@@ -173,8 +173,10 @@ impl Driver {
             };
             let (shared, tx) = (Arc::clone(&self.shared), self.tx.clone());
             tokio::spawn(async move {
-                let outcome =
-                    blocking(move || capture::capture(&shared.store, &shared.home, &request)).await;
+                let outcome = blocking(move || {
+                    capture::capture(&shared.store, &shared.home, &shared.recent, &request)
+                })
+                .await;
                 let _ending = tx.send(Input::Captured(session, outcome)).await;
             });
         }
@@ -272,9 +274,7 @@ impl Driver {
             .is_some_and(|n| n.version.manifest == Some(new.manifest));
         if let (false, Some(known)) = (same, &known)
             && self.went_on_elsewhere(&session, known.id)
-            && self
-                .adds_nothing(known.version.manifest, new.manifest)
-                .await
+            && self.adds_nothing(known.version.manifest, &new).await
         {
             // A version of it would be a fork in which nobody says anything.
             self.state_presence(session).await;
@@ -282,7 +282,12 @@ impl Driver {
         }
         let hash = if let (true, Some(tip)) = (same, tip) {
             self.state_presence(session).await;
-            tip
+            let store = Arc::clone(&self.shared.store);
+            if let Err(e) = blocking(move || new.keep(&store, tip)).await {
+                // The next capture takes longer; nothing else follows.
+                self.failed("cannot keep what was captured", &e);
+            }
+            return CaptureDone::Unchanged(Some(tip));
         } else {
             let version = Version {
                 session,
@@ -296,7 +301,7 @@ impl Driver {
                 state: self.state_here(&session),
                 meta: new.meta.clone(),
             };
-            match self.append(&Payload::Version(version)).await {
+            match self.append_version(version, new).await {
                 Ok(hash) => {
                     self.tell_grown(session);
                     self.shows(session).await;
@@ -305,17 +310,7 @@ impl Driver {
                 Err(e) => return CaptureDone::Failed(crate::problem::store(&e)),
             }
         };
-        let notes = new.notes(hash);
-        let store = Arc::clone(&self.shared.store);
-        if let Err(e) = blocking(move || store.put_notes(&notes)).await {
-            // The next capture takes longer; nothing else follows.
-            self.failed("cannot keep what was captured", &e);
-        }
-        if same {
-            CaptureDone::Unchanged(Some(hash))
-        } else {
-            CaptureDone::New(hash)
-        }
+        CaptureDone::New(hash)
     }
 
     /// Whether a version is another device's.
@@ -331,11 +326,15 @@ impl Driver {
             .is_some_and(|r| r.heads().iter().any(|h| r.is_ancestor(&version, &h.id)))
     }
 
-    async fn adds_nothing(&self, earlier: Option<ContentRef>, later: ContentRef) -> bool {
+    async fn adds_nothing(&self, earlier: Option<ContentRef>, new: &NewVersion) -> bool {
         let Some(earlier) = earlier else { return false };
         let store = Arc::clone(&self.shared.store);
-        let found = blocking(move || place::adds_only_bookkeeping(&store, earlier, later)).await;
-        found.unwrap_or_else(|e| {
+        let (later, content) = (new.manifest, new.content.clone());
+        let found = blocking(move || {
+            store.put_chunks(&content)?;
+            place::adds_only_bookkeeping(&store, earlier, later)
+        });
+        found.await.unwrap_or_else(|e| {
             tracing::warn!(error = %e, "cannot compare two versions");
             false
         })
@@ -420,6 +419,7 @@ impl Driver {
 
     /// Looks through Claude's directory, off this task.
     pub(super) fn sweep(&mut self) {
+        self.shared.recent.forget();
         if std::mem::replace(&mut self.captures.sweeping, true) {
             return;
         }

@@ -11,13 +11,21 @@ use ccpeer_core::sync::effect::{Effect, Notice};
 use ccpeer_core::sync::event::{Event, FetchFault};
 use ccpeer_core::sync::machine::Machine;
 use ccpeer_core::wire::Message;
-use ccpeer_store::{Store, StoreError};
+use ccpeer_store::{NoteWrite, Store, StoreError};
 use tokio::sync::mpsc;
 
-use super::{Driver, Input};
+use super::{Driver, Input, near};
 use crate::findings::Kind;
 use crate::policy::Introduce;
 use crate::pool::blocking;
+
+/// What becomes durable together with an entry: the content that it speaks of, and
+/// what is remembered of it here.
+#[derive(Default)]
+pub(super) struct With {
+    pub(super) content: Vec<(ChunkId, Vec<u8>)>,
+    pub(super) notes: Vec<NoteWrite>,
+}
 
 impl Driver {
     /// Gives an event to the machine and carries out what it asks for.
@@ -28,21 +36,57 @@ impl Driver {
     pub(super) async fn apply(&mut self, event: Event) -> Result<(), StoreError> {
         let now = self.now();
         let effects = self.machine.handle(event, now);
-        self.run_effects(effects).await
+        self.run_effects(effects, With::default()).await
+    }
+
+    /// Gives several events to the machine. What it asks for is carried out in one
+    /// go, and content that came becomes durable with what it completes.
+    pub(super) async fn apply_together(
+        &mut self,
+        events: Vec<Event>,
+        content: Vec<(ChunkId, Vec<u8>)>,
+    ) {
+        let now = self.now();
+        let mut effects = Vec::new();
+        for event in events {
+            effects.extend(self.machine.handle(event, now));
+        }
+        let mut with = With {
+            content,
+            notes: Vec::new(),
+        };
+        if !matches!(effects.first(), Some(Effect::Persist(_))) && !with.content.is_empty() {
+            let store = Arc::clone(&self.shared.store);
+            let content = std::mem::take(&mut with.content);
+            if let Err(e) = blocking(move || store.put_chunks(&content)).await {
+                // The machine takes them for kept.
+                self.failed("cannot keep chunks", &e);
+                effects = self.rebuild().await;
+            }
+        }
+        let _logged = self.run_effects(effects, with).await;
     }
 
     pub(super) async fn carry_out(&mut self, effects: Vec<Effect>) {
-        let _logged = self.run_effects(effects).await;
+        let _logged = self.run_effects(effects, With::default()).await;
     }
 
-    async fn run_effects(&mut self, effects: Vec<Effect>) -> Result<(), StoreError> {
+    /// `with` becomes durable together with what these make so first.
+    pub(super) async fn run_effects(
+        &mut self,
+        effects: Vec<Effect>,
+        mut with: With,
+    ) -> Result<(), StoreError> {
         let mut queue: VecDeque<Effect> = effects.into();
         let mut outcome = Ok(());
         while let Some(effect) = queue.pop_front() {
             match effect {
-                Effect::Persist(batch) => {
+                Effect::Persist(mut batch) => {
+                    batch.complete.extend(also_complete(&mut queue));
                     let store = Arc::clone(&self.shared.store);
-                    let result = blocking(move || store.commit(&batch)).await;
+                    let With { content, notes } = std::mem::take(&mut with);
+                    let result =
+                        blocking(move || store.commit_with(&batch, &content, &notes)).await;
                     if let Err(e) = result {
                         self.failed("cannot write to the store", &e);
                         let first = outcome.is_ok();
@@ -63,8 +107,18 @@ impl Driver {
                     after,
                     upto,
                 } => self.serve(to, log, after, upto),
-                Effect::Check(want) => self.check(want),
-                Effect::Fetch { from, wants } => self.fetch(from, wants),
+                Effect::Check(want) => {
+                    let mut wants = vec![want];
+                    while let Some(Effect::Check(want)) = queue.front() {
+                        wants.push(*want);
+                        queue.pop_front();
+                    }
+                    self.check(wants);
+                }
+                Effect::Fetch { from, mut wants } => {
+                    join_fetches(from, &mut wants, &mut queue);
+                    self.fetch(from, wants);
+                }
                 Effect::Disconnect(device, fault) => {
                     tracing::warn!(peer = %device.short(), ?fault, "link closed by us");
                     self.shared.net.disconnect(device, fault);
@@ -99,15 +153,17 @@ impl Driver {
                 let auto = self.introduce.iter();
                 let auto = auto.filter(|(_, how)| **how == Introduce::Auto);
                 let auto = auto.map(|(device, _)| *device).collect();
-                let _told_later = self.machine.handle(Event::Introducers(auto), now);
+                // Before anything else: what it would look for now is looked for then.
                 self.machine.pause(now);
+                let mut effects = self.machine.handle(Event::Introducers(auto), now);
+                effects.retain(|effect| !matches!(effect, Effect::Notice(_)));
                 // What was to be said again is said when there may be room.
                 let tx = self.tx.clone();
                 tokio::spawn(async move {
                     tokio::time::sleep(Duration::from_millis(limits::FETCH_SLOW_MS.1)).await;
                     tx.send(Input::Restate).await
                 });
-                let mut effects = self.machine.start(now);
+                effects.extend(self.machine.start(now));
                 for device in self.links.clone() {
                     effects.extend(self.machine.handle(Event::PeerUp(device), now));
                 }
@@ -192,96 +248,160 @@ impl Driver {
         });
     }
 
-    fn check(&self, want: Want) {
+    fn check(&self, wants: Vec<Want>) {
         let (store, tx) = (Arc::clone(&self.shared.store), self.tx.clone());
         tokio::spawn(async move {
-            let missing = blocking(move || store.missing(want))
-                .await
-                .unwrap_or_else(|e| {
-                    match e {
-                        // A newer ccpeer put it there; peers are asked once.
-                        StoreError::Wrong { .. } => {
-                            tracing::info!(error = %e, "what is here cannot be read");
-                        }
-                        e => tracing::error!(error = %e, "cannot look for chunks"),
-                    }
-                    vec![want]
-                });
-            let _ending = tx
-                .send(Input::Machine(Box::new(Event::Checked(want, missing))))
-                .await;
+            let look = move || -> Vec<Event> {
+                let checked = |want| Event::Checked(want, missing(&store, want));
+                wants.into_iter().map(checked).collect()
+            };
+            let checked = blocking(look).await;
+            let _ending = tx.send(Input::Together(checked, Vec::new())).await;
         });
     }
 
     fn fetch(&self, from: DeviceId, wants: Vec<Want>) {
         let (store, net) = (Arc::clone(&self.shared.store), self.shared.net.clone());
         let tx = self.tx.clone();
+        let before = wants
+            .iter()
+            .find_map(|want| self.machine.version_before(want));
+        let before = before.map(|v| (v.version.manifest, v.version.snapshot));
         tokio::spawn(async move {
-            let mut answers = net.fetch(from, wants.clone());
+            let reader = Arc::clone(&store);
+            let asked = wants.clone();
+            let ask = blocking(move || near::ask(&reader, asked, before)).await;
+            let together = ask.since.is_some();
+            let mut answers = net.fetch(from, ask);
             let mut asked: Vec<Want> = wants;
-            let mut arrived: Vec<(Want, Vec<u8>)> = Vec::new();
+            let mut arrived = Arrived::default();
             while let Some((want, answer)) = answers.recv().await {
-                asked.retain(|w| *w != want);
-                match answer {
-                    Ok(content) => arrived.push((want, content)),
-                    Err(why) => fetch_failed(&tx, from, want, why).await,
+                let known = asked.iter().position(|w| *w == want);
+                match (known, answer) {
+                    (Some(at), answer) => {
+                        asked.remove(at);
+                        match answer {
+                            Ok(content) => arrived.asked(want, content),
+                            Err(why) => fetch_failed(&tx, from, want, why).await,
+                        }
+                    }
+                    (None, Ok(content)) => arrived.along(want.id, content),
+                    (None, Err(_)) => {}
+                }
+                // What came along is told together with what it belongs to.
+                if arrived.bytes >= limits::FETCH_GATHERED_BYTES_MAX && !together {
+                    let full = std::mem::take(&mut arrived);
+                    keep(Arc::clone(&store), &tx, from, full).await;
                 }
             }
             for want in asked {
                 fetch_failed(&tx, from, want, FetchFault::Link).await;
             }
-            keep(store, tx, from, arrived).await;
+            keep(store, &tx, from, arrived).await;
         });
     }
 }
 
-/// Makes what arrived durable in one go, then tells the machine what each of
-/// it refers to that is still missing.
-async fn keep(
-    store: Arc<Store>,
-    tx: mpsc::Sender<Input>,
-    from: DeviceId,
-    arrived: Vec<(Want, Vec<u8>)>,
-) {
-    let mut good: Vec<(Want, Vec<u8>)> = Vec::with_capacity(arrived.len());
-    for (want, content) in arrived {
+/// What has come and is not kept yet.
+#[derive(Default)]
+struct Arrived {
+    asked: Vec<(Want, Vec<u8>)>,
+    along: Vec<(ChunkId, Vec<u8>)>,
+    bytes: usize,
+}
+
+impl Arrived {
+    fn asked(&mut self, want: Want, content: Vec<u8>) {
+        self.bytes += content.len();
+        self.asked.push((want, content));
+    }
+
+    fn along(&mut self, id: ChunkId, content: Vec<u8>) {
+        self.bytes += content.len();
+        self.along.push((id, content));
+    }
+}
+
+/// Tells the machine what arrived, and what each of it refers to that is still
+/// missing. The driver makes all of it durable in one go.
+async fn keep(store: Arc<Store>, tx: &mpsc::Sender<Input>, from: DeviceId, arrived: Arrived) {
+    let mut good: Vec<(Want, Vec<u8>)> = Vec::with_capacity(arrived.asked.len());
+    for (want, content) in arrived.asked {
         // A manifest or list that is not one must not stay: it would be looked
         // at again for ever.
         if want.children(&content).is_ok() {
             good.push((want, content));
         } else {
-            fetch_failed(&tx, from, want, FetchFault::Malformed).await;
+            fetch_failed(tx, from, want, FetchFault::Malformed).await;
         }
     }
+    let along = near::belonging(&good, arrived.along);
+    let mut extra: u64 = along.iter().map(|(_, c)| c.len() as u64).sum();
     let wants: Vec<(Want, u64)> = good.iter().map(|(w, c)| (*w, c.len() as u64)).collect();
     let looked_for = wants.clone();
+    let asked = good.into_iter().map(|(w, c)| (w.id, c));
+    let content: Vec<(ChunkId, Vec<u8>)> = asked.chain(along).collect();
     let result = blocking(move || {
-        let chunks: Vec<(ChunkId, Vec<u8>)> = good.into_iter().map(|(w, c)| (w.id, c)).collect();
-        store.put_chunks(&chunks)?;
-        wants
-            .iter()
-            .map(|(want, bytes)| {
-                Ok(Event::Fetched {
-                    want: *want,
-                    missing: store.missing(*want)?,
-                    bytes: *bytes,
-                })
+        let found = wants.iter().map(|(want, bytes)| {
+            Ok(Event::Fetched {
+                want: *want,
+                missing: store.missing_beside(*want, &content)?,
+                // Somebody pays for what came along.
+                bytes: bytes.saturating_add(std::mem::take(&mut extra)),
             })
-            .collect::<Result<Vec<_>, StoreError>>()
+        });
+        let found = found.collect::<Result<Vec<_>, StoreError>>()?;
+        Ok::<_, StoreError>((found, content))
     });
     match result.await {
-        Ok(found) => {
-            for event in found {
-                let _ending = tx.send(Input::Machine(Box::new(event))).await;
-            }
+        Ok((found, content)) => {
+            let _ending = tx.send(Input::Together(found, content)).await;
         }
         Err(e) => {
-            tracing::error!(error = %e, "cannot keep chunks");
+            tracing::error!(error = %e, "cannot look for chunks");
             for (want, _) in looked_for {
-                fetch_failed(&tx, from, want, FetchFault::Store).await;
+                fetch_failed(tx, from, want, FetchFault::Store).await;
             }
         }
     }
+}
+
+/// What a want lacks, where that can be said; else all of it.
+fn missing(store: &Store, want: Want) -> Vec<Want> {
+    store.missing(want).unwrap_or_else(|e| {
+        match e {
+            // A newer ccpeer put it there; peers are asked once.
+            StoreError::Wrong { .. } => tracing::info!(error = %e, "what is here cannot be read"),
+            e => tracing::error!(error = %e, "cannot look for chunks"),
+        }
+        vec![want]
+    })
+}
+
+/// What else is found complete in one go needs no flush of its own.
+fn also_complete(queue: &mut VecDeque<Effect>) -> Vec<Want> {
+    let mut complete = Vec::new();
+    queue.retain_mut(|effect| match effect {
+        Effect::Persist(batch) if batch.entries.is_empty() && batch.epoch.is_none() => {
+            complete.append(&mut batch.complete);
+            false
+        }
+        _ => true,
+    });
+    complete
+}
+
+/// What else is asked of the same peer in one go is asked in one request.
+fn join_fetches(peer: DeviceId, wants: &mut Vec<Want>, queue: &mut VecDeque<Effect>) {
+    queue.retain(|effect| match effect {
+        Effect::Fetch { from, wants: more }
+            if *from == peer && wants.len() + more.len() <= limits::FETCH_BATCH_MAX =>
+        {
+            wants.extend(more);
+            false
+        }
+        _ => true,
+    });
 }
 
 async fn fetch_failed(tx: &mpsc::Sender<Input>, from: DeviceId, want: Want, why: FetchFault) {

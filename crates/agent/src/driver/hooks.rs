@@ -6,17 +6,20 @@ use std::time::Duration;
 
 use ccpeer_core::id::SessionId;
 use ccpeer_formats::claude::hook::{HookEvent, HookKind};
+use ccpeer_store::NoteWrite;
 
 use tokio::sync::mpsc;
 
 use super::{Cause, Driver, Input, Shared};
-use crate::inbox::{Accepted, InboxError, Pending};
+use crate::inbox::{self, Accepted, InboxError, Pending};
 use crate::pool::blocking;
 use crate::states::{self, Word};
 use crate::{process, spool};
 
 /// How long a process that said good-bye is waited for.
 const GONE_MAX: Duration = Duration::from_secs(15);
+/// Events that are dealt with and may stay in the inbox for a while.
+const DEALT_MAX: usize = 64;
 
 impl Driver {
     /// Deals with an event that is durable in the inbox.
@@ -24,11 +27,26 @@ impl Driver {
         if let Some(event) = pending.event {
             self.heed(event).await;
         }
-        let shared = Arc::clone(&self.shared);
         // Captures that it caused are found again by the sweep at a start, so the
-        // event itself need not wait for them.
-        if let Err(e) = blocking(move || shared.inbox.done(pending.key)).await {
-            self.failed("cannot forget a hook event", &e);
+        // event itself need not wait for them; nor is it worth a flush of its own.
+        self.dealt.push(pending.key);
+        if self.dealt.len() >= DEALT_MAX {
+            self.forget_dealt().await;
+        }
+    }
+
+    /// Takes what was dealt with out of the inbox. Until then it would be heeded
+    /// once more after a crash, with all that came after it.
+    pub(super) async fn forget_dealt(&mut self) {
+        if self.dealt.is_empty() {
+            return;
+        }
+        let dealt = std::mem::take(&mut self.dealt);
+        let notes: Vec<NoteWrite> = dealt.iter().map(|key| inbox::forgotten(*key)).collect();
+        let store = Arc::clone(&self.shared.store);
+        if let Err(e) = blocking(move || store.put_notes(&notes)).await {
+            self.failed("cannot forget hook events", &e);
+            self.dealt.extend(dealt);
         }
     }
 

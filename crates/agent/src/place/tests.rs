@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::api::ErrorCode;
-use crate::capture::{CaptureRequest, Captured, capture};
+use crate::capture::{CaptureRequest, Captured, Recent, capture};
 use crate::disk::Watch;
 use crate::testing::{World, fixture, noise};
 use ccpeer_core::id::ChunkId;
@@ -180,9 +180,9 @@ fn captured(world: &World, session: SessionId, id: EntryHash) -> Option<ContentR
         device_name: "x".into(),
         now: Timestamp(0),
     };
-    match capture(&world.store, &world.home, &request).unwrap() {
+    match capture(&world.store, &world.home, &Recent::default(), &request).unwrap() {
         Captured::New(new) => {
-            world.store.put_notes(&new.notes(id)).unwrap();
+            new.keep(&world.store, id).unwrap();
             Some(new.manifest)
         }
         Captured::Unchanged { .. } => None,

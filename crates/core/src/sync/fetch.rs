@@ -8,6 +8,7 @@
 //!
 //! It knows no entry and no link: the machine tells it who might hold a root.
 
+use alloc::collections::btree_map::Entry;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
@@ -148,7 +149,11 @@ impl Fetch {
     }
 
     pub(crate) fn is_unreadable(&self, root: &Want) -> bool {
-        let missing = self.roots.get(root).into_iter().flat_map(|r| &r.missing);
+        let missing = self
+            .roots
+            .get(root)
+            .into_iter()
+            .flat_map(|r| r.missing.keys());
         let mut chunks = missing.filter_map(|want| self.chunks.get(want));
         chunks.any(|chunk| chunk.stage == ChunkStage::Malformed)
     }
@@ -255,7 +260,7 @@ impl Fetch {
         let Some(root) = self.roots.get(root) else {
             return;
         };
-        for want in root.missing.clone() {
+        for want in root.missing.keys().copied().collect::<Vec<_>>() {
             let Some(chunk) = self.chunks.get_mut(&want) else {
                 continue;
             };
@@ -319,23 +324,24 @@ impl Fetch {
         for (want, pace) in plan.pauses {
             self.wait(&want, now, pace);
         }
-        self.ask(plan.asks.into_iter(), out);
+        self.ask(plan.asks, out);
     }
 
     /// Finds somebody to ask for what a root lacks.
     fn plan_root(&self, root: &Root, able: &[Candidate], plan: &mut Plan) {
-        for want in &root.idle {
+        for (_, want) in &root.idle {
             if plan.room.is_empty() || plan.busy >= limits::FETCH_LOOKS_MAX {
                 return;
             }
             // Another root may have asked for it already.
-            let unasked = |_: &&Chunk| !plan.asks.contains_key(want);
+            let unasked = |_: &&Chunk| !plan.asked.contains(want);
             let Some(chunk) = self.chunks.get(want).filter(unasked) else {
                 continue;
             };
             match chunk.choose(able, &plan.room) {
                 Choice::Ask(peer) => {
-                    plan.asks.insert(*want, peer);
+                    plan.asked.insert(*want);
+                    plan.asks.push((*want, peer));
                     if let Some(left) = plan.room.get_mut(&peer) {
                         *left -= 1;
                         if *left == 0 {
@@ -381,7 +387,7 @@ impl Fetch {
                 sessions: BTreeSet::new(),
                 stage: Stage::Unchecked,
                 known: 0,
-                missing: BTreeSet::new(),
+                missing: BTreeMap::new(),
                 idle: BTreeSet::new(),
                 look_again: false,
             }
@@ -418,7 +424,7 @@ impl Fetch {
         if root.stage == Stage::Checking {
             self.checking = self.checking.saturating_sub(1);
         }
-        for missing in root.missing {
+        for missing in root.missing.into_keys() {
             let Some(chunk) = self.chunks.get_mut(&missing) else {
                 continue;
             };
@@ -449,9 +455,10 @@ impl Fetch {
                 root.look_again = true;
                 continue;
             }
-            if !root.missing.insert(*want) {
+            let Entry::Vacant(vacant) = root.missing.entry(*want) else {
                 continue;
-            }
+            };
+            vacant.insert(root.known);
             root.known += 1;
             let chunk = self.chunks.entry(*want).or_insert_with(|| {
                 let asked = self.in_flight.values().any(|a| a.contains(want));
@@ -469,7 +476,7 @@ impl Fetch {
             });
             chunk.roots.insert(root_want);
             if chunk.stage == ChunkStage::Idle {
-                root.idle.insert(*want);
+                root.idle.insert((root.known - 1, *want));
             }
         }
     }
@@ -495,10 +502,12 @@ impl Fetch {
                 continue;
             };
             let before = root.idle.is_empty();
-            if stage == ChunkStage::Idle {
-                root.idle.insert(*want);
-            } else {
-                root.idle.remove(want);
+            if let Some(place) = root.missing.get(want) {
+                if stage == ChunkStage::Idle {
+                    root.idle.insert((*place, *want));
+                } else {
+                    root.idle.remove(&(*place, *want));
+                }
             }
             if root.idle.is_empty() != before {
                 self.file(&root_want);
@@ -573,7 +582,8 @@ impl Fetch {
         }
     }
 
-    fn ask(&mut self, asks: impl Iterator<Item = (Want, DeviceId)>, out: &mut Vec<Effect>) {
+    /// In the order of the plan: what lies side by side is packed together.
+    fn ask(&mut self, asks: Vec<(Want, DeviceId)>, out: &mut Vec<Effect>) {
         let mut by_peer: BTreeMap<DeviceId, Vec<Want>> = BTreeMap::new();
         for (want, peer) in asks {
             self.set_stage(&want, ChunkStage::Asked);

@@ -8,6 +8,7 @@
 //! way back. Memory is bounded by the entries held, and by
 //! [`limits`](crate::limits) per linked peer.
 
+use alloc::collections::VecDeque;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -371,6 +372,25 @@ impl Machine {
     #[must_use]
     pub fn is_here(&self, version: &VersionNode) -> bool {
         version.roots().all(|root| self.fetch.is_complete(&root))
+    }
+
+    /// The nearest version that is here whole before one that consists of this
+    /// manifest or snapshot: what is asked for is mostly like it.
+    #[must_use]
+    pub fn version_before(&self, root: &Want) -> Option<&VersionNode> {
+        let mut next: VecDeque<&VersionNode> = self.ledger.versions_of_root(root).collect();
+        for _ in 0..limits::NEAR_VERSIONS_MAX {
+            let version = next.pop_front()?;
+            let parents = version.version.parents.iter();
+            let known = parents.filter_map(|id| self.ledger.version(id));
+            for parent in known {
+                if parent.version.manifest.is_some() && self.is_here(parent) {
+                    return Some(parent);
+                }
+                next.push_back(parent);
+            }
+        }
+        None
     }
 
     /// How far a manifest, or a snapshot, that is being fetched has come.

@@ -3,13 +3,14 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use ccpeer_core::{codec, limits};
+use ccpeer_core::limits;
 
 use super::alone::{Rss, alone, attack, number, path_of_test, target};
 use super::frames::{Alongside, HOSTILE, patient};
 use super::node::{Node, meet, sync};
 use super::wire::Wire;
 use super::*;
+use crate::chunks::Request;
 use crate::{DownReason, InviteEvent, InviteOptions, LinkFault, PAIR_ALPN};
 
 /// The real times if `CCPEER_REAL_TIMES` is set, else much shorter ones.
@@ -105,7 +106,7 @@ async fn k_n06() {
             continue;
         }
         let _pings = answer_pings(send, recv);
-        let request = framed(&[&[1][..], &codec::encode(&vec![ChunkId([1; 32]); 9])].concat());
+        let request = Request::plain(vec![ChunkId([1; 32]); 9]).encode();
         for _ in 0..limits::LINK_STREAMS_MAX - 1 {
             let (send, _recv) = within("a stream", conn.open_bi()).await.unwrap();
             let (conn, request) = (conn.clone(), request.clone());
@@ -201,7 +202,7 @@ async fn k_n07() {
             victim.keep(content)
         })
         .collect();
-    let request = framed(&[&[1][..], &codec::encode(&ids)].concat());
+    let request = Request::plain(ids).encode();
     let wire = Wire::to(victim.addr()).await;
     // On a whole wire, and on one that loses a part of what is sent, so that the
     // streams arrive with gaps: without a way around it.

@@ -10,6 +10,7 @@ use ccpeer_core::manifest::{Want, WantKind};
 use ccpeer_core::sync::event::FetchFault;
 
 use super::*;
+use crate::chunks::tests::answered;
 use crate::{DownReason, LinkFault};
 
 /// The one who is attacked (1) with an honest peer (2), and a hostile one (66)
@@ -253,48 +254,47 @@ async fn answer_with(
     results
 }
 
-fn answer(status: u8, raw: u32, stored: u32, bytes: &[u8]) -> Vec<u8> {
-    let mut out = vec![status];
-    out.extend(raw.to_le_bytes());
-    out.extend(stored.to_le_bytes());
-    out.extend(bytes);
-    out
-}
-
 #[tokio::test]
 async fn k_n05_lying_chunk_streams_cost_the_liar() {
     let (mut a, mut honest, hostile) = scene(Timing::default()).await;
     let good = b"genuine".to_vec();
     let id = ChunkId::of(&good);
-    let bomb = zstd::bulk::compress(&vec![0u8; 64 << 20], 3).unwrap();
-    let bomb_len = u32::try_from(bomb.len()).unwrap();
+    let zeros = vec![0u8; 64 << 20];
     let max = u32::try_from(limits::CHUNK_BYTES_MAX).unwrap();
     let (wrong, link) = (Err(FetchFault::Wrong), Err(FetchFault::Link));
-    let genuine = answer(1, 7, 7, &good);
+    let genuine = [&[1][..], &7u32.to_le_bytes(), &good].concat();
+    let other = [&[1][..], &5u32.to_le_bytes(), b"other"].concat();
+    let [long, longer] = [max, max + 1].map(|len| [&[1][..], &len.to_le_bytes()].concat());
+    let one = Ok(good.clone());
     let cases = [
         // Content of another id, then the genuine one: the stream goes on.
+        (answered(&[&other, &genuine]), [wrong.clone(), one.clone()]),
+        // A bomb unpacks to what it announced; what follows it is no answer.
         (
-            [answer(1, 5, 5, b"other"), genuine.clone()].concat(),
-            [wrong.clone(), Ok(good.clone())],
-        ),
-        // A bomb unpacks to what it announced and not a byte more.
-        (
-            [answer(2, max, bomb_len, &bomb), genuine.clone()].concat(),
-            [wrong.clone(), Ok(good.clone())],
+            answered(&[&long, &zeros]),
+            [wrong.clone(), Err(FetchFault::NotHeld)],
         ),
         // Lengths out of bounds are not followed.
+        (answered(&[&[1], &[0xff; 4]]), [wrong.clone(), link.clone()]),
+        (answered(&[&longer, &zeros]), [wrong.clone(), link.clone()]),
+        // What no answer can be, packed from what it may not, or not packed.
+        (answered(&[&[9], &[0; 4]]), [wrong.clone(), link.clone()]),
         (
-            answer(1, u32::MAX, u32::MAX, b""),
+            answered(&[&[2], &7u32.to_le_bytes(), &good]),
             [wrong.clone(), link.clone()],
         ),
-        (answer(2, max, max, b""), [wrong.clone(), link.clone()]),
-        (answer(2, max + 1, 9, b""), [wrong.clone(), link.clone()]),
-        (answer(1, 7, 6, b""), [wrong.clone(), link.clone()]),
-        (answer(9, 0, 0, b""), [wrong.clone(), link.clone()]),
+        (vec![1, 0x28], [wrong.clone(), link.clone()]),
+        (vec![7], [wrong.clone(), link.clone()]),
+        (b"\0no zstd at all".to_vec(), [wrong.clone(), link.clone()]),
         // It stops in the middle.
-        (answer(1, 7, 7, b"gen"), [link.clone(), link.clone()]),
-        (genuine.clone(), [Ok(good.clone()), link.clone()]),
+        (answered(&[&long, b"gen"]), [link.clone(), link.clone()]),
+        (answered(&[&genuine]), [one.clone(), link.clone()]),
         (vec![], [link.clone(), link.clone()]),
+        // What nobody asked for comes along.
+        (
+            answered(&[&genuine, &genuine, &[2], &7u32.to_le_bytes(), &good]),
+            [one.clone(), one],
+        ),
     ];
     for (n, (bytes, expected)) in cases.into_iter().enumerate() {
         assert_eq!(
@@ -310,10 +310,13 @@ async fn k_n05_lying_chunk_streams_cost_the_liar() {
 async fn requests_out_of_bounds_end_the_link() {
     let (mut a, mut honest, hostile) = scene(Timing::default()).await;
     let ids = vec![ChunkId([0; 32]); limits::FETCH_BATCH_MAX + 1];
-    let mut body = vec![1];
-    body.extend(ccpeer_core::codec::encode(&ids));
+    let mut body = vec![2];
+    body.extend(ccpeer_core::codec::encode(&crate::chunks::Request::plain(
+        ids,
+    )));
     for bytes in [
         framed(&body),
+        framed(&[2, 0, 0, 0]),
         framed(&[1, 0]),
         framed(&[7, 1]),
         vec![0xff; 4],

@@ -26,9 +26,10 @@ pub(super) async fn fetch_all(
     by: &Peer,
     ids: &[ChunkId],
 ) -> Vec<Result<Vec<u8>, FetchFault>> {
-    let mut answers = by
-        .net
-        .fetch(device(from), ids.iter().copied().map(want).collect());
+    let mut answers = by.net.fetch(
+        device(from),
+        ids.iter().copied().map(want).collect::<Vec<_>>(),
+    );
     let mut all = Vec::new();
     for id in ids {
         let (asked, result) = within("an answer", answers.recv()).await.unwrap();
@@ -91,9 +92,10 @@ async fn several_fetches_share_a_link_with_messages() {
     let began = Instant::now();
     let mut done = tokio::task::JoinSet::new();
     for batch in ids.chunks(limits::FETCH_BATCH_MAX) {
-        let mut answers = b
-            .net
-            .fetch(device(1), batch.iter().copied().map(want).collect());
+        let mut answers = b.net.fetch(
+            device(1),
+            batch.iter().copied().map(want).collect::<Vec<_>>(),
+        );
         let count = batch.len();
         done.spawn(async move {
             for _ in 0..count {

@@ -71,7 +71,9 @@ fn both_lines_stand_in_a_row() {
         device_name: "x".into(),
         now: Timestamp(0),
     };
-    let Captured::New(new) = capture(&pair.b.store, &pair.b.home, &request).unwrap() else {
+    let Captured::New(new) =
+        capture(&pair.b.store, &pair.b.home, &Recent::default(), &request).unwrap()
+    else {
         panic!("it has grown");
     };
     assert_eq!(
@@ -79,7 +81,7 @@ fn both_lines_stand_in_a_row() {
         (Some(EntryHash([50; 32])), Some(two.id))
     );
     let both = EntryHash([70; 32]);
-    pair.b.store.put_notes(&new.notes(both)).unwrap();
+    new.keep(&pair.b.store, both).unwrap();
     assert_eq!(joined(&pair.b.store, &pair.session).unwrap(), None);
 
     // Nothing more is to be joined, and A takes it as it is.

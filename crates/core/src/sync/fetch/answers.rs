@@ -108,8 +108,9 @@ impl Fetch {
             let Some(root) = self.roots.get_mut(&root_want) else {
                 continue;
             };
-            root.missing.remove(want);
-            root.idle.remove(want);
+            if let Some(place) = root.missing.remove(want) {
+                root.idle.remove(&(place, *want));
+            }
             if root.missing.is_empty() {
                 if core::mem::take(&mut root.look_again) {
                     root.stage = Stage::Unchecked;

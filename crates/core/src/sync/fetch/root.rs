@@ -32,9 +32,11 @@ pub(super) struct Root {
     pub(super) sessions: BTreeSet<SessionId>,
     pub(super) stage: Stage,
     pub(super) known: u64,
-    pub(super) missing: BTreeSet<Want>,
-    /// Those of the missing that may be asked for now.
-    pub(super) idle: BTreeSet<Want>,
+    /// What is not here, by the place at which it was found: what lies side by side
+    /// is like each other.
+    pub(super) missing: BTreeMap<Want, u64>,
+    /// Those of the missing that may be asked for now, in the order of their places.
+    pub(super) idle: BTreeSet<(u64, Want)>,
     /// Something found missing had no room, or something that was here is gone:
     /// look again when the rest is here.
     pub(super) look_again: bool,
@@ -55,7 +57,8 @@ pub(super) enum Stage {
 pub(super) struct Plan {
     /// How much more each peer may be asked for.
     pub(super) room: BTreeMap<DeviceId, usize>,
-    pub(super) asks: BTreeMap<Want, DeviceId>,
+    pub(super) asks: Vec<(Want, DeviceId)>,
+    pub(super) asked: BTreeSet<Want>,
     pub(super) pauses: Vec<(Want, Pace)>,
     /// Roots that nobody holds.
     pub(super) homeless: Vec<Want>,
