@@ -48,6 +48,8 @@ pub(crate) struct CaptureRequest {
     pub(crate) session: SessionId,
     /// The last reply as the Stop hook told it: the file may not have it yet.
     pub(crate) last_assistant_message: Option<String>,
+    /// It has all but certainly changed: git is asked at once.
+    pub(crate) changed: bool,
     /// Where the session stands.
     pub(crate) state: SessionState,
     /// This device's name, for the hand-off document.
@@ -137,10 +139,12 @@ pub(crate) fn capture(
     let Some(root) = Root::open(home.claude())? else {
         return Ok(Captured::Vanished);
     };
+    let before = LocalState::load(store, &session)?;
+    let asked = before.as_ref().filter(|_| request.changed);
+    let asked = asked.map(|state| git::Later::ask(Path::new(&state.here.project)));
     let Some(found) = scan::find_session(home, &session).into_iter().next() else {
         return Ok(Captured::Vanished);
     };
-    let before = LocalState::load(store, &session)?;
     let manifest = match &before {
         Some(state) => state.manifest(store)?,
         None => None,
@@ -157,6 +161,7 @@ pub(crate) fn capture(
         request,
         slug: found.slug,
         known,
+        asked,
         sink: Sink::new(store),
     }
     .run()
@@ -217,6 +222,8 @@ struct Capture<'a> {
     request: &'a CaptureRequest,
     slug: String,
     known: Known,
+    /// Git takes as long as all the rest.
+    asked: Option<git::Later>,
     sink: Sink<'a>,
 }
 
@@ -250,11 +257,9 @@ impl Capture<'_> {
         let known_main = self.known.file(&Slot::Main);
         let view = reader.log_view(known_main.map(|(_, local)| local))?;
         let same = known_main.is_some_and(|(_, local)| view.grew && view.end == local.print.len);
-        // Git takes as long as all the rest.
-        let asked = match &self.known.state {
-            Some(state) if !same => Some(git::Later::ask(Path::new(&state.here.project))),
-            _ => None,
-        };
+        if let (Some(state), false, None) = (&self.known.state, same, &self.asked) {
+            self.asked = Some(git::Later::ask(Path::new(&state.here.project)));
+        }
         let reading = digest::read(
             self.store,
             &session,
@@ -301,7 +306,7 @@ impl Capture<'_> {
         let around = projects::Around::load(self.store, self.home)?;
         let (identity, project) = projects::identity_again(&dir, &around, before);
         state.project = project;
-        let git = match asked {
+        let git = match self.asked.take() {
             Some(asked) if asked.dir() == dir => asked.answer(),
             _ => git::state(&dir),
         };

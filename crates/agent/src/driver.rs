@@ -41,7 +41,7 @@ use crate::api::{ApiError, DeviceName, ErrorCode};
 use crate::capture::{self, NewVersion};
 use crate::findings::{Findings, Kind};
 use crate::home::Home;
-use crate::inbox::{self, Inbox, Pending};
+use crate::inbox::{Inbox, Pending};
 use crate::peers::PeerBook;
 use crate::policy::Introduce;
 use crate::spare::SpareTrust;
@@ -66,6 +66,8 @@ const LIVENESS_EVERY: Duration = Duration::from_secs(5);
 /// How often the spool is looked at, although hooks that leave an event there say
 /// so: they may have died before they could.
 const SPOOL_EVERY: Duration = Duration::from_secs(10);
+/// How long what is not worth a flush of its own waits for somebody else's.
+const LATER_EVERY: Duration = Duration::from_secs(30);
 /// Notices that a slow listener may lag behind before it has to look again.
 const NOTICES_MAX: usize = 1024;
 
@@ -79,6 +81,11 @@ pub(crate) enum Input {
     Together(Vec<Event>, Vec<(ChunkId, Vec<u8>)>),
     /// A hook event is durable in the inbox.
     Hook(Pending),
+    /// A turn has ended; the event is being written down. Always followed by
+    /// [`Input::Heard`].
+    Early(SessionId, Option<String>),
+    /// The event of [`Input::Early`] was handed on, or could not be kept.
+    Heard(SessionId),
     /// State something in our log; answered when it is durable.
     Append(Payload, oneshot::Sender<Result<EntryHash, ApiError>>),
     /// Capture a session.
@@ -188,6 +195,21 @@ impl Handle {
         Ok(hold)
     }
 
+    /// Lets the capture of a session begin whose turn has ended, although the event
+    /// that says so is not durable yet. It is not concluded before the event is
+    /// heeded, or the answer is dropped.
+    pub(crate) async fn begin_early(
+        &self,
+        session: SessionId,
+        last_reply: Option<String>,
+    ) -> Result<Early, ApiError> {
+        self.send(Input::Early(session, last_reply)).await?;
+        Ok(Early {
+            session,
+            tx: self.tx.clone(),
+        })
+    }
+
     /// Asks the read models.
     pub(crate) async fn ask<T>(
         &self,
@@ -205,6 +227,20 @@ impl Handle {
 
     pub(crate) async fn send(&self, input: Input) -> Result<(), ApiError> {
         self.tx.send(input).await.map_err(|_| stopping())
+    }
+}
+
+/// A capture that has begun before its event.
+#[must_use]
+pub(crate) struct Early {
+    session: SessionId,
+    tx: mpsc::Sender<Input>,
+}
+
+impl Drop for Early {
+    fn drop(&mut self) {
+        let (tx, session) = (self.tx.clone(), self.session);
+        tokio::spawn(async move { tx.send(Input::Heard(session)).await });
     }
 }
 
@@ -253,8 +289,7 @@ pub(crate) struct Driver {
     last_list: Vec<(SessionId, EntryHash)>,
     last_error: Option<String>,
     findings: Findings,
-    /// Hook events that are dealt with and are still in the inbox.
-    dealt: Vec<u64>,
+    later: hooks::Later,
     /// What becomes of offers, by the device that makes them.
     introduce: BTreeMap<DeviceId, Introduce>,
     /// Captures wait until then for what this device said before its store was
@@ -326,7 +361,7 @@ impl Driver {
             last_list: parts.last_list,
             last_error: None,
             findings: parts.findings,
-            dealt: Vec::new(),
+            later: hooks::Later::default(),
             introduce: BTreeMap::new(),
             past_until: None,
             links_before: BTreeSet::new(),
@@ -370,6 +405,7 @@ impl Driver {
         let mut sweep = interval(SWEEP_EVERY);
         let mut liveness = interval(LIVENESS_EVERY);
         let mut spool = interval(SPOOL_EVERY);
+        let mut later = interval(LATER_EVERY);
         loop {
             let wake = self.wake_in();
             let input = tokio::select! {
@@ -381,11 +417,11 @@ impl Driver {
                 }
                 _ = sweep.tick() => { self.sweep(); continue }
                 _ = liveness.tick() => {
-                    self.forget_dealt().await;
                     self.look_for_past();
                     self.check_liveness();
                     continue
                 }
+                _ = later.tick() => { self.write_later().await; continue }
                 _ = spool.tick() => { self.shared.spooled.notify_one(); continue }
                 else => break,
             };
@@ -406,7 +442,7 @@ impl Driver {
                 input => self.handle(input).await,
             }
         }
-        self.forget_dealt().await;
+        self.write_later().await;
         tracing::info!("driver ended");
         end
     }
@@ -418,6 +454,8 @@ impl Driver {
                 let _logged = self.apply(*event).await;
             }
             Input::Together(events, content) => self.apply_together(events, content).await,
+            Input::Early(session, last_reply) => self.begin_early(session, last_reply),
+            Input::Heard(session) => self.no_longer_early(session).await,
             Input::Hook(pending) => self.on_hook(pending).await,
             Input::Append(payload, done) => {
                 let result = self.append(&payload).await;
@@ -507,10 +545,11 @@ impl Driver {
         version: Version,
         new: Box<NewVersion>,
     ) -> Result<EntryHash, StoreError> {
-        let (new, dealt) = (*new, std::mem::take(&mut self.dealt));
+        let (new, later) = (*new, std::mem::take(&mut self.later));
+        let also = self.notes_of(&later);
         let with = |hash| {
             let mut notes = new.notes(hash);
-            notes.extend(dealt.iter().map(|key| inbox::forgotten(*key)));
+            notes.extend(also);
             With {
                 notes,
                 content: new.content,
@@ -519,7 +558,7 @@ impl Driver {
         let at = self.wall();
         let stated = self.append_with(&Payload::Version(version), at, with).await;
         if stated.is_err() {
-            self.dealt.extend(dealt);
+            self.later.again(later);
         }
         stated
     }

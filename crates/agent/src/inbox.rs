@@ -7,7 +7,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ccpeer_formats::claude::hook::{self, HookEnv, HookEvent};
+use ccpeer_core::id::SessionId;
+use ccpeer_formats::claude::hook::{self, HookEnv, HookEvent, HookKind};
 use ccpeer_store::{Namespace, NoteWrite, Store, StoreError};
 
 use crate::api::{API_VERSION, HookHeader};
@@ -172,6 +173,18 @@ impl Inbox {
 /// The note that forgets an event that was dealt with.
 pub(crate) fn forgotten(key: u64) -> NoteWrite {
     write(Namespace::HookInbox, &key.to_be_bytes(), None)
+}
+
+/// Whose turn an event ends, and its last reply, if it ends one.
+pub(crate) fn ends_turn(body: &[u8]) -> Option<(SessionId, Option<String>)> {
+    let event = parse(body)?.1?;
+    match event.kind {
+        HookKind::Stop {
+            last_assistant_message,
+            ..
+        } => Some((event.session, last_assistant_message)),
+        _ => None,
+    }
 }
 
 fn parse(body: &[u8]) -> Option<(HookHeader, Option<HookEvent>)> {

@@ -18,7 +18,7 @@ use crate::api::{
     Request,
 };
 use crate::driver::{Ask, Handle, Input};
-use crate::inbox::{Accepted, InboxError};
+use crate::inbox::{self, Accepted, InboxError};
 use crate::listen::{Listener, Stream};
 use crate::local::LocalState;
 use crate::policy::Policy;
@@ -146,6 +146,11 @@ async fn client(stream: Stream, handle: Handle) {
 
 async fn hook(body: Vec<u8>, handle: &Handle) -> Reply {
     let shared = Arc::clone(&handle.shared);
+    // Reading takes as long as writing the event down.
+    let _early = match inbox::ends_turn(&body) {
+        Some((session, last_reply)) => handle.begin_early(session, last_reply).await.ok(),
+        None => None,
+    };
     let accepted = blocking(move || shared.inbox.accept(&body).map(look_at_end)).await;
     let mut line = None;
     match accepted {

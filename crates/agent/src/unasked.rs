@@ -488,6 +488,7 @@ mod tests {
         let request = CaptureRequest {
             session,
             last_assistant_message: None,
+            changed: false,
             state: SessionState::Idle,
             device_name: "desk".to_owned(),
             now: wall(),

@@ -25,6 +25,7 @@ fn request(session: SessionId) -> CaptureRequest {
     CaptureRequest {
         session,
         last_assistant_message: None,
+        changed: false,
         state: SessionState::Idle,
         device_name: "desk".into(),
         now: Timestamp(0),

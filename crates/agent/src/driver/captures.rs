@@ -15,6 +15,7 @@ use super::{Driver, Input, wall};
 use crate::api::ApiError;
 use crate::capture::{self, CaptureError, CaptureRequest, Captured, NewVersion};
 use crate::pool::blocking;
+use crate::states::{self, Word};
 use crate::{place, scan};
 
 /// Captures that run at once. They read and hash; two keep both cores busy.
@@ -73,6 +74,9 @@ pub(super) struct Captures {
     patient: VecDeque<SessionId>,
     jobs: BTreeMap<SessionId, Job>,
     running: BTreeSet<SessionId>,
+    /// Captures that began while the event that asks for them was being written
+    /// down, and what they came to; concluded when it is heeded.
+    early: BTreeMap<SessionId, Option<Outcome>>,
     /// Sessions whose files are being changed by ourselves, by how many jobs.
     held: BTreeMap<SessionId, usize>,
     /// Their captures, for later.
@@ -145,6 +149,27 @@ impl Driver {
         self.start_captures();
     }
 
+    /// A turn has ended, and the event is on its way into the inbox.
+    pub(super) fn begin_early(&mut self, session: SessionId, last_reply: Option<String>) {
+        if self.captures.running.contains(&session) || self.captures.early.contains_key(&session) {
+            return;
+        }
+        self.captures.early.insert(session, None);
+        self.want_capture(session, Cause::Stop(last_reply), None);
+    }
+
+    /// Whether the capture that a heeded event asks for began before it.
+    pub(super) fn began_early(&self, session: &SessionId) -> bool {
+        self.captures.early.contains_key(session)
+    }
+
+    /// The event is heeded, or will not be: what the capture came to counts.
+    pub(super) async fn no_longer_early(&mut self, session: SessionId) {
+        if let Some(Some(outcome)) = self.captures.early.remove(&session) {
+            self.on_captured(session, outcome).await;
+        }
+    }
+
     pub(super) fn start_captures(&mut self) {
         if self.awaits_past() {
             return;
@@ -164,10 +189,17 @@ impl Driver {
                 .jobs
                 .get(&session)
                 .and_then(|j| j.last_reply.clone());
+            let early = self.began_early(&session);
+            let state = if early {
+                states::after(self.states.get(&session).copied(), Word::Stop)
+            } else {
+                self.state_here(&session)
+            };
             let request = CaptureRequest {
                 session,
+                changed: early || reply.is_some(),
                 last_assistant_message: reply,
-                state: self.state_here(&session),
+                state,
                 device_name: self.name_of(&self.shared.me).name,
                 now: self.wall(),
             };
@@ -183,6 +215,10 @@ impl Driver {
     }
 
     pub(super) async fn on_captured(&mut self, session: SessionId, outcome: Outcome) {
+        if let Some(waits) = self.captures.early.get_mut(&session) {
+            *waits = Some(outcome);
+            return;
+        }
         let done = match outcome {
             Ok(captured) => self.conclude(session, captured).await,
             Err(e) => {

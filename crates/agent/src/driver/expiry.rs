@@ -4,7 +4,6 @@
 //! that was captured, but what only one disk holds is worth a word in time.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use ccpeer_core::codec;
 use ccpeer_core::id::{EntryHash, SessionId};
@@ -55,6 +54,15 @@ impl Expiry {
         })
     }
 
+    /// What is remembered of a session.
+    pub(super) fn note(&self, session: &SessionId) -> Option<NoteWrite> {
+        Some(NoteWrite {
+            ns: Namespace::Setting,
+            key: [HELD, &session.0].concat(),
+            value: Some(codec::encode(self.held.get(session)?)),
+        })
+    }
+
     /// Takes in what a look through the directory has found.
     pub(super) fn look(&mut self, found: &[Swept], cleanup_days: u64) {
         let now = wall();
@@ -97,18 +105,7 @@ impl Driver {
         if self.expiry.held.insert(session, *version) == Some(*version) {
             return;
         }
-        let note = NoteWrite {
-            ns: Namespace::Setting,
-            key: [HELD, &session.0].concat(),
-            value: Some(codec::encode(version)),
-        };
-        let store = Arc::clone(&self.shared.store);
-        tokio::task::spawn_blocking(move || {
-            // Lost, it costs a word too many.
-            if let Err(e) = store.put_notes(&[note]) {
-                tracing::warn!(error = %e, "cannot keep a note");
-            }
-        });
+        self.later.held.insert(session);
     }
 
     /// What is about to be deleted and held by nobody else.

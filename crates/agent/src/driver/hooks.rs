@@ -1,5 +1,6 @@
 //! What hooks tell, and how it reaches us.
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,26 @@ const GONE_MAX: Duration = Duration::from_secs(15);
 /// Events that are dealt with and may stay in the inbox for a while.
 const DEALT_MAX: usize = 64;
 
+/// What is not worth a flush of its own: it is written with the next version, or
+/// after a while.
+#[derive(Default)]
+pub(super) struct Later {
+    /// Hook events that are dealt with. Until they are out of the inbox they are
+    /// heeded once more after a crash, with all that came after them.
+    dealt: Vec<u64>,
+    /// Sessions of which another device holds a newer version. Lost, it costs a word
+    /// too many.
+    pub(super) held: BTreeSet<SessionId>,
+}
+
+impl Later {
+    /// It could not be written.
+    pub(super) fn again(&mut self, before: Self) {
+        self.dealt.extend(before.dealt);
+        self.held.extend(before.held);
+    }
+}
+
 impl Driver {
     /// Deals with an event that is durable in the inbox.
     pub(super) async fn on_hook(&mut self, pending: Pending) {
@@ -29,25 +50,30 @@ impl Driver {
         }
         // Captures that it caused are found again by the sweep at a start, so the
         // event itself need not wait for them; nor is it worth a flush of its own.
-        self.dealt.push(pending.key);
-        if self.dealt.len() >= DEALT_MAX {
-            self.forget_dealt().await;
+        self.later.dealt.push(pending.key);
+        if self.later.dealt.len() >= DEALT_MAX {
+            self.write_later().await;
         }
     }
 
-    /// Takes what was dealt with out of the inbox. Until then it would be heeded
-    /// once more after a crash, with all that came after it.
-    pub(super) async fn forget_dealt(&mut self) {
-        if self.dealt.is_empty() {
+    /// Writes down what has waited for a transaction of somebody else's.
+    pub(super) async fn write_later(&mut self) {
+        let later = std::mem::take(&mut self.later);
+        let notes = self.notes_of(&later);
+        if notes.is_empty() {
             return;
         }
-        let dealt = std::mem::take(&mut self.dealt);
-        let notes: Vec<NoteWrite> = dealt.iter().map(|key| inbox::forgotten(*key)).collect();
         let store = Arc::clone(&self.shared.store);
         if let Err(e) = blocking(move || store.put_notes(&notes)).await {
-            self.failed("cannot forget hook events", &e);
-            self.dealt.extend(dealt);
+            self.failed("cannot keep notes", &e);
+            self.later.again(later);
         }
+    }
+
+    pub(super) fn notes_of(&self, later: &Later) -> Vec<NoteWrite> {
+        let forgotten = later.dealt.iter().map(|key| inbox::forgotten(*key));
+        let held = later.held.iter().filter_map(|s| self.expiry.note(s));
+        forgotten.chain(held).collect()
     }
 
     async fn heed(&mut self, event: HookEvent) {
@@ -99,6 +125,9 @@ impl Driver {
             self.opened(session, event.pid);
         }
         match cause {
+            Some(Cause::Stop(_)) if self.began_early(&session) => {
+                self.no_longer_early(session).await;
+            }
             Some(cause) => self.want_capture(session, cause, None),
             None => self.state_presence(session).await,
         }

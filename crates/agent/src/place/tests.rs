@@ -176,6 +176,7 @@ fn captured(world: &World, session: SessionId, id: EntryHash) -> Option<ContentR
     let request = CaptureRequest {
         session,
         last_assistant_message: None,
+        changed: false,
         state: SessionState::Idle,
         device_name: "x".into(),
         now: Timestamp(0),

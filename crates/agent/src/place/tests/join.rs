@@ -67,6 +67,7 @@ fn both_lines_stand_in_a_row() {
     let request = CaptureRequest {
         session: pair.session,
         last_assistant_message: None,
+        changed: false,
         state: SessionState::Idle,
         device_name: "x".into(),
         now: Timestamp(0),

@@ -25,7 +25,13 @@ struct Node {
     id: u64,
     /// 0 at a root.
     parent: u64,
+    /// Where the parent stands, counted from the first record ever; [`LATER`] if it
+    /// did not stand anywhere yet when this one came.
+    up: u32,
 }
+
+/// No place.
+const LATER: u32 = u32::MAX;
 
 /// The branch that would be continued.
 pub(super) struct Branch {
@@ -48,9 +54,11 @@ impl Chain {
         if self.nodes.len() >= limits::DIGEST_NODES_MAX {
             self.forget_half();
         }
+        let parent = parent.map_or(0, hash);
         let node = Node {
             id: hash(id),
-            parent: parent.map_or(0, hash),
+            parent,
+            up: self.index.get(&parent).copied().unwrap_or(LATER),
         };
         let place = self
             .base
@@ -77,7 +85,7 @@ impl Chain {
             match (on.get_mut(place), self.nodes.get(place)) {
                 (Some(seen), Some(node)) if !*seen => {
                     *seen = true;
-                    next = self.place_of(node.parent);
+                    next = self.parent_of(node);
                 }
                 // A circle; no honest file has one.
                 _ => break,
@@ -99,7 +107,7 @@ impl Chain {
         let mut descends = vec![true];
         for (place, node) in self.nodes.iter().enumerate().skip(leaf + 1) {
             let of_leaf = self
-                .place_of(node.parent)
+                .parent_of(node)
                 .and_then(|parent| parent.checked_sub(leaf))
                 .and_then(|parent| descends.get(parent).copied())
                 .unwrap_or(false);
@@ -114,6 +122,13 @@ impl Chain {
     fn place_of(&self, id: u64) -> Option<usize> {
         let place = self.index.get(&id)?.checked_sub(self.base)?;
         usize::try_from(place).ok()
+    }
+
+    fn parent_of(&self, node: &Node) -> Option<usize> {
+        if node.up == LATER {
+            return self.place_of(node.parent);
+        }
+        usize::try_from(node.up.checked_sub(self.base)?).ok()
     }
 
     fn forget_half(&mut self) {
@@ -152,9 +167,7 @@ impl From<Chain> for Packed {
         let mut nodes = Vec::with_capacity(chain.nodes.len() * 9);
         for (place, node) in chain.nodes.iter().enumerate() {
             nodes.extend_from_slice(&node.id.to_le_bytes());
-            let back = chain
-                .place_of(node.parent)
-                .and_then(|p| place.checked_sub(p));
+            let back = chain.parent_of(node).and_then(|p| place.checked_sub(p));
             match back.and_then(|b| u8::try_from(b).ok()) {
                 _ if node.parent == 0 => nodes.push(0),
                 Some(back) if back > 0 && back < FAR => nodes.push(back),
@@ -202,8 +215,9 @@ impl From<Packed> for Chain {
             let Ok(place) = u32::try_from(chain.nodes.len()) else {
                 break;
             };
+            let up = chain.index.get(&parent).copied().unwrap_or(LATER);
             chain.index.insert(id, chain.base.saturating_add(place));
-            chain.nodes.push(Node { id, parent });
+            chain.nodes.push(Node { id, parent, up });
         }
         chain
     }
