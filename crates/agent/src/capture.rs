@@ -354,6 +354,9 @@ impl Capture<'_> {
             describe::describe(self.request, &state.here, &manifest, (&summary, git), todos);
         let snapshot = self.sink.keep(described.snapshot)?;
         let content = self.sink.keep(encoded)?;
+        if self.sink.bytes() > limits::STORE_TOGETHER_BYTES_MAX {
+            self.sink.flush()?;
+        }
         let fresh = self.sink.take();
         tracing::debug!(%session, chunks = self.sink.fresh(), "captured");
         let manifest = ContentRef {

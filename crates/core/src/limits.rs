@@ -305,6 +305,9 @@ pub const RELAY_RATE_BYTES: u32 = 64 * 1024 * 1024;
 pub const STORE_CACHE_BYTES: usize = 32 * 1024 * 1024;
 /// Bytes written in one transaction of the store; more is split or waits.
 pub const STORE_COMMIT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Content that becomes durable in one transaction with what is said of it; more of
+/// it is written before, beside the driver's other work.
+pub const STORE_TOGETHER_BYTES_MAX: usize = 256 * 1024;
 /// Waiting writes that share one transaction of the store.
 pub const STORE_COMMIT_JOBS_MAX: usize = 1024;
 /// How long a chunk must have been garbage before it goes, counted in time with

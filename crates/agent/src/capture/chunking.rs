@@ -79,6 +79,11 @@ impl<'s> Sink<'s> {
         Ok(())
     }
 
+    /// Bytes that were kept and are not durable yet.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// What was kept and is not durable yet.
     pub(crate) fn take(&mut self) -> Vec<(ChunkId, Vec<u8>)> {
         self.bytes = 0;

@@ -323,7 +323,7 @@ impl Arrived {
 }
 
 /// Tells the machine what arrived, and what each of it refers to that is still
-/// missing. The driver makes all of it durable in one go.
+/// missing. The driver makes it durable with what it completes, if it is not much.
 async fn keep(store: Arc<Store>, tx: &mpsc::Sender<Input>, from: DeviceId, arrived: Arrived) {
     let mut good: Vec<(Want, Vec<u8>)> = Vec::with_capacity(arrived.asked.len());
     for (want, content) in arrived.asked {
@@ -335,6 +335,7 @@ async fn keep(store: Arc<Store>, tx: &mpsc::Sender<Input>, from: DeviceId, arriv
             fetch_failed(tx, from, want, FetchFault::Malformed).await;
         }
     }
+    let bytes = arrived.bytes;
     let along = near::belonging(&good, arrived.along);
     let mut extra: u64 = along.iter().map(|(_, c)| c.len() as u64).sum();
     let wants: Vec<(Want, u64)> = good.iter().map(|(w, c)| (*w, c.len() as u64)).collect();
@@ -351,14 +352,18 @@ async fn keep(store: Arc<Store>, tx: &mpsc::Sender<Input>, from: DeviceId, arriv
             })
         });
         let found = found.collect::<Result<Vec<_>, StoreError>>()?;
-        Ok::<_, StoreError>((found, content))
+        if bytes <= limits::STORE_TOGETHER_BYTES_MAX {
+            return Ok::<_, StoreError>((found, content));
+        }
+        store.put_chunks(&content)?;
+        Ok((found, Vec::new()))
     });
     match result.await {
         Ok((found, content)) => {
             let _ending = tx.send(Input::Together(found, content)).await;
         }
         Err(e) => {
-            tracing::error!(error = %e, "cannot look for chunks");
+            tracing::error!(error = %e, "cannot keep chunks");
             for (want, _) in looked_for {
                 fetch_failed(tx, from, want, FetchFault::Store).await;
             }
