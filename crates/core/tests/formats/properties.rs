@@ -1,16 +1,18 @@
 //! Properties of the codecs: what we write we read back, there is one spelling
 //! of everything, and no input of any kind panics or slips through a bound.
 
+use std::collections::BTreeSet;
+
 use ccpeer_core::codec::DecodeError;
 use ccpeer_core::entry::{
     Content, ContentRef, DeviceInfo, ENTRY_VERSION, Enriched, EntryError, Header, Mark, Payload,
     Presence, SessionMeta, SignedEntry, TrustChange, Version, device_of,
 };
 use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, Epoch, LogId, Seq, SessionId};
-use ccpeer_core::limits;
+use ccpeer_core::limits::{self, LIST_REFS_MAX};
 use ccpeer_core::log::{Frontier, Held};
 use ccpeer_core::manifest::{
-    ChunkRef, FileEntry, MANIFEST_VERSION, Manifest, OpaqueName, Origin, PathFlavour,
+    ChunkRef, FileEntry, ListPage, MANIFEST_VERSION, Manifest, OpaqueName, Origin, PathFlavour,
     ProjectIdentity, Segment, Slot, SlotName, Want, WantKind,
 };
 use ccpeer_core::presence::{EndReason, SessionState};
@@ -278,6 +280,20 @@ proptest! {
     }
 
     #[test]
+    fn what_a_manifest_has_beyond_another_is_the_difference(
+        one in prop::collection::vec(file(), 0..8),
+        two in prop::collection::vec(file(), 0..8),
+    ) {
+        let (one, two) = (manifest(one), manifest(two));
+        let ids = |m: &Manifest| -> BTreeSet<ChunkId> { m.wants().iter().map(|w| w.id).collect() };
+        let beyond = two.beyond(&one, |_| None);
+        let each: BTreeSet<ChunkId> = beyond.iter().copied().collect();
+        prop_assert_eq!(each.len(), beyond.len());
+        prop_assert_eq!(each, &ids(&two) - &ids(&one));
+        prop_assert!(two.beyond(&two, |_| None).is_empty());
+    }
+
+    #[test]
     fn frontiers_round_trip(pairs in prop::collection::btree_map((any::<[u8; 32]>(), any::<[u8; 16]>()), any::<(u64, [u8; 8])>(), 0..20)) {
         let held: Vec<Held> = pairs
             .into_iter()
@@ -512,4 +528,49 @@ fn k_n02_messages_beyond_their_bounds_are_refused() {
     assert_eq!(Message::from_bytes(&[9, 0]), Err(DecodeError::Version(9)));
     assert!(Message::from_bytes(&[]).is_err());
     assert!(Message::from_bytes(&vec![1; limits::MESSAGE_BYTES_MAX + 2]).is_err());
+}
+
+/// A page that is new brings what it refers to, but for what was there inline; one
+/// that both have brings nothing.
+#[test]
+fn what_a_new_page_refers_to_is_beyond() {
+    let chunk = |n: usize| ChunkRef {
+        id: ChunkId::of(&n.to_le_bytes()),
+        len: 10,
+    };
+    let refs = |from: usize| (from..from + LIST_REFS_MAX).map(chunk).collect();
+    let page = |refs: Vec<ChunkRef>| ListPage {
+        version: MANIFEST_VERSION,
+        refs,
+    };
+    let (old, new) = (page(refs(0)), page(refs(LIST_REFS_MAX)));
+    let id = |page: &ListPage| ChunkId::of(&page.to_bytes());
+    let long = |pages: Vec<ChunkId>, tail: Vec<ChunkRef>| {
+        let mut m = manifest(vec![(0, vec![(0, vec![10])])]);
+        m.files[0].segments[0].pages = pages;
+        m.files[0].segments[0].tail = tail;
+        m
+    };
+    let last = 2 * LIST_REFS_MAX;
+    let before = long(
+        vec![id(&old)],
+        (LIST_REFS_MAX..last - 2).map(chunk).collect(),
+    );
+    let after = long(vec![id(&old), id(&new)], vec![chunk(last)]);
+    let beyond = after.beyond(&before, |asked| {
+        assert_eq!(*asked, id(&new), "the other one is held");
+        Some(new.clone())
+    });
+    let expected = [
+        id(&new),
+        chunk(last - 2).id,
+        chunk(last - 1).id,
+        chunk(last).id,
+    ];
+    assert_eq!(beyond, expected);
+    // What is most like an append: the end of the main transcript.
+    let ids = |chunks: &[usize]| -> Vec<ChunkId> { chunks.iter().map(|n| chunk(*n).id).collect() };
+    assert_eq!(before.recent(25, 9), ids(&[last - 4, last - 3]));
+    assert_eq!(before.recent(1, 9), ids(&[last - 3]), "one at least");
+    assert_eq!(before.recent(1000, 1), ids(&[last - 3]));
 }
