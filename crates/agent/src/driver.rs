@@ -182,13 +182,10 @@ impl Handle {
 
     /// Keeps captures away from a session's files for as long as the answer
     /// lives.
-    pub(crate) async fn hold(&self, session: SessionId) -> Result<Hold, ApiError> {
+    pub(crate) async fn hold(&self, session: SessionId) -> Result<Until, ApiError> {
         let (tx, rx) = oneshot::channel();
         // Whatever happens from here on, it is let go of.
-        let hold = Hold {
-            session,
-            tx: self.tx.clone(),
-        };
+        let hold = self.at_the_end(Input::Release(session));
         if self.send(Input::Hold(session, tx)).await.is_err() || rx.await.is_err() {
             return Err(stopping());
         }
@@ -202,12 +199,9 @@ impl Handle {
         &self,
         session: SessionId,
         last_reply: Option<String>,
-    ) -> Result<Early, ApiError> {
+    ) -> Result<Until, ApiError> {
         self.send(Input::Early(session, last_reply)).await?;
-        Ok(Early {
-            session,
-            tx: self.tx.clone(),
-        })
+        Ok(self.at_the_end(Input::Heard(session)))
     }
 
     /// Asks the read models.
@@ -225,36 +219,31 @@ impl Handle {
         self.shared.notices.subscribe()
     }
 
+    fn at_the_end(&self, end: Input) -> Until {
+        Until {
+            end: Some(end),
+            tx: self.tx.clone(),
+        }
+    }
+
     pub(crate) async fn send(&self, input: Input) -> Result<(), ApiError> {
         self.tx.send(input).await.map_err(|_| stopping())
     }
 }
 
-/// A capture that has begun before its event.
+/// Something that the driver does for as long as this lives: it is told the end.
 #[must_use]
-pub(crate) struct Early {
-    session: SessionId,
+pub(crate) struct Until {
+    end: Option<Input>,
     tx: mpsc::Sender<Input>,
 }
 
-impl Drop for Early {
+impl Drop for Until {
     fn drop(&mut self) {
-        let (tx, session) = (self.tx.clone(), self.session);
-        tokio::spawn(async move { tx.send(Input::Heard(session)).await });
-    }
-}
-
-/// A session whose files are left alone by captures.
-#[must_use]
-pub(crate) struct Hold {
-    session: SessionId,
-    tx: mpsc::Sender<Input>,
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        let (tx, session) = (self.tx.clone(), self.session);
-        tokio::spawn(async move { tx.send(Input::Release(session)).await });
+        if let Some(end) = self.end.take() {
+            let tx = self.tx.clone();
+            tokio::spawn(async move { tx.send(end).await });
+        }
     }
 }
 

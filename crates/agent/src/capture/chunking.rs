@@ -136,13 +136,8 @@ impl SegmentBuilder {
         sink: &Sink<'_>,
     ) -> Result<Option<Self>, StoreError> {
         let mut segment = segment.clone();
-        if segment.tail.is_empty()
-            && let Some(last) = segment.pages.pop()
-        {
-            match sink.page(&last)? {
-                Some(page) => segment.tail = page.refs,
-                None => return Ok(None),
-            }
+        if segment.len > 0 && !show_tail(&mut segment, sink)? {
+            return Ok(None);
         }
         let loose = segment.tail.iter().rev();
         let loose: Vec<u64> = loose
@@ -167,14 +162,8 @@ impl SegmentBuilder {
     ) -> Result<Option<Segment>, StoreError> {
         let mut segment = segment.clone();
         while segment.len > upto {
-            if segment.tail.is_empty() {
-                let Some(last) = segment.pages.pop() else {
-                    return Ok(None);
-                };
-                match sink.page(&last)? {
-                    Some(page) => segment.tail = page.refs,
-                    None => return Ok(None),
-                }
+            if !show_tail(&mut segment, sink)? {
+                return Ok(None);
             }
             if let Some(last) = segment.tail.pop() {
                 segment.len = segment.len.saturating_sub(u64::from(last.len));
@@ -224,6 +213,17 @@ impl SegmentBuilder {
         self.segment.tail.push(chunk);
         Ok(())
     }
+}
+
+/// Lets the last references stand in the tail. False if there are none, or if the
+/// page that has them is not here.
+fn show_tail(segment: &mut Segment, sink: &Sink<'_>) -> Result<bool, StoreError> {
+    if segment.tail.is_empty() {
+        let last = segment.pages.pop();
+        let page = last.map(|last| sink.page(&last)).transpose()?.flatten();
+        segment.tail = page.map(|page| page.refs).unwrap_or_default();
+    }
+    Ok(!segment.tail.is_empty())
 }
 
 #[cfg(test)]
