@@ -12,8 +12,10 @@ mod files;
 mod fitting;
 pub(crate) mod opaque;
 
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
 use ccpeer_core::entry::{ContentRef, SessionMeta};
 use ccpeer_core::id::{ChunkId, EntryHash, SessionId};
@@ -153,18 +155,20 @@ pub(crate) fn capture(
         state: before,
         manifest,
     };
-    Capture {
-        store,
-        home,
-        recent,
-        root,
-        request,
-        slug: found.slug,
-        known,
-        asked,
-        sink: Sink::new(store),
-    }
-    .run()
+    thread::scope(|scope| {
+        let capture = Capture {
+            store,
+            home,
+            recent,
+            root,
+            request,
+            slug: found.slug,
+            known,
+            asked,
+            sink: Sink::new(store, scope),
+        };
+        capture.run()
+    })
 }
 
 impl NewVersion {
@@ -214,7 +218,7 @@ impl Known {
 }
 
 /// One capture.
-struct Capture<'a> {
+struct Capture<'s, 'a> {
     store: &'a Store,
     home: &'a Home,
     recent: &'a Recent,
@@ -224,7 +228,7 @@ struct Capture<'a> {
     known: Known,
     /// Git takes as long as all the rest.
     asked: Option<git::Later>,
-    sink: Sink<'a>,
+    sink: Sink<'s, 'a>,
 }
 
 /// What is said about the files.
@@ -242,7 +246,7 @@ struct Files {
     content: bool,
 }
 
-impl Capture<'_> {
+impl Capture<'_, '_> {
     fn run(mut self) -> Result<Captured, CaptureError> {
         let session = self.request.session;
         let main = layout::path_of(&Slot::Main, &session, &self.slug);
@@ -260,14 +264,7 @@ impl Capture<'_> {
         if let (Some(state), false, None) = (&self.known.state, same, &self.asked) {
             self.asked = Some(git::Later::ask(Path::new(&state.here.project)));
         }
-        let reading = digest::read(
-            self.store,
-            &session,
-            &reader,
-            &view,
-            self.known.state.as_ref(),
-            self.recent,
-        )?;
+        let (reading, taken) = self.read(&reader, &view)?;
         let summary = reading.summary();
         let here = self.here(&summary);
         if self.is_named_now(&here) {
@@ -276,7 +273,10 @@ impl Capture<'_> {
         let mut origins = self.origins(&here);
         let here_at = position(&mut origins, &here);
 
-        let main = self.take(&Slot::Main, &reader, Some(&view), here_at)?;
+        let main = match taken {
+            Some(taken) => taken,
+            None => self.take(&Slot::Main, &reader, Some(&view), here_at)?,
+        };
         let digest = reading.done(&session, &main.local.print, self.recent);
         let mut files = Files {
             entries: Vec::new(),
@@ -357,7 +357,7 @@ impl Capture<'_> {
         if self.sink.bytes() > limits::STORE_TOGETHER_BYTES_MAX {
             self.sink.flush()?;
         }
-        let fresh = self.sink.take();
+        let fresh = self.sink.take_rest()?;
         tracing::debug!(%session, chunks = self.sink.fresh(), "captured");
         let manifest = ContentRef {
             id: content.id,
@@ -401,6 +401,31 @@ impl Capture<'_> {
         }
         self.store.put_notes(&notes)?;
         Ok(Captured::Unchanged { base })
+    }
+
+    /// Reads what is new in the main transcript; where nothing is known of it, it is
+    /// cut at the same time. All of it is read then, and its origin is the first
+    /// one, whatever it says.
+    fn read(
+        &mut self,
+        reader: &Reader,
+        view: &files::LogView,
+    ) -> Result<(digest::Reading, Option<Taken>), CaptureError> {
+        let session = self.request.session;
+        let (store, recent, known) = (self.store, self.recent, &self.known);
+        let read = || digest::read(store, &session, reader, view, known.state.as_ref(), recent);
+        if known.manifest.is_some() {
+            return Ok((read()?, None));
+        }
+        let sink = &mut self.sink;
+        let (reading, taken) = thread::scope(|scope| {
+            let reading = scope.spawn(read);
+            let taken = files::take(&Slot::Main, reader, Some(view), None, 0, sink);
+            let reading = reading.join().unwrap_or_else(|panic| resume_unwind(panic));
+            (reading, taken)
+        });
+        let taken = taken.map_err(|e| e.into_capture(session, reader.path()))?;
+        Ok((reading?, Some(taken)))
     }
 
     /// In whose paths this machine writes the session.

@@ -6,7 +6,7 @@
 //! captured or placed.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read};
 
 use ccpeer_core::codec;
 use ccpeer_core::entry::ContentRef;
@@ -16,7 +16,7 @@ use ccpeer_core::manifest::{FileEntry, Manifest, Origin, ProjectIdentity, Slot};
 use ccpeer_store::{Namespace, NoteWrite, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
-use crate::confined::Stamp;
+use crate::confined::{Stamp, read_at};
 
 /// Version of the note.
 const STATE_VERSION: u8 = 1;
@@ -216,7 +216,7 @@ impl Print {
             blocks: self.blocks.clone(),
             ..Printer::default()
         };
-        io::copy(&mut buffered(file, whole * BLOCK, end)?, &mut printer)?;
+        io::copy(&mut buffered(file, whole * BLOCK, end), &mut printer)?;
         let mut print = printer.finish();
         print.len += whole * BLOCK;
         Ok(print)
@@ -249,7 +249,7 @@ impl Print {
         let blocks = self.blocks.iter().skip(skip).map(|b| (BLOCK, Some(*b)));
         for (len, want) in blocks.chain([rest].into_iter().filter(|(len, _)| *len > 0)) {
             let mut hasher = blake3::Hasher::new();
-            let read = io::copy(&mut buffered(file, at, at + len)?, &mut hasher)?;
+            let read = io::copy(&mut buffered(file, at, at + len), &mut hasher)?;
             if read != len || Some(*hasher.finalize().as_bytes()) != want {
                 break;
             }
@@ -269,18 +269,7 @@ pub(crate) struct Printer {
 }
 
 impl Printer {
-    pub(crate) fn finish(self) -> Print {
-        let rest = (self.in_block > 0).then(|| *self.hasher.finalize().as_bytes());
-        Print {
-            len: self.len,
-            blocks: self.blocks,
-            rest,
-        }
-    }
-}
-
-impl io::Write for Printer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    fn add(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
             let room = usize::try_from(BLOCK - self.in_block).unwrap_or(usize::MAX);
@@ -295,6 +284,21 @@ impl io::Write for Printer {
             rest = later;
         }
         self.len += bytes.len() as u64;
+    }
+
+    pub(crate) fn finish(self) -> Print {
+        let rest = (self.in_block > 0).then(|| *self.hasher.finalize().as_bytes());
+        Print {
+            len: self.len,
+            blocks: self.blocks,
+            rest,
+        }
+    }
+}
+
+impl io::Write for Printer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.add(bytes);
         Ok(bytes.len())
     }
 
@@ -304,16 +308,61 @@ impl io::Write for Printer {
 }
 
 /// The same, in few reads.
-fn buffered(file: &File, from: u64, to: u64) -> io::Result<impl Read + '_> {
+fn buffered(file: &File, from: u64, to: u64) -> impl Read + '_ {
     let capacity = usize::try_from(to.saturating_sub(from).min(BLOCK)).unwrap_or_default();
-    Ok(BufReader::with_capacity(capacity, section(file, from, to)?))
+    BufReader::with_capacity(capacity, section(file, from, to))
 }
 
-/// The bytes `from..to` of a file; fewer if it is shorter. One reader at a time.
-pub(crate) fn section(file: &File, from: u64, to: u64) -> io::Result<io::Take<&File>> {
-    let mut reader = file;
-    reader.seek(SeekFrom::Start(from))?;
-    Ok(reader.take(to.saturating_sub(from)))
+/// The bytes `from..to` of a file; fewer if it is shorter. Several may read one
+/// file at the same time.
+pub(crate) fn section(file: &File, from: u64, to: u64) -> Section<'_> {
+    Section { file, from, to }
+}
+
+/// See [`section`].
+pub(crate) struct Section<'f> {
+    file: &'f File,
+    from: u64,
+    to: u64,
+}
+
+impl Read for Section<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.to.saturating_sub(self.from)).unwrap_or(usize::MAX);
+        let len = buffer.len().min(left);
+        let buffer = buffer.get_mut(..len).unwrap_or_default();
+        let read = read_at(self.file, buffer, self.from)?;
+        self.from = self.from.saturating_add(read as u64);
+        Ok(read)
+    }
+}
+
+/// Reads from `inner`, and makes a [`Print`] of it.
+pub(crate) struct Printing<R> {
+    inner: R,
+    printer: Printer,
+}
+
+impl<R> Printing<R> {
+    pub(crate) fn new(inner: R) -> Self {
+        Self {
+            inner,
+            printer: Printer::default(),
+        }
+    }
+
+    /// The print of what was read.
+    pub(crate) fn finish(self) -> Print {
+        self.printer.finish()
+    }
+}
+
+impl<R: Read> Read for Printing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.printer.add(buffer.get(..read).unwrap_or_default());
+        Ok(read)
+    }
 }
 
 #[cfg(test)]

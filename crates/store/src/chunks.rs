@@ -2,6 +2,8 @@
 //! every time they are read. Knows no manifest.
 
 use std::borrow::Cow;
+use std::num::NonZero;
+use std::panic::resume_unwind;
 
 use ccpeer_core::id::ChunkId;
 use ccpeer_core::limits;
@@ -21,6 +23,10 @@ const HEAD_LEN: usize = 5;
 /// More parts than any chunk is cut into.
 pub(crate) const PARTS_MAX: u8 = 32;
 const ZSTD_LEVEL: i32 = 3;
+/// Content that is worth a thread of its own.
+const BYTES_PER_PACKER: usize = 1024 * 1024;
+/// Threads that pack at the same time for one caller.
+const PACKERS_MAX: usize = 4;
 /// A frame that asks for a larger window is none of ours.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
@@ -50,13 +56,45 @@ impl Packed {
     }
 }
 
+/// Content under its id, as callers give it.
+pub(crate) type Given = (ChunkId, Vec<u8>);
+
+/// Checks chunks against their ids and packs them, in the same order. Much of it is
+/// packed on all cores: it is most of the work of keeping a long session.
+pub(crate) fn pack(chunks: &[&Given]) -> Result<Vec<Packed>, StoreError> {
+    let bytes: usize = chunks.iter().map(|(_, content)| content.len()).sum();
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let packers = (bytes / BYTES_PER_PACKER).clamp(1, cores.min(PACKERS_MAX));
+    let share = chunks.len().div_ceil(packers).max(1);
+    let pack = |share: &[&Given]| {
+        let mut packer = Packer::new();
+        let packed = share.iter().map(|(id, content)| packer.pack(*id, content));
+        packed.collect::<Result<Vec<_>, _>>()
+    };
+    let mut shares = chunks.chunks(share);
+    let Some(own) = shares.next() else {
+        return Ok(Vec::new());
+    };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = shares
+            .map(|share| scope.spawn(move || pack(share)))
+            .collect();
+        let mut packed = pack(own)?;
+        for other in others {
+            let theirs = other.join();
+            packed.extend(theirs.unwrap_or_else(|panic| resume_unwind(panic))?);
+        }
+        Ok(packed)
+    })
+}
+
 /// Packs chunks one after the other.
-pub(crate) struct Packer {
+struct Packer {
     zstd: Option<Compressor<'static>>,
 }
 
 impl Packer {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         // Without a compressor (no memory for one) chunks are kept as they are.
         Self {
             zstd: Compressor::new(ZSTD_LEVEL).ok(),
@@ -64,7 +102,7 @@ impl Packer {
     }
 
     /// Checks a chunk against its id and packs it.
-    pub(crate) fn pack(&mut self, id: ChunkId, content: &[u8]) -> Result<Packed, StoreError> {
+    fn pack(&mut self, id: ChunkId, content: &[u8]) -> Result<Packed, StoreError> {
         check(id, content)?;
         let small = self.zstd.as_mut().and_then(|z| z.compress(content).ok());
         let (method, body) = match &small {
@@ -423,6 +461,30 @@ mod tests {
         assert!(Packer::new().pack(id, b"y").is_err());
         assert!(unpack(&id, b"").is_err());
         assert!(unpack(&id, &[9, 1, 0, 0, 0, b'x']).is_err());
+    }
+
+    #[test]
+    fn much_is_packed_on_several_threads_and_stays_in_order() {
+        let chunks: Vec<Given> = (0..200u32)
+            .map(|i| {
+                let content = i.to_le_bytes().repeat(10_000 + i as usize);
+                (ChunkId::of(&content), content)
+            })
+            .collect();
+        let given: Vec<&Given> = chunks.iter().collect();
+        let packed = pack(&given).unwrap();
+        assert_eq!(packed.len(), chunks.len());
+        for (packed, (id, content)) in packed.iter().zip(&chunks) {
+            assert_eq!(packed.id, *id);
+            assert_eq!(unpack(id, &packed.bytes).as_ref(), Ok(content));
+        }
+        let lie = (ChunkId([0; 32]), vec![7; 10]);
+        for at in [0, 100, 200] {
+            let mut given = given.clone();
+            given.insert(at, &lie);
+            assert!(pack(&given).is_err(), "a lie at {at}");
+        }
+        assert!(pack(&[]).unwrap().is_empty());
     }
 
     #[test]

@@ -214,11 +214,7 @@ impl Store {
         let ids: Vec<ChunkId> = content.iter().map(|c| c.0).collect();
         let here = self.has(&ids)?;
         self.pardon(&ids)?;
-        let mut packer = chunks::Packer::new();
-        let fresh = content.iter().zip(here).filter(|(_, here)| !here);
-        let packed: Vec<chunks::Packed> = fresh
-            .map(|((id, content), _)| packer.pack(*id, content))
-            .collect::<Result<_, _>>()?;
+        let packed = chunks::pack(&absent(content, &here))?;
         let noted = notes.iter().map(notes::Row::of).collect::<Result<_, _>>()?;
         let bytes: usize = packed.iter().map(chunks::Packed::bytes).sum();
         if bytes > limits::STORE_COMMIT_BYTES_MAX || !self.nothing_can_have_gone()? {
@@ -265,17 +261,16 @@ impl Store {
     /// id. After any other error some of the chunks may have been kept.
     pub fn put_chunks(&self, chunks: &[(ChunkId, Vec<u8>)]) -> Result<(), StoreError> {
         let ids: Vec<ChunkId> = chunks.iter().map(|c| c.0).collect();
-        for (id, content) in chunks {
+        let here = self.has(&ids)?;
+        for ((id, content), _) in chunks.iter().zip(&here).filter(|(_, here)| **here) {
             chunks::check(*id, content)?;
         }
-        let here = self.has(&ids)?;
         // What was garbage and is put again is none, whatever happens next.
         self.pardon(&ids)?;
-        let mut packer = chunks::Packer::new();
+        let packed = chunks::pack(&absent(chunks, &here))?;
         let mut load = Vec::new();
         let mut bytes = 0;
-        for ((id, content), _) in chunks.iter().zip(here).filter(|(_, here)| !here) {
-            let packed = packer.pack(*id, content)?;
+        for packed in packed {
             bytes += packed.bytes();
             load.push(packed);
             if bytes >= limits::STORE_COMMIT_BYTES_MAX {
@@ -486,6 +481,12 @@ impl Store {
             })
         })
     }
+}
+
+/// The chunks that are not here.
+fn absent<'c>(chunks: &'c [chunks::Given], here: &[bool]) -> Vec<&'c chunks::Given> {
+    let absent = chunks.iter().zip(here).filter(|(_, here)| !**here);
+    absent.map(|(chunk, _)| chunk).collect()
 }
 
 fn write_format(txn: &redb::WriteTransaction) -> Result<(), Trouble> {

@@ -6,6 +6,9 @@
 //! docs/decisions/0026. Must not know what the bytes mean.
 
 use std::io::{self, Read};
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::thread::{Scope, ScopedJoinHandle};
 
 use ccpeer_core::id::ChunkId;
 use ccpeer_core::limits;
@@ -33,21 +36,40 @@ pub(crate) enum ChunkError {
     Store(#[from] StoreError),
 }
 
-/// Where chunks go. Nothing is durable before [`Sink::flush`].
-pub(crate) struct Sink<'s> {
-    store: &'s Store,
+/// Where chunks go. Nothing is durable before [`Sink::flush`]. Of much, what was
+/// gathered is written while the next is being cut.
+pub(crate) struct Sink<'s, 'e> {
+    store: &'e Store,
+    scope: &'s Scope<'s, 'e>,
     gathered: Vec<(ChunkId, Vec<u8>)>,
     bytes: usize,
     fresh: u64,
+    writing: Option<Writing<'s>>,
 }
 
-impl<'s> Sink<'s> {
-    pub(crate) fn new(store: &'s Store) -> Self {
+/// What was gathered before, and is being written.
+struct Writing<'s> {
+    content: Arc<Vec<(ChunkId, Vec<u8>)>>,
+    done: ScopedJoinHandle<'s, Result<(), StoreError>>,
+}
+
+impl Writing<'_> {
+    fn end(self) -> Result<(), StoreError> {
+        self.done
+            .join()
+            .unwrap_or_else(|panic| resume_unwind(panic))
+    }
+}
+
+impl<'s, 'e> Sink<'s, 'e> {
+    pub(crate) fn new(store: &'e Store, scope: &'s Scope<'s, 'e>) -> Self {
         Self {
             store,
+            scope,
             gathered: Vec::new(),
             bytes: 0,
             fresh: 0,
+            writing: None,
         }
     }
 
@@ -59,24 +81,31 @@ impl<'s> Sink<'s> {
             content.len() <= limits::CHUNK_BYTES_MAX,
             "a chunk of our own is too long"
         );
-        let gathered = self.gathered.iter().any(|(have, _)| *have == id);
-        if !gathered && !self.store.has(&[id])?.first().copied().unwrap_or(false) {
+        if self.kept(&id).is_none() && !self.store.has(&[id])?.first().copied().unwrap_or(false) {
             self.bytes += content.len();
             self.fresh += 1;
             self.gathered.push((id, content));
             if self.bytes >= GATHERED_BYTES_MAX {
-                self.flush()?;
+                self.write()?;
             }
         }
         Ok(ChunkRef { id, len })
     }
 
+    /// Begins to write what was gathered, when what was before it is written.
+    fn write(&mut self) -> Result<(), StoreError> {
+        self.writing.take().map_or(Ok(()), Writing::end)?;
+        let content = Arc::new(self.take());
+        let (store, given) = (self.store, Arc::clone(&content));
+        let done = self.scope.spawn(move || store.put_chunks(&given));
+        self.writing = Some(Writing { content, done });
+        Ok(())
+    }
+
     /// Makes everything durable that was kept.
     pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
-        self.store.put_chunks(&self.gathered)?;
-        self.gathered.clear();
-        self.bytes = 0;
-        Ok(())
+        let rest = self.take_rest()?;
+        self.store.put_chunks(&rest)
     }
 
     /// Bytes that were kept and are not durable yet.
@@ -84,8 +113,13 @@ impl<'s> Sink<'s> {
         self.bytes
     }
 
-    /// What was kept and is not durable yet.
-    pub(crate) fn take(&mut self) -> Vec<(ChunkId, Vec<u8>)> {
+    /// What was kept and is not durable when this returns.
+    pub(crate) fn take_rest(&mut self) -> Result<Vec<(ChunkId, Vec<u8>)>, StoreError> {
+        self.writing.take().map_or(Ok(()), Writing::end)?;
+        Ok(self.take())
+    }
+
+    fn take(&mut self) -> Vec<(ChunkId, Vec<u8>)> {
         self.bytes = 0;
         std::mem::take(&mut self.gathered)
     }
@@ -96,16 +130,18 @@ impl<'s> Sink<'s> {
     }
 
     fn page(&self, id: &ChunkId) -> Result<Option<ListPage>, StoreError> {
-        let gathered = self
-            .gathered
-            .iter()
-            .find(|(have, _)| have == id)
-            .map(|(_, c)| c.clone());
-        let content = match gathered {
-            Some(content) => Some(content),
+        let content = match self.kept(id) {
+            Some(content) => Some(content.clone()),
             None => self.store.get_chunk(id)?,
         };
         Ok(content.and_then(|c| ListPage::from_bytes(&c).ok()))
+    }
+
+    /// A chunk that was kept and is not durable for certain.
+    fn kept(&self, id: &ChunkId) -> Option<&Vec<u8>> {
+        let writing = self.writing.iter().flat_map(|w| w.content.iter());
+        let mut all = self.gathered.iter().chain(writing);
+        all.find(|(have, _)| have == id).map(|(_, content)| content)
     }
 }
 
@@ -133,7 +169,7 @@ impl SegmentBuilder {
     pub(crate) fn resume(
         segment: &Segment,
         added: u64,
-        sink: &Sink<'_>,
+        sink: &Sink<'_, '_>,
     ) -> Result<Option<Self>, StoreError> {
         let mut segment = segment.clone();
         if segment.len > 0 && !show_tail(&mut segment, sink)? {
@@ -158,7 +194,7 @@ impl SegmentBuilder {
     pub(crate) fn begin(
         segment: &Segment,
         upto: u64,
-        sink: &Sink<'_>,
+        sink: &Sink<'_, '_>,
     ) -> Result<Option<Segment>, StoreError> {
         let mut segment = segment.clone();
         while segment.len > upto {
@@ -181,7 +217,7 @@ impl SegmentBuilder {
     pub(crate) fn append(
         &mut self,
         content: impl Read,
-        sink: &mut Sink<'_>,
+        sink: &mut Sink<'_, '_>,
     ) -> Result<(), ChunkError> {
         let (min, typical, max) = limits::CHUNK_CUT;
         for chunk in StreamCDC::new(content, min, typical, max) {
@@ -199,7 +235,7 @@ impl SegmentBuilder {
         self.segment
     }
 
-    fn push(&mut self, chunk: ChunkRef, sink: &mut Sink<'_>) -> Result<(), StoreError> {
+    fn push(&mut self, chunk: ChunkRef, sink: &mut Sink<'_, '_>) -> Result<(), StoreError> {
         if self.segment.tail.len() >= limits::LIST_REFS_MAX {
             let refs = std::mem::take(&mut self.segment.tail);
             let page = ListPage {
@@ -217,7 +253,7 @@ impl SegmentBuilder {
 
 /// Lets the last references stand in the tail. False if there are none, or if the
 /// page that has them is not here.
-fn show_tail(segment: &mut Segment, sink: &Sink<'_>) -> Result<bool, StoreError> {
+fn show_tail(segment: &mut Segment, sink: &Sink<'_, '_>) -> Result<bool, StoreError> {
     if segment.tail.is_empty() {
         let last = segment.pages.pop();
         let page = last.map(|last| sink.page(&last)).transpose()?.flatten();
@@ -231,27 +267,37 @@ mod tests {
     use super::*;
     use crate::testing::{World, noise};
 
+    /// Makes everything durable that `cut` keeps.
+    fn kept<T>(store: &Store, cut: impl FnOnce(&mut Sink<'_, '_>) -> T) -> T {
+        std::thread::scope(|scope| {
+            let mut sink = Sink::new(store, scope);
+            let out = cut(&mut sink);
+            sink.flush().unwrap();
+            out
+        })
+    }
+
     fn whole(bytes: &[u8], store: &Store) -> (Segment, u64) {
-        let mut sink = Sink::new(store);
-        let mut builder = SegmentBuilder::new(0);
-        builder.append(bytes, &mut sink).unwrap();
-        sink.flush().unwrap();
-        (builder.finish(), sink.fresh())
+        kept(store, |sink| {
+            let mut builder = SegmentBuilder::new(0);
+            builder.append(bytes, sink).unwrap();
+            (builder.finish(), sink.fresh())
+        })
     }
 
     /// Takes up a segment and adds what is new. Gives the chunks that are new.
     fn grown(segment: &mut Segment, bytes: &[u8], store: &Store) -> u64 {
-        let mut sink = Sink::new(store);
-        let added = bytes.len() as u64 - segment.len;
-        let mut builder = SegmentBuilder::resume(segment, added, &sink)
-            .unwrap()
-            .unwrap();
-        let from = usize::try_from(builder.len()).unwrap();
-        builder.append(&bytes[from..], &mut sink).unwrap();
-        sink.flush().unwrap();
-        *segment = builder.finish();
-        assert_eq!(segment.len, bytes.len() as u64);
-        sink.fresh()
+        kept(store, |sink| {
+            let added = bytes.len() as u64 - segment.len;
+            let mut builder = SegmentBuilder::resume(segment, added, sink)
+                .unwrap()
+                .unwrap();
+            let from = usize::try_from(builder.len()).unwrap();
+            builder.append(&bytes[from..], sink).unwrap();
+            *segment = builder.finish();
+            assert_eq!(segment.len, bytes.len() as u64);
+            sink.fresh()
+        })
     }
 
     fn content(segment: &Segment, store: &Store) -> Vec<u8> {
@@ -307,8 +353,11 @@ mod tests {
         let world = World::new("a");
         let (all, _) = whole(&bytes, &world.store);
         assert!(!all.pages.is_empty());
-        let sink = Sink::new(&world.store);
-        let begin = |upto: u64| SegmentBuilder::begin(&all, upto, &sink).unwrap();
+        let begin = |upto: u64| {
+            kept(&world.store, |sink| {
+                SegmentBuilder::begin(&all, upto, sink).unwrap()
+            })
+        };
         assert_eq!(begin(all.len), Some(all.clone()));
         assert_eq!(begin(10), None);
         for upto in [all.len - 1, all.len - 3_000_000, 9_000_000, 300_000] {
@@ -317,6 +366,32 @@ mod tests {
             let upto = usize::try_from(cut.len).unwrap();
             assert_eq!(content(&cut, &world.store), bytes[..upto]);
         }
+    }
+
+    #[test]
+    fn what_is_being_written_is_not_kept_twice_and_can_be_read() {
+        let world = World::new("a");
+        let bytes = noise(5, 2 * GATHERED_BYTES_MAX + 1000);
+        let chunks: Vec<Vec<u8>> = bytes.chunks(100_000).map(<[u8]>::to_vec).collect();
+        let chunk = ChunkRef {
+            id: ChunkId::of(&chunks[0]),
+            len: 100_000,
+        };
+        let page = ListPage {
+            version: MANIFEST_VERSION,
+            refs: vec![chunk; limits::LIST_REFS_MAX],
+        };
+        kept(&world.store, |sink| {
+            let id = sink.keep(page.to_bytes()).unwrap().id;
+            for chunk in &chunks {
+                sink.keep(chunk.clone()).unwrap();
+                sink.keep(chunk.clone()).unwrap();
+                assert_eq!(sink.page(&id).unwrap(), Some(page.clone()));
+            }
+            assert_eq!(sink.fresh(), chunks.len() as u64 + 1);
+        });
+        let ids: Vec<ChunkId> = chunks.iter().map(|c| ChunkId::of(c)).collect();
+        assert!(world.store.has(&ids).unwrap().into_iter().all(|here| here));
     }
 
     #[test]
@@ -345,29 +420,19 @@ mod tests {
             .take(128)
             .collect();
         let len = refs.iter().map(|r| u64::from(r.len)).sum();
-        let mut sink = Sink::new(&world.store);
         let page = ListPage {
             version: MANIFEST_VERSION,
             refs,
         }
         .to_bytes();
-        let page = sink.keep(page).unwrap().id;
-        sink.flush().unwrap();
-        let full = Segment {
+        let page = kept(&world.store, |sink| sink.keep(page).unwrap().id);
+        let mut gone_on = Segment {
             origin: 0,
             len,
             pages: vec![page],
             tail: Vec::new(),
         };
-        let added = bytes.len() as u64 - len;
-        let mut builder = SegmentBuilder::resume(&full, added, &sink)
-            .unwrap()
-            .unwrap();
-        let from = usize::try_from(builder.len()).unwrap();
-        builder.append(&bytes[from..], &mut sink).unwrap();
-        let gone_on = builder.finish();
-        sink.flush().unwrap();
-        assert_eq!(gone_on.len, bytes.len() as u64);
+        grown(&mut gone_on, &bytes, &world.store);
         assert_eq!(content(&gone_on, &world.store), bytes);
     }
 }

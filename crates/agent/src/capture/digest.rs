@@ -133,14 +133,13 @@ pub(super) fn read(
     };
     let start = digest.offset();
     let mut buffer = vec![0; usize::try_from(view.end - start).map_or(BUFFER, |n| n.min(BUFFER))];
-    let mut section = reader.section(start, view.end).map_err(io)?;
+    let mut section = reader.section(start, view.end);
     loop {
         match section.read(&mut buffer).map_err(io)? {
             0 => break,
             n => digest.feed(buffer.get(..n).unwrap_or_default()),
         }
     }
-    drop(section);
     let summary = match summary.filter(|_| start == view.end) {
         Some(summary) => summary,
         None => Arc::new(digest.summary()),

@@ -18,7 +18,7 @@ use ccpeer_store::StoreError;
 use super::CaptureError;
 use super::chunking::{SegmentBuilder, Sink};
 use crate::confined::{ConfinedError, Stamp};
-use crate::local::{Extent, LocalFile, Print, section};
+use crate::local::{Extent, LocalFile, Print, Printing, Section, section};
 
 /// How often a file that changes while it is read is read again.
 const TRIES_MAX: u32 = 3;
@@ -106,7 +106,7 @@ impl Reader {
     }
 
     /// Bytes `from..to`.
-    pub(super) fn section(&self, from: u64, to: u64) -> io::Result<impl Read + '_> {
+    pub(super) fn section(&self, from: u64, to: u64) -> Section<'_> {
         section(&self.file, from, to)
     }
 
@@ -165,7 +165,7 @@ impl Reader {
         }
         let mut rest = Vec::new();
         let to = self.stamp.len.min(end.saturating_add(BACK_STEP));
-        section(&self.file, end, to)?.read_to_end(&mut rest)?;
+        section(&self.file, end, to).read_to_end(&mut rest)?;
         Ok(match is_torn_record(&rest) {
             true => end,
             false => self.stamp.len,
@@ -175,7 +175,7 @@ impl Reader {
     fn begins_as_records(&self) -> io::Result<bool> {
         let mut head = Vec::new();
         let to = self.stamp.len.min(HEAD_BYTES);
-        section(&self.file, 0, to)?.read_to_end(&mut head)?;
+        section(&self.file, 0, to).read_to_end(&mut head)?;
         let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&head);
         Ok(head.trim_ascii_start().first() == Some(&b'{'))
     }
@@ -186,7 +186,7 @@ impl Reader {
         while to > from {
             let start = to.saturating_sub(BACK_STEP).max(from);
             let mut bytes = Vec::new();
-            section(&self.file, start, to)?.read_to_end(&mut bytes)?;
+            section(&self.file, start, to).read_to_end(&mut bytes)?;
             if let Some(at) = bytes.iter().rposition(|b| *b == b'\n') {
                 return Ok(start + at as u64 + 1);
             }
@@ -255,7 +255,7 @@ pub(super) fn take(
     view: Option<&LogView>,
     known: Option<(&FileEntry, &LocalFile)>,
     here: u8,
-    sink: &mut Sink<'_>,
+    sink: &mut Sink<'_, '_>,
 ) -> Result<Taken, TakeError> {
     match view {
         Some(view) => take_log(slot, reader, view, known, here, sink),
@@ -269,7 +269,7 @@ fn take_log(
     view: &LogView,
     known: Option<(&FileEntry, &LocalFile)>,
     here: u8,
-    sink: &mut Sink<'_>,
+    sink: &mut Sink<'_, '_>,
 ) -> Result<Taken, TakeError> {
     let known = known.filter(|(entry, local)| local.fits(entry));
     if let Some((entry, local)) = known
@@ -302,12 +302,21 @@ fn take_log(
         from = 0;
     }
     let mut builder = builder.unwrap_or_else(|| SegmentBuilder::new(here));
-    builder
-        .append(reader.section(from, view.end)?, sink)
-        .map_err(TakeError::from)?;
+    let new = reader.section(from, view.end);
     let print = match known.filter(|_| view.grew) {
-        Some((_, local)) => local.print.grown(&reader.file, view.end)?,
-        None => Print::of(&mut reader.section(0, view.end)?)?,
+        Some((_, local)) => {
+            builder.append(new, sink)?;
+            local.print.grown(&reader.file, view.end)?
+        }
+        None if from == 0 => {
+            let mut new = Printing::new(new);
+            builder.append(&mut new, sink)?;
+            new.finish()
+        }
+        None => {
+            builder.append(new, sink)?;
+            Print::of(&mut reader.section(0, view.end))?
+        }
     };
     let segment = builder.finish();
     if segment.len > 0 {
@@ -342,7 +351,7 @@ fn take_log(
 fn kept(
     view: &LogView,
     known: Option<(&FileEntry, &LocalFile)>,
-    sink: &Sink<'_>,
+    sink: &Sink<'_, '_>,
 ) -> Result<(Vec<Segment>, Vec<Extent>), StoreError> {
     let (mut segments, mut extents) = (Vec::new(), Vec::new());
     let Some((entry, local)) = known else {
@@ -373,7 +382,7 @@ fn take_whole(
     reader: &Reader,
     known: Option<(&FileEntry, &LocalFile)>,
     here: u8,
-    sink: &mut Sink<'_>,
+    sink: &mut Sink<'_, '_>,
 ) -> Result<Taken, TakeError> {
     if let Some((entry, local)) = known.filter(|(_, local)| reader.is_untouched(local)) {
         return Ok(Taken {
@@ -384,7 +393,7 @@ fn take_whole(
     }
     let mut stamp = reader.stamp;
     for _ in 0..TRIES_MAX {
-        let print = Print::of(&mut reader.section(0, stamp.len)?)?;
+        let print = Print::of(&mut reader.section(0, stamp.len))?;
         let same = known.filter(|(entry, local)| local.print == print && local.fits(entry));
         let taken = if let Some((entry, local)) = same {
             let local = LocalFile {
@@ -399,7 +408,7 @@ fn take_whole(
         } else {
             let mut builder = SegmentBuilder::new(here);
             builder
-                .append(reader.section(0, stamp.len)?, sink)
+                .append(reader.section(0, stamp.len), sink)
                 .map_err(TakeError::from)?;
             let segment = builder.finish();
             let len = segment.len;

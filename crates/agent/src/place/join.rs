@@ -66,7 +66,7 @@ impl Placing<'_> {
             let path = plan.staged_path(number);
             let staged = plan.written(number, &mut |out, findings| {
                 let io = |e| PlaceError::from(ConfinedError::io(&path, e));
-                let mut own = section(&here.main, 0, here.stamp.len).map_err(|e| here.io(e))?;
+                let mut own = section(&here.main, 0, here.stamp.len);
                 if std::io::copy(&mut own, out).map_err(io)? != here.stamp.len {
                     return Err(PlaceError::Changed);
                 }
@@ -105,7 +105,7 @@ impl Placing<'_> {
         let mut planner = Planner::default();
         let mut buffer = vec![0; BUFFER];
         for (from, to) in [(0, parted.keep), (parted.keep, here.stamp.len)] {
-            let mut part = section(&here.main, from, to).map_err(|e| here.io(e))?;
+            let mut part = section(&here.main, from, to);
             loop {
                 let read = part.read(&mut buffer).map_err(|e| here.io(e))?;
                 let bytes = buffer.get(..read).unwrap_or_default();

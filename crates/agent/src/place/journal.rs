@@ -353,8 +353,7 @@ impl Site<'_> {
         if stamp.len < main.new.len {
             return Ok(false);
         }
-        let mut head = crate::local::section(&file, 0, main.new.len)
-            .map_err(|e| ConfinedError::io(&self.root.join(&names), e))?;
+        let mut head = crate::local::section(&file, 0, main.new.len);
         let print =
             Print::of(&mut head).map_err(|e| ConfinedError::io(&self.root.join(&names), e))?;
         Ok(Content::of(&print) == main.new)

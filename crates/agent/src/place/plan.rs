@@ -154,7 +154,7 @@ impl<'p> Plan<'p> {
         let io = |e| ConfinedError::io(path, e).into();
         let kept = match standing::compare(&log, incoming, entry, &io)? {
             Standing::Same(cut) | Standing::Ahead(cut) => {
-                let mut head = section(file, 0, cut.keep).map_err(io)?;
+                let mut head = section(file, 0, cut.keep);
                 let print = Print::of(&mut head).map_err(io)?;
                 return Ok(Some(LocalFile {
                     slot: entry.slot.clone(),
@@ -254,7 +254,7 @@ impl<'p> Plan<'p> {
         let file = File::open(&path).map_err(io)?;
         let from = staged.print.len.saturating_sub(END_BYTES);
         let mut end = Vec::new();
-        let mut reader = section(&file, from, staged.print.len).map_err(io)?;
+        let mut reader = section(&file, from, staged.print.len);
         reader.read_to_end(&mut end).map_err(io)?;
         let lines = match from {
             0 => end.as_slice(),
@@ -314,7 +314,7 @@ impl<'p> Plan<'p> {
 
     pub(super) fn print(&self, file: &File, path: &Path) -> Result<Print, PlaceError> {
         let io = |e: io::Error| PlaceError::from(ConfinedError::io(path, e));
-        Print::of(&mut section(file, 0, u64::MAX).map_err(io)?).map_err(io)
+        Print::of(&mut section(file, 0, u64::MAX)).map_err(io)
     }
 
     /// Takes the steps that were staged, or removes what was staged of them.

@@ -184,7 +184,7 @@ impl Moving<'_> {
         let io = |e| PlaceError::from(ConfinedError::io(&self.root.join(&old), e));
         // What lies here is what was captured, or something would be lost.
         let known: u64 = file.extents.iter().map(|e| e.len).sum();
-        let print = Print::of(&mut section(&source, 0, u64::MAX).map_err(io)?).map_err(io)?;
+        let print = Print::of(&mut section(&source, 0, u64::MAX)).map_err(io)?;
         if print != file.print || known != print.len {
             return Err(PlaceError::Changed);
         }
@@ -237,8 +237,7 @@ impl Moving<'_> {
             extents.clear();
             let mut from = 0;
             for extent in &file.extents {
-                let mut piece =
-                    BufReader::new(section(source, from, from + extent.len).map_err(io)?);
+                let mut piece = BufReader::new(section(source, from, from + extent.len));
                 from += extent.len;
                 let (mut len, mut verbatim) = (0, extent.verbatim);
                 while let Some(bytes) = self.next_piece(&mut piece, kind).map_err(io)? {

@@ -88,13 +88,13 @@ impl<'w> Staging<'w> {
         let mut from = Position::default();
         let mut digest = out.closing.map(|closing| (Digest::default(), closing));
         if let Some((file, cut)) = kept {
-            let mut head = section(file, 0, cut.keep).map_err(|e| writer.io(e))?;
+            let mut head = section(file, 0, cut.keep);
             let copied = io::copy(&mut head, &mut writer).map_err(|e| writer.io(e))?;
             if copied != cut.keep {
                 return Err(PlaceError::Changed);
             }
             if let Some((digest, _)) = &mut digest {
-                let mut head = section(file, 0, cut.keep).map_err(|e| writer.io(e))?;
+                let mut head = section(file, 0, cut.keep);
                 let mut buffer = vec![0; BUFFER];
                 loop {
                     match head.read(&mut buffer).map_err(|e| writer.io(e))? {

@@ -182,10 +182,7 @@ fn by_content(
     io: &dyn Fn(std::io::Error) -> PlaceError,
 ) -> Result<(Standing, Cut), PlaceError> {
     let mut lines = incoming.lines(entry, Position::default());
-    let mut reader = BufReader::with_capacity(
-        256 * 1024,
-        section(local.file, 0, local.stamp.len).map_err(io)?,
-    );
+    let mut reader = BufReader::with_capacity(256 * 1024, section(local.file, 0, local.stamp.len));
     let mut cut = Cut {
         extents: fresh_extents(entry),
         ..Cut::default()
@@ -271,7 +268,7 @@ pub(super) fn is_as_remembered(
     if !untouched && print.proven(local.file, same_file)? != print.len {
         return Ok(false);
     }
-    let mut rest = BufReader::new(section(local.file, print.len, local.stamp.len)?);
+    let mut rest = BufReader::new(section(local.file, print.len, local.stamp.len));
     match next_line(&mut rest)? {
         None => Ok(true),
         Some(first) if !first.newline && !policy::is_json(&first.bytes) => Ok(true),
@@ -284,7 +281,7 @@ const FIRST_LINES_MAX: usize = 64;
 
 /// The directory in which a log was begun, as its records say.
 pub(super) fn first_directory(file: &File) -> std::io::Result<Option<String>> {
-    let mut reader = BufReader::new(section(file, 0, u64::MAX)?);
+    let mut reader = BufReader::new(section(file, 0, u64::MAX));
     for _ in 0..FIRST_LINES_MAX {
         let Some(line) = next_line(&mut reader)? else {
             break;
@@ -324,7 +321,7 @@ fn ends_with_line(file: &File, len: u64) -> std::io::Result<bool> {
         return Ok(true);
     };
     let mut byte = [0];
-    section(file, last, len)?.read_exact(&mut byte)?;
+    section(file, last, len).read_exact(&mut byte)?;
     Ok(byte == *b"\n")
 }
 

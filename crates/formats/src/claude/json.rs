@@ -32,6 +32,9 @@ pub(crate) fn pick_front<'a, const N: usize>(
     names: &'static [&'static str; N],
 ) -> ([Raw<'a>; N], bool) {
     let mut found = [None; N];
+    if !begins_with(json, b'{') {
+        return (found, false);
+    }
     let mut json = serde_json::Deserializer::from_str(json);
     let object = Object {
         names,
@@ -90,12 +93,19 @@ pub(crate) fn objects<'a, const N: usize>(
     raw: Raw<'a>,
     names: &'static [&'static str; N],
 ) -> Vec<[Raw<'a>; N]> {
-    raw.and_then(|r| {
-        Objects { names }
-            .deserialize(&mut serde_json::Deserializer::from_str(r.get()))
-            .ok()
-    })
-    .unwrap_or_default()
+    raw.filter(|r| begins_with(r.get(), b'['))
+        .and_then(|r| {
+            Objects { names }
+                .deserialize(&mut serde_json::Deserializer::from_str(r.get()))
+                .ok()
+        })
+        .unwrap_or_default()
+}
+
+/// Whether a value is of the kind that begins so. Asking the parser for another
+/// kind costs an error that has all of a long text in it.
+fn begins_with(json: &str, byte: u8) -> bool {
+    json.trim_ascii_start().as_bytes().first() == Some(&byte)
 }
 
 /// Bytes as text; what is no UTF-8 is replaced by a mark.
