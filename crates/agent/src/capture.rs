@@ -52,6 +52,8 @@ pub(crate) struct CaptureRequest {
     pub(crate) last_assistant_message: Option<String>,
     /// It has all but certainly changed: git is asked at once.
     pub(crate) changed: bool,
+    /// That nothing changed is not worth a flush: it is seen again.
+    pub(crate) in_passing: bool,
     /// Where the session stands.
     pub(crate) state: SessionState,
     /// This device's name, for the hand-off document.
@@ -277,7 +279,7 @@ impl Capture<'_, '_> {
             Some(taken) => taken,
             None => self.take(&Slot::Main, &reader, Some(&view), here_at)?,
         };
-        let digest = reading.done(&session, &main.local.print, self.recent);
+        let digest = reading.done(&session, &reader, &main.local.print, self.recent);
         let mut files = Files {
             entries: Vec::new(),
             local: Vec::new(),
@@ -399,7 +401,9 @@ impl Capture<'_, '_> {
         if self.known.state.as_ref() != Some(&state) {
             notes.push(state.note(&self.request.session));
         }
-        self.store.put_notes(&notes)?;
+        if !self.request.in_passing {
+            self.store.put_notes(&notes)?;
+        }
         Ok(Captured::Unchanged { base })
     }
 

@@ -148,6 +148,13 @@ impl Root {
         path
     }
 
+    /// False if nothing lies there for certain: one look, to be followed by a proper
+    /// one where there may be something.
+    pub(crate) fn may_have(&self, names: &[String]) -> bool {
+        let looked = fs::symlink_metadata(self.join(names));
+        !looked.is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+    }
+
     /// Whether a directory is there, and reached without a link.
     ///
     /// # Errors

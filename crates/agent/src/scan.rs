@@ -111,6 +111,9 @@ fn slugs(home: &Home, root: &Root) -> Vec<String> {
 
 fn look(root: &Root, session: SessionId, slug: &str, name: &str) -> Option<(Stamp, Found)> {
     let names = ["projects".to_owned(), slug.to_owned(), name.to_owned()];
+    if !root.may_have(&names) {
+        return None;
+    }
     // What is no regular file of ours is as good as absent.
     let stamp = root.stamp(&names).ok()??;
     let found = Found {

@@ -489,6 +489,7 @@ mod tests {
             session,
             last_assistant_message: None,
             changed: false,
+            in_passing: false,
             state: SessionState::Idle,
             device_name: "desk".to_owned(),
             now: wall(),

@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 use std::io::Read;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ccpeer_core::codec;
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CaptureError;
 use super::files::{LogView, Reader};
-use crate::confined::ConfinedError;
+use crate::confined::{ConfinedError, Stamp};
 use crate::local::{LocalState, Print};
 
 /// Version of the notes.
@@ -59,6 +60,9 @@ struct Kept {
     session: SessionId,
     /// Of exactly what was read.
     print: Print,
+    /// The file, and how it looked when it was opened.
+    path: PathBuf,
+    stamp: Stamp,
     digest: Digest,
     summary: Arc<Summary>,
     laid: Option<LaidAt>,
@@ -68,6 +72,17 @@ impl Recent {
     /// Nothing was captured for a while.
     pub(crate) fn forget(&self) {
         self.lock().clear();
+    }
+
+    /// Whether a session's transcript looks as it did when it was captured last. A
+    /// change within the grain of the clock does not show. Blocking.
+    pub(crate) fn looks_the_same(&self, session: &SessionId) -> bool {
+        let kept = self.lock();
+        let kept = kept.iter().find(|k| k.session == *session);
+        let Some((path, stamp)) = kept.map(|k| (k.path.clone(), k.stamp)) else {
+            return false;
+        };
+        std::fs::symlink_metadata(path).is_ok_and(|now| Stamp::of(&now) == stamp)
     }
 
     fn take(&self, session: &SessionId, print: &Print) -> Option<Kept> {
@@ -162,6 +177,7 @@ impl Reading {
     pub(super) fn done(
         mut self,
         session: &SessionId,
+        reader: &Reader,
         print: &Print,
         recent: &Recent,
     ) -> Vec<NoteWrite> {
@@ -181,6 +197,8 @@ impl Reading {
         recent.keep(Kept {
             session: *session,
             print: print.clone(),
+            path: reader.path().to_owned(),
+            stamp: reader.stamp(),
             digest: self.digest,
             summary: self.summary,
             laid: self.laid,

@@ -105,6 +105,10 @@ impl Reader {
         &self.path
     }
 
+    pub(super) fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
     /// Bytes `from..to`.
     pub(super) fn section(&self, from: u64, to: u64) -> Section<'_> {
         section(&self.file, from, to)

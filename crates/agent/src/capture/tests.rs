@@ -26,6 +26,7 @@ fn request(session: SessionId) -> CaptureRequest {
         session,
         last_assistant_message: None,
         changed: false,
+        in_passing: false,
         state: SessionState::Idle,
         device_name: "desk".into(),
         now: Timestamp(0),
@@ -452,4 +453,18 @@ fn an_odd_file_is_captured_as_it_is() {
             other => panic!("{n}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn a_transcript_that_was_just_captured_is_told_by_one_look() {
+    let (world, session, main) = full();
+    let recent = Recent::default();
+    assert!(!recent.looks_the_same(&session), "nothing is known of it");
+    let taken = capture(&world.store, &world.home, &recent, &request(session)).unwrap();
+    assert!(matches!(taken, Captured::New(_)));
+    assert!(recent.looks_the_same(&session));
+    append(&main, b"{\"type\":\"mode\"}\n");
+    assert!(!recent.looks_the_same(&session));
+    fs::remove_file(main).unwrap();
+    assert!(!recent.looks_the_same(&session));
 }

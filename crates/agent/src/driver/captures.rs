@@ -92,6 +92,8 @@ pub(super) struct Captures {
 #[derive(Default)]
 struct Job {
     last_reply: Option<String>,
+    /// Somebody else than the clock asked.
+    asked: bool,
     waiters: Vec<oneshot::Sender<CaptureDone>>,
     /// Those whose trigger came while it ran: they need another run.
     again: Vec<oneshot::Sender<CaptureDone>>,
@@ -117,6 +119,7 @@ impl Driver {
         } else {
             job.waiters.extend(done);
         }
+        job.asked |= cause != Cause::Settled;
         let patient = matches!(cause, Cause::Sweep(_));
         let settles = matches!(cause, Cause::Stop(_) | Cause::Hook);
         if let Cause::Stop(reply @ Some(_)) = cause {
@@ -137,13 +140,17 @@ impl Driver {
             }
         }
         if settles {
-            let tx = self.tx.clone();
+            let (shared, tx) = (Arc::clone(&self.shared), self.tx.clone());
             tokio::spawn(async move {
                 let begin = tokio::time::Instant::now();
-                for after in SETTLE {
-                    tokio::time::sleep_until(begin + after).await;
+                // The first time a look at the transcript will do: what does not show
+                // in it is found the second time.
+                tokio::time::sleep_until(begin + SETTLE[0]).await;
+                if !blocking(move || shared.recent.looks_the_same(&session)).await {
                     let _ending = tx.send(Input::Capture(session, Cause::Settled, None)).await;
                 }
+                tokio::time::sleep_until(begin + SETTLE[1]).await;
+                let _ending = tx.send(Input::Capture(session, Cause::Settled, None)).await;
             });
         }
         self.start_captures();
@@ -184,11 +191,9 @@ impl Driver {
                 continue;
             }
             self.captures.running.insert(session);
-            let reply = self
-                .captures
-                .jobs
-                .get(&session)
-                .and_then(|j| j.last_reply.clone());
+            let job = self.captures.jobs.get(&session);
+            let in_passing = job.is_some_and(|job| !job.asked);
+            let reply = job.and_then(|job| job.last_reply.clone());
             let early = self.began_early(&session);
             let state = if early {
                 states::after(self.states.get(&session).copied(), Word::Stop)
@@ -198,6 +203,7 @@ impl Driver {
             let request = CaptureRequest {
                 session,
                 changed: early || reply.is_some(),
+                in_passing,
                 last_assistant_message: reply,
                 state,
                 device_name: self.name_of(&self.shared.me).name,
@@ -236,6 +242,7 @@ impl Driver {
             }
             if job.again_wanted {
                 let next = Job {
+                    asked: true,
                     waiters: job.again,
                     ..Job::default()
                 };

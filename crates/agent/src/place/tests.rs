@@ -177,6 +177,7 @@ fn captured(world: &World, session: SessionId, id: EntryHash) -> Option<ContentR
         session,
         last_assistant_message: None,
         changed: false,
+        in_passing: false,
         state: SessionState::Idle,
         device_name: "x".into(),
         now: Timestamp(0),

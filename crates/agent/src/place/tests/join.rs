@@ -68,6 +68,7 @@ fn both_lines_stand_in_a_row() {
         session: pair.session,
         last_assistant_message: None,
         changed: false,
+        in_passing: false,
         state: SessionState::Idle,
         device_name: "x".into(),
         now: Timestamp(0),
