@@ -5,6 +5,7 @@
 //! pool, the network answers through its own queue, and long requests run as
 //! jobs that come back with an [`Input`].
 
+mod arrived;
 mod captures;
 mod effects;
 mod elsewhere;
@@ -498,7 +499,7 @@ impl Driver {
                 self.save_peer(device);
                 Event::PeerDown(device)
             }
-            NetEvent::Received { device, received } => Event::Received(device, received),
+            NetEvent::Received { device, received } => return self.hear(device, received).await,
             NetEvent::Found { device, addrs } => {
                 if self.peers.found(&device, &addrs) {
                     self.save_peer(device);
@@ -536,12 +537,14 @@ impl Driver {
     ) -> Result<EntryHash, StoreError> {
         let (new, later) = (*new, std::mem::take(&mut self.later));
         let also = self.notes_of(&later);
+        let ahead = self.send_ahead(&version, &new.content);
         let with = |hash| {
             let mut notes = new.notes(hash);
             notes.extend(also);
             With {
                 notes,
                 content: new.content,
+                ahead,
             }
         };
         let at = self.wall();

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use ccpeer_core::id::{ChunkId, DeviceId};
 use ccpeer_core::limits;
-use ccpeer_core::manifest::{ListPage, Manifest};
 use ccpeer_core::sync::machine::Machine;
 use ccpeer_core::wire::Hello;
 use ccpeer_net::relay::Relay;
@@ -32,8 +31,8 @@ use crate::listen::Listener;
 use crate::peers::PeerBook;
 use crate::spare::SpareTrust;
 use crate::{
-    dumps, ipc, lists, logging, place, problem, random, relays, rounds, server, spool, starts,
-    unasked, wake,
+    dumps, ipc, lists, logging, parcels, place, problem, random, relays, rounds, server, spool,
+    starts, unasked, wake,
 };
 
 mod store;
@@ -298,14 +297,7 @@ impl ChunkSource for Chunks {
     }
 
     fn beyond(&self, manifest: &[u8], since: &ChunkId) -> Vec<ChunkId> {
-        let read = |id: &ChunkId| self.0.get_chunk(id).ok().flatten();
-        let Ok(manifest) = Manifest::from_bytes(manifest) else {
-            return Vec::new();
-        };
-        let Some(Ok(since)) = read(since).map(|bytes| Manifest::from_bytes(&bytes)) else {
-            return Vec::new();
-        };
-        manifest.beyond(&since, |id| ListPage::from_bytes(&read(id)?).ok())
+        parcels::beyond(manifest, since, |id| self.0.get_chunk(id).ok().flatten())
     }
 }
 

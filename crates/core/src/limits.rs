@@ -87,6 +87,12 @@ pub const NEAR_VERSIONS_MAX: usize = 64;
 pub const FETCH_ALONG_MAX: usize = 64;
 /// See above.
 pub const FETCH_ALONG_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// A parcel: content that is sent before it is asked for, packed.
+pub const PARCEL_BYTES_MAX: usize = 48 * 1024;
+/// What it may hold that would have been asked for, and how much of everything.
+pub const PARCEL_ANSWERS_MAX: usize = 4;
+/// See above.
+pub const PARCEL_CONTENT_BYTES_MAX: usize = 512 * 1024;
 /// Chunks looked at in vain, because their holders are busy, in one go.
 pub const FETCH_LOOKS_MAX: usize = 32;
 /// Chunks that we know we need and have not asked for yet.

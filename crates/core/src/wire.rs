@@ -35,6 +35,9 @@ pub enum Message {
     Ping(u64),
     /// The answer to a ping.
     Pong(u64),
+    /// Content of what I am about to state, before anybody asks for it. How it is
+    /// packed is the business of chunk streams; see PROTOCOL.md.
+    Parcel(Vec<u8>),
 }
 
 /// How a link begins.
@@ -78,6 +81,7 @@ impl Message {
                 c.len() <= limits::MESSAGE_ENTRIES_MAX && c.iter().all(|w| w.kind.is_root())
             }
             Self::Ping(_) | Self::Pong(_) => true,
+            Self::Parcel(bytes) => bytes.len() <= limits::PARCEL_BYTES_MAX,
         };
         if bounded {
             Ok(message)

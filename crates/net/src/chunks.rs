@@ -18,6 +18,7 @@
 //! Knows nothing of stores: content comes from a [`ChunkSource`] and goes to
 //! whoever holds the receiver.
 
+pub(crate) mod parcel;
 pub(crate) mod request;
 mod serving;
 #[cfg(test)]
@@ -37,6 +38,8 @@ use crate::frame::{self, FrameEnd};
 use crate::packing::Unpacker;
 use crate::timing::Timing;
 
+pub use parcel::parcel;
+pub(crate) use parcel::{Parcel, Received as ReceivedParcel};
 pub(crate) use request::Request;
 #[cfg(test)]
 pub(crate) use request::read_request;

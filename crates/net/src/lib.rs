@@ -40,8 +40,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ccpeer_core::id::DeviceId;
+use ccpeer_core::id::{ChunkId, DeviceId};
 use ccpeer_core::limits;
+use ccpeer_core::manifest::Want;
 use ccpeer_core::sync::effect::Fault;
 use ccpeer_core::sync::event::{FetchFault, Received};
 use ccpeer_core::wire::{Hello, Message};
@@ -49,7 +50,7 @@ use iroh::{Endpoint, Watcher};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-pub use chunks::{Ask, ChunkAnswer, ChunkSource, Fetched};
+pub use chunks::{Ask, ChunkAnswer, ChunkSource, Fetched, parcel};
 pub use discovery::{Hearing, Interface, Skipped};
 pub use endpoint::{PAIR_ALPN, SYNC_ALPN};
 pub use error::{DialOutcome, DownReason, LinkFault, NetError};
@@ -375,11 +376,12 @@ impl Net {
     /// Asks a peer for chunks, on a stream of its own. Each want is answered once,
     /// in order, as its content arrives; content has been checked against its id.
     /// What came along ([`Ask::since`]) follows as content that was not asked for.
+    /// What the peer has sent in a [`parcel`] is not asked for.
     /// If the receiver ends early, the rest did not come ([`FetchFault::Link`]).
     /// Dropping the receiver gives the fetch up.
     #[must_use]
     pub fn fetch(&self, from: DeviceId, ask: impl Into<Ask>) -> mpsc::Receiver<Fetched> {
-        let ask = ask.into();
+        let mut ask = ask.into();
         let (answers, receiver) = mpsc::channel(limits::FETCH_ANSWERS_MAX);
         let shared = Arc::clone(&self.0);
         self.0.tasks.spawn(async move {
@@ -389,6 +391,11 @@ impl Net {
                 }
                 return;
             };
+            for answer in link.parcel.answer(&mut ask.wants) {
+                if answers.send(answer).await.is_err() {
+                    return;
+                }
+            }
             let heard = || link.heard();
             let fetched = chunks::fetch(&link.conn, &ask, &answers, &shared.timing, heard).await;
             if let Err(fault) = fetched {
@@ -396,6 +403,20 @@ impl Net {
             }
         });
         receiver
+    }
+
+    /// What a peer has sent in a [`parcel`] and was not asked for yet.
+    #[must_use]
+    pub fn ahead_of(&self, from: DeviceId) -> Vec<ChunkId> {
+        let link = self.0.board.link(&from);
+        link.map_or_else(Vec::new, |link| link.parcel.ids())
+    }
+
+    /// What of this a peer has sent in a [`parcel`], as [`Net::fetch`] would answer
+    /// it, and without waiting. What is answered is taken from `wants`.
+    pub fn sent_ahead(&self, from: DeviceId, wants: &mut Vec<Want>) -> Vec<Fetched> {
+        let link = self.0.board.link(&from);
+        link.map_or_else(Vec::new, |link| link.parcel.answer(wants))
     }
 
     /// All trusted devices.

@@ -20,7 +20,7 @@ use tokio::io::AsyncRead;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::chunks::Server;
+use crate::chunks::{Parcel, ReceivedParcel, Server};
 use crate::error::{DownReason, LinkFault};
 use crate::frame::{self, FrameEnd, WriteEnd};
 use crate::timing::Timing;
@@ -51,6 +51,8 @@ pub(crate) struct Link {
     ending: Mutex<Option<DownReason>>,
     /// True once the driver has been told of the end.
     over: watch::Sender<bool>,
+    /// What the peer sent before it was asked.
+    pub(crate) parcel: ReceivedParcel,
     /// Asks for a ping now.
     probe: Notify,
     /// Milliseconds after `since` at which the peer was last heard.
@@ -96,6 +98,7 @@ impl Link {
             outbox,
             ending: Mutex::new(None),
             over: watch::Sender::new(false),
+            parcel: ReceivedParcel::default(),
             probe: Notify::new(),
             heard_ms: AtomicU64::new(0),
             rtt_us: AtomicU64::new(0),
@@ -345,6 +348,15 @@ async fn deliver(
                     Ok(Err(error)) => return Some(DownReason::Fault(LinkFault::Entry(error))),
                     Err(_) => return Some(DownReason::Internal),
                 }
+            }
+            Message::Parcel(bytes) => {
+                // In order: it comes before the entry that makes us ask for it.
+                let (source, timing) = (&context.source, &context.timing);
+                match Parcel::open(link.device, &bytes, source, timing).await {
+                    Ok(parcel) => link.parcel.put(parcel.unwrap_or_default()),
+                    Err(fault) => return Some(DownReason::Fault(fault)),
+                }
+                continue;
             }
             Message::Hello(_) | Message::Ping(_) | Message::Pong(_) => continue,
         };

@@ -139,7 +139,7 @@ impl World {
                     .iter()
                     .for_each(|root| remember(&mut mind.roots, *root));
             }
-            Message::Hello(_) | Message::Ping(_) | Message::Pong(_) => {}
+            Message::Hello(_) | Message::Ping(_) | Message::Pong(_) | Message::Parcel(_) => {}
         }
     }
 

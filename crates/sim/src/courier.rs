@@ -297,7 +297,7 @@ impl World {
                 }
                 Received::Entries(verified)
             }
-            Message::Hello(_) | Message::Ping(_) | Message::Pong(_) => return,
+            Message::Hello(_) | Message::Ping(_) | Message::Pong(_) | Message::Parcel(_) => return,
         };
         let sender = self.devices[from].id;
         self.give(to, Job::Event(Event::Received(sender, words)));

@@ -204,9 +204,10 @@ impl Brief {
                 c.len() as u64,
                 c.first().map_or(0, |c| id(&c.id.0)),
             ),
-            Effect::Send(d, Message::Hello(_) | Message::Ping(_) | Message::Pong(_)) => {
-                peer("< send other", d, 0, 0)
-            }
+            Effect::Send(
+                d,
+                Message::Hello(_) | Message::Ping(_) | Message::Pong(_) | Message::Parcel(_),
+            ) => peer("< send other", d, 0, 0),
             Effect::ServeRange {
                 to,
                 log,

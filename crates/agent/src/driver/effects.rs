@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ccpeer_core::entry::Version;
 use ccpeer_core::id::{ChunkId, DeviceId, Epoch, LogId, Seq};
 use ccpeer_core::limits;
 use ccpeer_core::manifest::Want;
@@ -11,11 +12,14 @@ use ccpeer_core::sync::effect::{Effect, Notice};
 use ccpeer_core::sync::event::{Event, FetchFault};
 use ccpeer_core::sync::machine::Machine;
 use ccpeer_core::wire::Message;
+use ccpeer_net::Net;
 use ccpeer_store::{NoteWrite, Store, StoreError};
-use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
+use super::arrived::{Arrived, fetch_failed, keep};
 use super::{Driver, Input, near};
 use crate::findings::Kind;
+use crate::parcels;
 use crate::policy::Introduce;
 use crate::pool::blocking;
 
@@ -25,6 +29,26 @@ use crate::pool::blocking;
 pub(super) struct With {
     pub(super) content: Vec<(ChunkId, Vec<u8>)>,
     pub(super) notes: Vec<NoteWrite>,
+    /// Goes ahead of what is said of it, once it is durable.
+    pub(super) ahead: Option<Ahead>,
+}
+
+/// Content that peers are given before they ask, being packed while it becomes
+/// durable.
+pub(super) struct Ahead {
+    to: Vec<DeviceId>,
+    packing: JoinHandle<Option<Message>>,
+}
+
+impl Ahead {
+    async fn send(self, net: &Net) {
+        // Without it they ask.
+        if let Ok(Some(parcel)) = self.packing.await {
+            for to in self.to {
+                let _queued = net.send(to, parcel.clone());
+            }
+        }
+    }
 }
 
 impl Driver {
@@ -51,10 +75,16 @@ impl Driver {
         for event in events {
             effects.extend(self.machine.handle(event, now));
         }
-        let mut with = With {
+        let with = With {
             content,
-            notes: Vec::new(),
+            ..With::default()
         };
+        self.run_kept(effects, with).await;
+    }
+
+    /// Carries out what the machine asks for, knowing that content has come: it takes
+    /// it for kept, so that it becomes durable first, or with the first that does.
+    pub(super) async fn run_kept(&mut self, mut effects: Vec<Effect>, mut with: With) {
         if !matches!(effects.first(), Some(Effect::Persist(_))) && !with.content.is_empty() {
             let store = Arc::clone(&self.shared.store);
             let content = std::mem::take(&mut with.content);
@@ -84,9 +114,16 @@ impl Driver {
                 Effect::Persist(mut batch) => {
                     batch.complete.extend(also_complete(&mut queue));
                     let store = Arc::clone(&self.shared.store);
-                    let With { content, notes } = std::mem::take(&mut with);
+                    let With {
+                        content,
+                        notes,
+                        ahead,
+                    } = std::mem::take(&mut with);
                     let result =
                         blocking(move || store.commit_with(&batch, &content, &notes)).await;
+                    if let (Ok(()), Some(ahead)) = (&result, ahead) {
+                        ahead.send(&self.shared.net).await;
+                    }
                     if let Err(e) = result {
                         self.failed("cannot write to the store", &e);
                         let first = outcome.is_ok();
@@ -221,6 +258,35 @@ impl Driver {
         epoch
     }
 
+    /// Begins to pack what peers will ask for as soon as they hear of a version:
+    /// those that hold the one before it whole. Nothing if there are none, or if it
+    /// is too much to be sent unasked.
+    pub(super) fn send_ahead(
+        &self,
+        version: &Version,
+        content: &[(ChunkId, Vec<u8>)],
+    ) -> Option<Ahead> {
+        let record = self.machine.session(&version.session)?;
+        let before = record.node(version.parents.first()?)?;
+        let to = self
+            .machine
+            .holders(&Want::manifest(before.version.manifest?.id));
+        let wants: Vec<Want> = version.roots().collect();
+        let at_hand = |want: &Want| content.iter().any(|(id, _)| *id == want.id);
+        if to.is_empty() || !wants.iter().any(at_hand) {
+            return None;
+        }
+        let before = (before.version.manifest, before.version.snapshot);
+        let (store, me) = (Arc::clone(&self.shared.store), self.shared.me);
+        let content = content.to_vec();
+        let pack = move || {
+            let ask = near::ask(&store, wants, Some(before));
+            parcels::pack(me, store, content, &ask)
+        };
+        let packing = tokio::spawn(blocking(pack));
+        Some(Ahead { to, packing })
+    }
+
     fn serve(&self, to: DeviceId, log: LogId, after: Seq, upto: Seq) {
         let (store, net) = (Arc::clone(&self.shared.store), self.shared.net.clone());
         tokio::spawn(async move {
@@ -251,11 +317,7 @@ impl Driver {
     fn check(&self, wants: Vec<Want>) {
         let (store, tx) = (Arc::clone(&self.shared.store), self.tx.clone());
         tokio::spawn(async move {
-            let look = move || -> Vec<Event> {
-                let checked = |want| Event::Checked(want, missing(&store, want));
-                wants.into_iter().map(checked).collect()
-            };
-            let checked = blocking(look).await;
+            let checked = blocking(move || check(&store, wants)).await;
             let _ending = tx.send(Input::Together(checked, Vec::new())).await;
         });
     }
@@ -289,7 +351,7 @@ impl Driver {
                     (None, Err(_)) => {}
                 }
                 // What came along is told together with what it belongs to.
-                if arrived.bytes >= limits::FETCH_GATHERED_BYTES_MAX && !together {
+                if arrived.bytes() >= limits::FETCH_GATHERED_BYTES_MAX && !together {
                     let full = std::mem::take(&mut arrived);
                     keep(Arc::clone(&store), &tx, from, full).await;
                 }
@@ -302,73 +364,10 @@ impl Driver {
     }
 }
 
-/// What has come and is not kept yet.
-#[derive(Default)]
-struct Arrived {
-    asked: Vec<(Want, Vec<u8>)>,
-    along: Vec<(ChunkId, Vec<u8>)>,
-    bytes: usize,
-}
-
-impl Arrived {
-    fn asked(&mut self, want: Want, content: Vec<u8>) {
-        self.bytes += content.len();
-        self.asked.push((want, content));
-    }
-
-    fn along(&mut self, id: ChunkId, content: Vec<u8>) {
-        self.bytes += content.len();
-        self.along.push((id, content));
-    }
-}
-
-/// Tells the machine what arrived, and what each of it refers to that is still
-/// missing. The driver makes it durable with what it completes, if it is not much.
-async fn keep(store: Arc<Store>, tx: &mpsc::Sender<Input>, from: DeviceId, arrived: Arrived) {
-    let mut good: Vec<(Want, Vec<u8>)> = Vec::with_capacity(arrived.asked.len());
-    for (want, content) in arrived.asked {
-        // A manifest or list that is not one must not stay: it would be looked
-        // at again for ever.
-        if want.children(&content).is_ok() {
-            good.push((want, content));
-        } else {
-            fetch_failed(tx, from, want, FetchFault::Malformed).await;
-        }
-    }
-    let bytes = arrived.bytes;
-    let along = near::belonging(&good, arrived.along);
-    let mut extra: u64 = along.iter().map(|(_, c)| c.len() as u64).sum();
-    let wants: Vec<(Want, u64)> = good.iter().map(|(w, c)| (*w, c.len() as u64)).collect();
-    let looked_for = wants.clone();
-    let asked = good.into_iter().map(|(w, c)| (w.id, c));
-    let content: Vec<(ChunkId, Vec<u8>)> = asked.chain(along).collect();
-    let result = blocking(move || {
-        let found = wants.iter().map(|(want, bytes)| {
-            Ok(Event::Fetched {
-                want: *want,
-                missing: store.missing_beside(*want, &content)?,
-                // Somebody pays for what came along.
-                bytes: bytes.saturating_add(std::mem::take(&mut extra)),
-            })
-        });
-        let found = found.collect::<Result<Vec<_>, StoreError>>()?;
-        if bytes <= limits::STORE_TOGETHER_BYTES_MAX {
-            return Ok::<_, StoreError>((found, content));
-        }
-        store.put_chunks(&content)?;
-        Ok((found, Vec::new()))
-    });
-    match result.await {
-        Ok((found, content)) => {
-            let _ending = tx.send(Input::Together(found, content)).await;
-        }
-        Err(e) => {
-            tracing::error!(error = %e, "cannot keep chunks");
-            for (want, _) in looked_for {
-                fetch_failed(tx, from, want, FetchFault::Store).await;
-            }
-        }
-    }
+/// What of these is here. Blocking.
+pub(super) fn check(store: &Store, wants: Vec<Want>) -> Vec<Event> {
+    let checked = |want| Event::Checked(want, missing(store, want));
+    wants.into_iter().map(checked).collect()
 }
 
 /// What a want lacks, where that can be said; else all of it.
@@ -407,9 +406,4 @@ fn join_fetches(peer: DeviceId, wants: &mut Vec<Want>, queue: &mut VecDeque<Effe
         }
         _ => true,
     });
-}
-
-async fn fetch_failed(tx: &mpsc::Sender<Input>, from: DeviceId, want: Want, why: FetchFault) {
-    let event = Event::FetchFailed { from, want, why };
-    let _ending = tx.send(Input::Machine(Box::new(event))).await;
 }

@@ -118,6 +118,11 @@ impl Serving {
         }
     }
 
+    /// Whether the answer is whole.
+    pub(super) fn is_ended(&self) -> bool {
+        self.ended
+    }
+
     /// How many chunks were given since this was last asked.
     fn take_served(&mut self) -> u64 {
         std::mem::take(&mut self.served)

@@ -64,7 +64,8 @@ fn requests_keep_their_bytes() {
     assert_eq!(bytes[72..], [5; 32]);
 }
 
-struct Shelf(Vec<Vec<u8>>, Vec<ChunkId>);
+/// Content, and what is beyond every manifest.
+pub(crate) struct Shelf(pub(crate) Vec<Vec<u8>>, pub(crate) Vec<ChunkId>);
 
 impl ChunkSource for Shelf {
     fn get(&self, _peer: &DeviceId, id: &ChunkId) -> ChunkAnswer {
@@ -86,7 +87,7 @@ fn served(shelf: Shelf, request: &Request) -> Vec<u8> {
     all
 }
 
-fn noise(len: usize) -> Vec<u8> {
+pub(crate) fn noise(len: usize) -> Vec<u8> {
     let mut bytes = vec![0u8; len];
     getrandom::fill(&mut bytes).unwrap();
     bytes

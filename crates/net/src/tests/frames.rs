@@ -145,6 +145,13 @@ fn messages() -> Vec<Vec<u8>> {
         ]),
         Message::Ping(7),
         Message::Pong(u64::MAX),
+        Message::Parcel(
+            [
+                crate::chunks::Request::plain(vec![ChunkId([1; 32])]).encode(),
+                vec![0; 9],
+            ]
+            .concat(),
+        ),
     ]
     .map(|m| m.to_bytes())
     .to_vec()

@@ -61,6 +61,26 @@ async fn chunks_of_every_size_go_both_ways() {
 }
 
 #[tokio::test]
+async fn what_was_sent_ahead_is_not_asked_for() {
+    let (a, mut b) = pair_of(1, 2).await;
+    let ahead = a.chunks.put(noise(5_000));
+    let asked = a.chunks.put(noise(6_000));
+    let ask = crate::Ask::from(vec![want(ahead)]);
+    let parcel = crate::parcel(device(1), a.chunks.clone(), &ask).unwrap();
+    assert!(a.net.send(device(2), parcel));
+    // It comes before what is said after it.
+    assert!(a.net.send(device(2), marked(1)));
+    b.received(1).await;
+    let mut answers = b.net.fetch(device(1), vec![want(asked), want(ahead)]);
+    let first = within("what is here", answers.recv()).await.unwrap();
+    assert_eq!((first.0.id, first.1.unwrap().len()), (ahead, 5_000));
+    let second = within("the rest", answers.recv()).await.unwrap();
+    assert_eq!((second.0.id, second.1.unwrap().len()), (asked, 6_000));
+    assert_eq!(within("the end", answers.recv()).await, None);
+    assert_eq!(a.net.stats().chunks_served, 1);
+}
+
+#[tokio::test]
 async fn more_than_a_batch_is_answered_in_order() {
     let (a, b) = pair_of(1, 2).await;
     let ids: Vec<ChunkId> = (0..3 * limits::FETCH_BATCH_MAX + 1)
