@@ -3,8 +3,9 @@
 //! The digest is laid aside in notes and taken up where it ended. As it grows
 //! with the session, it is written anew only when the transcript has grown by
 //! more than half its size; the gap is read again instead. Those of the last few
-//! sessions also stay in memory, so that a turn costs what it adds. Must not know
-//! what a summary is for.
+//! sessions also stay in memory, so that a turn costs what it adds, and are written
+//! far more rarely: the gap is read once after a restart. Must not know what a
+//! summary is for.
 
 use std::collections::VecDeque;
 use std::io::Read;
@@ -32,6 +33,8 @@ const PART_BYTES: usize = 512 * 1024;
 const PARTS_MAX: usize = limits::DIGEST_BYTES_MAX / PART_BYTES + 1;
 /// Growth for which it is never written anew.
 const GROWTH_MIN: u64 = 64 * 1024;
+/// The same where it stays in memory: a few milliseconds of reading.
+const GROWTH_KEPT_MIN: u64 = 1024 * 1024;
 /// Bytes that are read in one go.
 const BUFFER: usize = 256 * 1024;
 
@@ -92,11 +95,6 @@ impl Recent {
     }
 
     fn keep(&self, new: Kept) {
-        // What is behind the last line break was read, too, and is not counted.
-        let whole = new.digest.offset() == new.print.len;
-        if !whole || new.summary.records > RECENT_RECORDS_MAX {
-            return;
-        }
         let mut kept = self.lock();
         kept.retain(|k| k.session != new.session);
         kept.push_front(new);
@@ -181,9 +179,15 @@ impl Reading {
         print: &Print,
         recent: &Recent,
     ) -> Vec<NoteWrite> {
+        // What is behind the last line break was read, too, and is not counted.
+        let whole = self.digest.offset() == print.len;
+        let stays = whole && self.summary.records <= RECENT_RECORDS_MAX;
         let due = self.laid.is_none_or(|laid| {
             let gap = self.digest.offset().saturating_sub(laid.offset);
-            gap > GROWTH_MIN.max(laid.size / 2)
+            match stays {
+                true => gap > GROWTH_KEPT_MIN.max(laid.size.saturating_mul(2)),
+                false => gap > GROWTH_MIN.max(laid.size / 2),
+            }
         });
         let mut notes = Vec::new();
         if due {
@@ -194,15 +198,17 @@ impl Reading {
                 size: bytes.len() as u64,
             });
         }
-        recent.keep(Kept {
-            session: *session,
-            print: print.clone(),
-            path: reader.path().to_owned(),
-            stamp: reader.stamp(),
-            digest: self.digest,
-            summary: self.summary,
-            laid: self.laid,
-        });
+        if stays {
+            recent.keep(Kept {
+                session: *session,
+                print: print.clone(),
+                path: reader.path().to_owned(),
+                stamp: reader.stamp(),
+                digest: self.digest,
+                summary: self.summary,
+                laid: self.laid,
+            });
+        }
         notes
     }
 }

@@ -232,7 +232,7 @@ impl Lines<'_, '_> {
         let mut searched = self.taken;
         loop {
             let rest = self.buffer.get(searched..).unwrap_or_default();
-            if let Some(at) = rest.iter().position(|b| *b == b'\n') {
+            if let Some(at) = memchr::memchr(b'\n', rest) {
                 return Ok(Some(self.cut(searched + at, true)));
             }
             if self.buffer.len() - self.taken > limits::PLACED_LINE_BYTES_MAX {

@@ -190,8 +190,7 @@ impl<'w> Staging<'w> {
     fn writer(&self, number: u32) -> Result<Writer<'w>, PlaceError> {
         let file = self.disk.create(&self.file(number))?;
         Ok(Writer {
-            out: BufWriter::with_capacity(BUFFER, file),
-            printer: Printer::default(),
+            out: BufWriter::with_capacity(BUFFER, Printed::new(file)),
         })
     }
 }
@@ -233,35 +232,65 @@ pub(super) fn remove_all(disk: Disk<'_>, root: &Root) {
 }
 
 struct Writer<'w> {
-    out: BufWriter<Out<'w>>,
-    printer: Printer,
+    out: BufWriter<Printed<'w>>,
 }
 
 impl Writer<'_> {
     fn io(&self, e: io::Error) -> PlaceError {
-        ConfinedError::io(self.out.get_ref().path(), e).into()
+        ConfinedError::io(self.out.get_ref().file.path(), e).into()
     }
 
     fn close(mut self, at: Option<SystemTime>) -> Result<Print, PlaceError> {
-        let synced = self
-            .out
-            .flush()
-            .and_then(|()| at.map_or(Ok(()), |at| self.out.get_ref().set_modified(at)))
-            .and_then(|()| self.out.get_ref().sync());
+        let flushed = self.out.flush();
+        let file = &self.out.get_ref().file;
+        let synced = flushed
+            .and_then(|()| at.map_or(Ok(()), |at| file.set_modified(at)))
+            .and_then(|()| file.sync());
         synced.map_err(|e| self.io(e))?;
-        Ok(self.printer.finish())
+        Ok(self.out.get_mut().print())
     }
 }
 
 impl Write for Writer<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(bytes)?;
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// A file, and the print of what was written to it. Below the buffer, because many
+/// small pieces are hashed more slowly than a few large ones.
+struct Printed<'w> {
+    file: Out<'w>,
+    printer: Printer,
+}
+
+impl<'w> Printed<'w> {
+    fn new(file: Out<'w>) -> Self {
+        Self {
+            file,
+            printer: Printer::default(),
+        }
+    }
+
+    /// The print of all that was written; the next one begins anew.
+    fn print(&mut self) -> Print {
+        std::mem::take(&mut self.printer).finish()
+    }
+}
+
+impl Write for Printed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
         self.printer
             .write_all(bytes.get(..written).unwrap_or_default())?;
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        self.file.flush()
     }
 }
