@@ -141,7 +141,8 @@ def choose(body):
             if step < len(play):
                 return (kind,) + fill(play[step], body)
             break
-    return "talk", "REPLY to %d messages: %s" % (len(messages), asked[:80]), []
+    # The CLI takes white space off the end of what it sends again.
+    return "talk", "REPLY to %d messages: %s" % (len(messages), asked[:80].strip() or "nothing"), []
 
 
 def fill(value, body):
