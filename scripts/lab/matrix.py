@@ -100,7 +100,8 @@ def report(cells, rows, columns):
     grid = [c for c in columns if c in COLUMNS]
     lines = [table(cells, [r for r in rows if any((r, c) in cells for c in grid)], grid), ""] if grid else []
     if "old" in columns:
-        lines += [table(cells, [r for r in rows if (r, "old") in cells], ["old"]), ""]
+        olds = [r for r in rows if (r, "old") in cells]
+        lines += [table(cells, olds, ["old"]), ""] if olds else []
     for (name, column), found in cells.items():
         for what, ok, detail in found["checks"]:
             if not ok:
