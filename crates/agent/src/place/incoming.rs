@@ -10,6 +10,7 @@ use ccpeer_core::id::SessionId;
 use ccpeer_core::limits;
 use ccpeer_core::manifest::{ChunkRef, FileEntry, Manifest, Origin, Segment, Slot};
 use ccpeer_formats::claude::rewrite::{Rewriter, TextKind};
+use ccpeer_formats::claude::transcript;
 use ccpeer_store::{Store, StoreError};
 
 use super::PlaceError;
@@ -232,7 +233,7 @@ impl Lines<'_, '_> {
         let mut searched = self.taken;
         loop {
             let rest = self.buffer.get(searched..).unwrap_or_default();
-            if let Some(at) = memchr::memchr(b'\n', rest) {
+            if let Some(at) = transcript::line_break(rest) {
                 return Ok(Some(self.cut(searched + at, true)));
             }
             if self.buffer.len() - self.taken > limits::PLACED_LINE_BYTES_MAX {

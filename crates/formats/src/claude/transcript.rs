@@ -164,9 +164,15 @@ struct Saved {
     state: State,
 }
 
+/// Where the first line break is.
+#[must_use]
+pub fn line_break(bytes: &[u8]) -> Option<usize> {
+    memchr::memchr(b'\n', bytes)
+}
+
 /// The first line and what comes after its line break.
 fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = memchr::memchr(b'\n', bytes)?;
+    let at = line_break(bytes)?;
     Some((bytes.get(..at)?, bytes.get(at + 1..)?))
 }
 
