@@ -398,12 +398,12 @@ impl Capture<'_, '_> {
     ) -> Result<Captured, CaptureError> {
         let base = state.base;
         let mut notes = digest;
-        if self.known.state.as_ref() != Some(&state) {
+        // A digest that is to be laid aside counts as laid aside from here on.
+        let in_passing = self.request.in_passing && notes.is_empty();
+        if !in_passing && self.known.state.as_ref() != Some(&state) {
             notes.push(state.note(&self.request.session));
         }
-        if !self.request.in_passing {
-            self.store.put_notes(&notes)?;
-        }
+        self.store.put_notes(&notes)?;
         Ok(Captured::Unchanged { base })
     }
 
@@ -423,9 +423,13 @@ impl Capture<'_, '_> {
         }
         let sink = &mut self.sink;
         let (reading, taken) = thread::scope(|scope| {
-            let reading = scope.spawn(read);
+            let reading = thread::Builder::new().spawn_scoped(scope, read);
             let taken = files::take(&Slot::Main, reader, Some(view), None, 0, sink);
-            let reading = reading.join().unwrap_or_else(|panic| resume_unwind(panic));
+            let reading = match reading {
+                Ok(reading) => reading.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                // Where no thread can be started it only takes longer.
+                Err(_) => read(),
+            };
             (reading, taken)
         });
         let taken = taken.map_err(|e| e.into_capture(session, reader.path()))?;

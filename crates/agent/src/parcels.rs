@@ -66,3 +66,70 @@ impl ChunkSource for AtHand {
         beyond(manifest, since, |id| self.read(id))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{World, noise};
+    use ccpeer_core::id::SessionId;
+    use ccpeer_core::manifest::{
+        ChunkRef, FileEntry, MANIFEST_VERSION, Origin, PathFlavour, ProjectIdentity, Segment, Slot,
+        Want,
+    };
+    use ccpeer_core::time::Timestamp;
+
+    fn manifest(chunks: &[&Vec<u8>]) -> Vec<u8> {
+        let refs = chunks.iter().map(|c| ChunkRef {
+            id: ChunkId::of(c),
+            len: u32::try_from(c.len()).unwrap(),
+        });
+        let segment = Segment {
+            origin: 0,
+            len: chunks.iter().map(|c| c.len() as u64).sum(),
+            pages: Vec::new(),
+            tail: refs.collect(),
+        };
+        let manifest = Manifest {
+            version: MANIFEST_VERSION,
+            session: SessionId([1; 16]),
+            origins: vec![Origin {
+                flavour: PathFlavour::Unix,
+                home: "/home/ann".into(),
+                project: "/home/ann/p".into(),
+                claude_dir: "/home/ann/.claude".into(),
+                slug: "-home-ann-p".into(),
+            }],
+            project: ProjectIdentity::default(),
+            files: vec![FileEntry {
+                slot: Slot::Main,
+                segments: vec![segment],
+                modified: Timestamp(0),
+            }],
+        };
+        manifest.to_bytes()
+    }
+
+    #[test]
+    fn what_is_not_in_the_store_yet_is_sent_ahead_with_what_belongs_to_it() {
+        let world = World::new("ann");
+        let (old, turn) = (noise(1, 50_000), noise(2, 3_000));
+        let (before, after) = (manifest(&[&old]), manifest(&[&old, &turn]));
+        let kept = |c: &Vec<u8>| (ChunkId::of(c), c.clone());
+        world
+            .store
+            .put_chunks(&[kept(&old), kept(&before)])
+            .unwrap();
+        let fresh = vec![kept(&after), kept(&turn)];
+        let ask = Ask {
+            near: vec![kept(&before)],
+            since: Some(ChunkId::of(&before)),
+            ..Ask::from(vec![Want::manifest(ChunkId::of(&after))])
+        };
+        let store = Arc::new(world.store);
+        let Some(Message::Parcel(bytes)) = pack(DeviceId([1; 32]), store, fresh, &ask) else {
+            panic!("no parcel");
+        };
+        // The turn, which does not compress, and next to nothing else.
+        assert!((3_000..3_600).contains(&bytes.len()), "{}", bytes.len());
+    }
+}

@@ -3,6 +3,7 @@
 //! points are removed. Every name, title and document is passed through here
 //! before a person or a model sees it.
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 
 /// Names of tags that mean something to a model, by their first word. Text from
@@ -21,6 +22,13 @@ pub const MODEL_TAGS: [&str; 12] = [
     "tool",
     "user",
 ];
+
+/// Bytes as text; what is no UTF-8 is replaced by a mark. Checking alone is far
+/// quicker than replacing, and nearly always enough.
+#[must_use]
+pub fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    core::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+}
 
 /// Keeps what is visible; a line break stays only if `lines` is [`Lines::Keep`].
 #[must_use]

@@ -77,12 +77,18 @@ pub(crate) fn pack(chunks: &[&Given]) -> Result<Vec<Packed>, StoreError> {
     };
     std::thread::scope(|scope| {
         let others: Vec<_> = shares
-            .map(|share| scope.spawn(move || pack(share)))
+            .map(|share| {
+                let other = std::thread::Builder::new().spawn_scoped(scope, move || pack(share));
+                (share, other)
+            })
             .collect();
         let mut packed = pack(own)?;
-        for other in others {
-            let theirs = other.join();
-            packed.extend(theirs.unwrap_or_else(|panic| resume_unwind(panic))?);
+        for (share, other) in others {
+            packed.extend(match other {
+                Ok(other) => other.join().unwrap_or_else(|panic| resume_unwind(panic))?,
+                // Where no thread can be started it only takes longer.
+                Err(_) => pack(share)?,
+            });
         }
         Ok(packed)
     })

@@ -8,7 +8,7 @@
 use std::io::{self, Read};
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::thread::{Scope, ScopedJoinHandle};
+use std::thread::{self, Scope, ScopedJoinHandle};
 
 use ccpeer_core::id::ChunkId;
 use ccpeer_core::limits;
@@ -97,9 +97,15 @@ impl<'s, 'e> Sink<'s, 'e> {
         self.writing.take().map_or(Ok(()), Writing::end)?;
         let content = Arc::new(self.take());
         let (store, given) = (self.store, Arc::clone(&content));
-        let done = self.scope.spawn(move || store.put_chunks(&given));
-        self.writing = Some(Writing { content, done });
-        Ok(())
+        let write = move || store.put_chunks(&given);
+        match thread::Builder::new().spawn_scoped(self.scope, write) {
+            Ok(done) => {
+                self.writing = Some(Writing { content, done });
+                Ok(())
+            }
+            // Where no thread can be started it only takes longer.
+            Err(_) => self.store.put_chunks(&content),
+        }
     }
 
     /// Makes everything durable that was kept.

@@ -62,16 +62,21 @@ impl Arrived {
         let wants: Vec<(Want, u64)> = good.iter().map(|(w, c)| (*w, c.len() as u64)).collect();
         out.content = good.into_iter().map(|(w, c)| (w.id, c)).collect();
         out.content.extend(along);
-        for (want, bytes) in wants {
-            out.events
-                .push(match store.missing_beside(want, &out.content) {
-                    Ok(missing) => Event::Fetched {
-                        want,
-                        missing,
-                        bytes: bytes.saturating_add(std::mem::take(&mut extra)),
-                    },
-                    Err(e) => not_kept(&e, from, want),
-                });
+        let found = wants.iter().map(|(want, bytes)| {
+            Ok(Event::Fetched {
+                want: *want,
+                missing: store.missing_beside(*want, &out.content)?,
+                bytes: bytes.saturating_add(std::mem::take(&mut extra)),
+            })
+        });
+        match found.collect::<Result<Vec<_>, StoreError>>() {
+            Ok(found) => out.events.extend(found),
+            // Nothing of it is kept that nobody would pay for.
+            Err(e) => {
+                out.content.clear();
+                let failed = wants.iter().map(|(want, _)| not_kept(&e, from, *want));
+                out.events.extend(failed);
+            }
         }
         out
     }

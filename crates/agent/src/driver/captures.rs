@@ -24,7 +24,9 @@ const RUNNING_MAX: usize = 2;
 /// it is looked at again this long after. Measured: the last reply up to 90 ms
 /// late, the hook's own record right after the hook, and more bookkeeping when
 /// the program ends.
-const SETTLE: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(2500)];
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// See above: when its files have settled.
+const SETTLED: Duration = Duration::from_millis(2500);
 /// A session found by a sweep whose end nobody saw counts as interrupted if it
 /// changed within this long; older ones are history, not tasks.
 const INTERRUPTED_MS_MAX: u64 = 72 * 3600 * 1000;
@@ -145,11 +147,11 @@ impl Driver {
                 let begin = tokio::time::Instant::now();
                 // The first time a look at the transcript will do: what does not show
                 // in it is found the second time.
-                tokio::time::sleep_until(begin + SETTLE[0]).await;
+                tokio::time::sleep_until(begin + LOOK_AGAIN).await;
                 if !blocking(move || shared.recent.looks_the_same(&session)).await {
                     let _ending = tx.send(Input::Capture(session, Cause::Settled, None)).await;
                 }
-                tokio::time::sleep_until(begin + SETTLE[1]).await;
+                tokio::time::sleep_until(begin + SETTLED).await;
                 let _ending = tx.send(Input::Capture(session, Cause::Settled, None)).await;
             });
         }

@@ -15,13 +15,14 @@ mod record;
 use std::path::{Path, PathBuf};
 
 use ccpeer_core::manifest::PathFlavour;
+use ccpeer_core::text::lossy;
 use ccpeer_formats::remote_path::RemotePath;
 use serde_json::value::RawValue;
 
 pub(super) use findings::{Finding, Findings};
 pub(super) use record::is_json;
 
-use record::{Edit, Field, Record, decoded, object, quoted, splice, text, trimmed};
+use record::{Edit, Field, Record, object, quoted, splice, text, trimmed};
 
 /// Records that tie a session to something on the other machine or account, or
 /// give it other powers there. None of them is a link of the conversation's
@@ -151,7 +152,7 @@ impl Policy {
     /// Holds one line to the rules. A line that is no JSON object is nothing
     /// that Claude Code would read.
     pub(super) fn apply(&self, line: &[u8], findings: &mut Findings) -> Verdict {
-        let whole = decoded(line);
+        let whole = lossy(line);
         let json = trimmed(&whole);
         let Some(record) = Record::parse(json) else {
             return Verdict::Keep;
@@ -179,7 +180,7 @@ impl Policy {
     /// Holds what is kept about a sub-agent to the rules; nothing if it may stay
     /// as it is.
     pub(super) fn agent(&self, file: &[u8], findings: &mut Findings) -> Option<Vec<u8>> {
-        let whole = decoded(file);
+        let whole = lossy(file);
         let json = trimmed(&whole);
         let record = Record::parse(json)?;
         let outside = |f: &Field<'_>| {

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use ccpeer_core::limits;
+use ccpeer_core::text::lossy;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -111,8 +112,7 @@ fn begins_with(json: &str, byte: u8) -> bool {
 /// Bytes as text; what is no UTF-8 is replaced by a mark.
 pub(crate) fn decoded(bytes: &[u8]) -> Cow<'_, str> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    // Checking alone is quicker than replacing, and nearly always enough.
-    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+    lossy(bytes)
 }
 
 struct Object<'o, 'a, const N: usize> {

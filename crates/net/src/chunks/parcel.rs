@@ -22,7 +22,7 @@ use crate::frame::FrameEnd;
 use crate::timing::Timing;
 
 /// Packs the answer to this request, to be sent before it is made; `None` if it
-/// would be too long, or if something in it is not held. May block.
+/// would be too long. May block.
 #[must_use]
 pub fn parcel(me: DeviceId, source: Arc<dyn ChunkSource>, ask: &Ask) -> Option<Message> {
     let request = Request::of(&ask.wants, ask);

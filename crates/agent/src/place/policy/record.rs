@@ -3,19 +3,13 @@
 //!
 //! Must not know which fields matter.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
+use ccpeer_core::text::lossy;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
-
-/// Bytes as text; what is no UTF-8 is replaced by a mark.
-pub(super) fn decoded(bytes: &[u8]) -> Cow<'_, str> {
-    // Checking alone is far quicker than replacing, and nearly always enough.
-    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
-}
 
 /// What the other program passes over before it reads a line: white space as
 /// JavaScript has it, a byte order mark, and the NUL bytes that a crash leaves.
@@ -25,7 +19,7 @@ pub(super) fn trimmed(line: &str) -> &str {
 
 /// Whether a line is one JSON value.
 pub(in crate::place) fn is_json(line: &[u8]) -> bool {
-    let text = decoded(line);
+    let text = lossy(line);
     serde_json::from_str::<&RawValue>(trimmed(&text)).is_ok()
 }
 
