@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::transfer::{fetch_all, noise};
 use super::*;
-use crate::relay::host::{Admitted, HostConfig, RelayHost, make_certificate};
+use crate::relay::host::{Admitted, HostConfig, HostError, RelayHost, make_certificate};
 use crate::relay::{Relay, RelayAddress, RelayHealth};
 use crate::{InviteEvent, InviteOptions, JoinEvent, JoinOptions, JoinSecret, PathKind};
 
@@ -27,13 +27,28 @@ struct Own {
 }
 
 async fn host(at: SocketAddr, tls: Option<(String, Zeroizing<String>)>) -> Own {
-    let config = HostConfig {
-        listen: at,
-        tls: tls.clone(),
-        token: Zeroizing::new(TOKEN.to_owned()),
-        rate: NonZeroU32::new(limits::RELAY_RATE_BYTES).unwrap(),
+    let start = || {
+        RelayHost::start(HostConfig {
+            listen: at,
+            tls: tls.clone(),
+            token: Zeroizing::new(TOKEN.to_owned()),
+            rate: NonZeroU32::new(limits::RELAY_RATE_BYTES).unwrap(),
+        })
     };
-    let host = RelayHost::start(config).await.unwrap();
+    // While a relay was down, an endpoint of another test may have been given its
+    // port by the system: it is free again when that test has ended.
+    let host = within("the relay's port", async {
+        loop {
+            match start().await {
+                Ok(host) => return host,
+                Err(HostError::Listen { why, .. }) if why.contains("in use") => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(e) => panic!("{e}"),
+            }
+        }
+    })
+    .await;
     Own { host, tls }
 }
 
