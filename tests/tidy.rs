@@ -53,6 +53,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("iroh-relay", &["ccpeer-net"]),
     ("memchr", &["ccpeer-formats"]),
     ("nix", &["ccpeer-agent", "ccpeer"]),
+    ("notify", &["ccpeer-agent"]),
     ("postcard", &["ccpeer-core", "ccpeer-net"]),
     ("qrcode", &["ccpeer"]),
     ("rcgen", &["ccpeer-net"]),

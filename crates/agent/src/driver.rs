@@ -45,6 +45,7 @@ use crate::home::Home;
 use crate::inbox::{Inbox, Pending};
 use crate::peers::PeerBook;
 use crate::policy::Introduce;
+use crate::registry_watch::RegistryWatch;
 use crate::spare::SpareTrust;
 use crate::view;
 
@@ -64,9 +65,14 @@ const SWEEP_EVERY: Duration = Duration::from_secs(300);
 /// How often the registry of live sessions is looked at. The end of a process
 /// that we know is told by the system.
 const LIVENESS_EVERY: Duration = Duration::from_secs(5);
+/// Of so many looks one is taken while no session is open as far as we know and
+/// the system tells when the registry changes.
+const LIVENESS_RESTS: u32 = 12;
+/// A change of the registry is looked at after this: it comes in several steps.
+const STIRRED: Duration = Duration::from_millis(50);
 /// How often the spool is looked at, although hooks that leave an event there say
 /// so: they may have died before they could.
-const SPOOL_EVERY: Duration = Duration::from_secs(10);
+const SPOOL_EVERY: Duration = Duration::from_secs(30);
 /// How long what is not worth a flush of its own waits for somebody else's.
 const LATER_EVERY: Duration = Duration::from_secs(30);
 /// Notices that a slow listener may lag behind before it has to look again.
@@ -396,6 +402,8 @@ impl Driver {
         let mut liveness = interval(LIVENESS_EVERY);
         let mut spool = interval(SPOOL_EVERY);
         let mut later = interval(LATER_EVERY);
+        let mut registry = RegistryWatch::begin(&self.shared.home);
+        let mut rested = 0;
         loop {
             let wake = self.wake_in();
             let input = tokio::select! {
@@ -406,9 +414,19 @@ impl Driver {
                     Input::Machine(Box::new(Event::Tick))
                 }
                 _ = sweep.tick() => { self.sweep(); continue }
+                () = registry.stirred(), if rested < LIVENESS_RESTS => {
+                    rested = LIVENESS_RESTS;
+                    liveness.reset_after(STIRRED);
+                    continue
+                }
                 _ = liveness.tick() => {
                     self.look_for_past();
-                    self.check_liveness();
+                    rested += 1;
+                    if rested >= LIVENESS_RESTS || !self.open.is_empty() || !registry.is_watched() {
+                        rested = 0;
+                        registry.renew();
+                        self.check_liveness();
+                    }
                     continue
                 }
                 _ = later.tick() => { self.write_later().await; continue }

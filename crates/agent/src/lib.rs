@@ -46,6 +46,7 @@ mod problem;
 mod process;
 mod projects;
 mod random;
+mod registry_watch;
 mod relays;
 mod retention;
 mod rounds;

@@ -14,6 +14,8 @@ use crate::confined::Root;
 use crate::home::Home;
 use crate::{process, scan};
 
+/// The registry's directory below Claude Code's.
+pub(crate) const REGISTRY: &str = "sessions";
 /// Files of the registry that are looked at.
 const REGISTRY_FILES_MAX: usize = 4096;
 /// Bytes of one such file; real ones have less than 1 KiB.
@@ -105,7 +107,7 @@ pub(crate) fn is_live(home: &Home, session: &SessionId, hooks: HookWord, now: Ti
 }
 
 fn registry_dir() -> [String; 1] {
-    ["sessions".to_owned()]
+    [REGISTRY.to_owned()]
 }
 
 fn read_small(root: &Root, name: &str) -> Option<Vec<u8>> {

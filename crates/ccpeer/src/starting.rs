@@ -15,6 +15,9 @@ use crate::relay_choice;
 
 /// How long a new agent may take until it accepts work.
 const READY_MAX: Duration = Duration::from_secs(15);
+/// The C library keeps a heap for each thread and what was freed in it: after a first
+/// capture that is more than all the rest. One heap for all halves an idle agent.
+const MALLOC_ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "1");
 /// Begins the line that says that the agent accepts work.
 pub(crate) const READY: &str = "ready";
 /// Begins the line on which an agent in the background says why it ended.
@@ -63,6 +66,9 @@ pub(crate) fn start_in_background(home: &Home, network: &Network) -> Result<(), 
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log);
+    if cfg!(target_os = "linux") && std::env::var_os(MALLOC_ARENAS.0).is_none() {
+        command.env(MALLOC_ARENAS.0, MALLOC_ARENAS.1);
+    }
     if std::env::var_os("CLAUDE_CONFIG_DIR").is_some_and(|v| !v.is_empty()) {
         command.env("CLAUDE_CONFIG_DIR", home.claude());
     }

@@ -2,6 +2,7 @@
 //! are. A fork is a value here, more than one head, and never an error; nothing
 //! is ever dropped. It knows no store, no peer and no policy.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -15,7 +16,9 @@ use crate::time::Timestamp;
 /// Everything that is known of one session, from every device.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SessionRecord {
-    nodes: BTreeMap<EntryHash, VersionNode>,
+    /// Boxed: a map makes room for eleven where it holds one, and most sessions
+    /// have few versions.
+    nodes: BTreeMap<EntryHash, Box<VersionNode>>,
     /// Every hash that a known node names as its parent, whether or not we hold
     /// that parent: it is no head when it comes.
     superseded: BTreeSet<EntryHash>,
@@ -91,7 +94,7 @@ impl SessionRecord {
     pub fn heads(&self) -> Vec<&VersionNode> {
         self.heads
             .iter()
-            .filter_map(|(_, id)| self.nodes.get(id))
+            .filter_map(|(_, id)| self.node(id))
             .collect()
     }
 
@@ -107,7 +110,7 @@ impl SessionRecord {
         }
         heads
             .iter()
-            .filter(|h| !self.nodes.values().any(|twin| self.stands_for(twin, h)))
+            .filter(|h| !self.nodes().any(|twin| self.stands_for(twin, h)))
             .copied()
             .collect()
     }
@@ -125,18 +128,18 @@ impl SessionRecord {
     /// The newest head.
     #[must_use]
     pub fn latest(&self) -> Option<&VersionNode> {
-        self.heads.last().and_then(|(_, id)| self.nodes.get(id))
+        self.heads.last().and_then(|(_, id)| self.node(id))
     }
 
     /// A version by its name.
     #[must_use]
     pub fn node(&self, id: &EntryHash) -> Option<&VersionNode> {
-        self.nodes.get(id)
+        self.nodes.get(id).map(Box::as_ref)
     }
 
     /// Every version that is known, in no meaningful order.
     pub fn nodes(&self) -> impl Iterator<Item = &VersionNode> {
-        self.nodes.values()
+        self.nodes.values().map(Box::as_ref)
     }
 
     /// Whether `b` grew from `a`, as far as is known. A version is not its own
@@ -190,7 +193,7 @@ impl SessionRecord {
         let mut seen = BTreeSet::new();
         let mut row = alloc::vec![*head];
         while !row.is_empty() && seen.len() < limits::ENRICHED_BACK_MAX {
-            let nodes = row.iter().filter_map(|id| self.nodes.get(id));
+            let nodes = row.iter().filter_map(|id| self.node(id));
             let known = nodes.clone().filter_map(|n| Some((n, self.document(n)?)));
             if let Some(found) = known.max_by_key(|(_, document)| document.order) {
                 return Some(found);
@@ -287,7 +290,7 @@ impl SessionRecord {
         if !self.superseded.contains(&node.id) {
             self.heads.insert((node.lamport, node.id));
         }
-        self.nodes.insert(node.id, node);
+        self.nodes.insert(node.id, Box::new(node));
     }
 
     /// Takes in that a session's state changed.

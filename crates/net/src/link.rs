@@ -57,6 +57,9 @@ pub(crate) struct Link {
     probe: Notify,
     /// Milliseconds after `since` at which the peer was last heard.
     heard_ms: AtomicU64,
+    /// The same for the last that either side said for its own sake, which a ping
+    /// and its answer are not.
+    busy_ms: AtomicU64,
     /// Round trip of the last ping in microseconds; 0 before the first.
     rtt_us: AtomicU64,
 }
@@ -101,6 +104,7 @@ impl Link {
             parcel: ReceivedParcel::default(),
             probe: Notify::new(),
             heard_ms: AtomicU64::new(0),
+            busy_ms: AtomicU64::new(0),
             rtt_us: AtomicU64::new(0),
         };
         (
@@ -115,6 +119,7 @@ impl Link {
 
     /// Queues a message. A peer that lets the queue overflow loses its link.
     pub(crate) fn send(&self, message: Message) -> bool {
+        self.passed(&message);
         match self.outbox.try_send(message) {
             Ok(()) => true,
             Err(mpsc::error::TrySendError::Full(_)) => {
@@ -127,6 +132,7 @@ impl Link {
 
     /// Queues a message as soon as there is room.
     pub(crate) async fn send_paced(&self, message: Message) -> bool {
+        self.passed(&message);
         tokio::select! {
             sent = self.outbox.send(message) => sent.is_ok(),
             _ = self.conn.closed() => false,
@@ -160,12 +166,34 @@ impl Link {
 
     /// The peer gave a sign of life.
     pub(crate) fn heard(&self) {
-        let ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.heard_ms.store(ms, Ordering::Relaxed);
+        self.heard_ms.store(self.now_ms(), Ordering::Relaxed);
     }
 
     fn heard_at(&self) -> Instant {
         self.since + Duration::from_millis(self.heard_ms.load(Ordering::Relaxed))
+    }
+
+    /// Content passes, in either direction.
+    fn busy(&self) {
+        self.busy_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    /// A message passes, in either direction.
+    fn passed(&self, message: &Message) {
+        match message {
+            Message::Ping(_) | Message::Pong(_) | Message::Have(_) | Message::Hello(_) => {}
+            Message::Entries(_) | Message::Parcel(_) | Message::Complete(_) => self.busy(),
+        }
+    }
+
+    /// Whether nothing but signs of life and frontiers has passed for a while.
+    fn is_quiet(&self, timing: &Timing) -> bool {
+        let busy_at = Duration::from_millis(self.busy_ms.load(Ordering::Relaxed));
+        self.since.elapsed().saturating_sub(busy_at) >= timing.quiet.0
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// How the peer is reached now, and how long a round trip takes.
@@ -306,7 +334,10 @@ async fn read<R: AsyncRead + Unpin>(
                 link.send(Message::Pong(n));
             }
             Ok(Message::Pong(sent_us)) => pong(link, sent_us),
-            Ok(message) => inbox.send(message).await.ok()?,
+            Ok(message) => {
+                link.passed(&message);
+                inbox.send(message).await.ok()?;
+            }
         }
     }
 }
@@ -407,15 +438,20 @@ async fn write(
 ///
 /// A ping is a sign of life for the other side as well, so one of the two is
 /// enough: the side that was dialled waits longer, and pings only if the other
-/// one does not.
+/// one does not. Where nothing passes, both wait longer: a laptop that nobody
+/// works with is not woken for news of another one.
 async fn beat(link: &Link, timing: &Timing) -> Option<DownReason> {
-    let patience = match link.dialler {
-        Dialler::Us => timing.heartbeat,
-        Dialler::Them => timing.heartbeat + timing.silence / 2,
+    let turn = match link.dialler {
+        Dialler::Us => Duration::ZERO,
+        Dialler::Them => timing.silence / 2,
     };
     loop {
         loop {
-            let due = link.heard_at() + patience;
+            let patience = match link.is_quiet(timing) {
+                true => timing.quiet.1,
+                false => timing.heartbeat,
+            };
+            let due = link.heard_at() + patience + turn;
             if due <= Instant::now() {
                 break;
             }
@@ -450,6 +486,7 @@ async fn serve(link: &Link, context: &LinkContext) -> Option<DownReason> {
             }
             Some(done) = streams.join_next() => {
                 link.heard();
+                link.busy();
                 if let Ok(Err(reason)) = done {
                     return Some(reason);
                 }

@@ -12,6 +12,8 @@ pub(crate) struct Timing {
     pub(crate) hello: Duration,
     /// After the last that was heard, until a ping.
     pub(crate) heartbeat: Duration,
+    /// When a link is quiet, and the heartbeat of one that is.
+    pub(crate) quiet: (Duration, Duration),
     /// After a ping.
     pub(crate) silence: Duration,
     pub(crate) progress: Duration,
@@ -34,6 +36,7 @@ impl Default for Timing {
             dial: ms(limits::DIAL_TIMEOUT_MS),
             hello: ms(limits::HELLO_TIMEOUT_MS),
             heartbeat: ms(limits::HEARTBEAT_MS.0),
+            quiet: pair(limits::QUIET_LINK_MS),
             silence: ms(limits::HEARTBEAT_MS.1),
             progress: ms(limits::PROGRESS_TIMEOUT_MS),
             idle: ms(limits::IDLE_TIMEOUT_MS),
