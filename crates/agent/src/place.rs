@@ -8,6 +8,7 @@
 
 mod backups;
 mod beside;
+mod blocks;
 mod error;
 mod growth;
 mod incoming;

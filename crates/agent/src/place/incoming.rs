@@ -14,7 +14,7 @@ use ccpeer_formats::claude::transcript;
 use ccpeer_store::{Store, StoreError};
 
 use super::PlaceError;
-use super::policy::{self, Finding, Findings, Policy, Verdict};
+use super::policy::{self, Finding, Findings, Held, Policy, Verdict};
 
 /// A version on its way to this disk.
 pub(super) struct Incoming<'a> {
@@ -103,13 +103,23 @@ impl<'a> Incoming<'a> {
 
     /// A line as it may lie here.
     pub(super) fn form<'l>(&self, line: &'l [u8], origin: u8, findings: &mut Findings) -> Form<'l> {
-        let plain = self.rewritten(line, origin, findings);
-        let verdict = if self.own.get(usize::from(origin)).copied().unwrap_or(false) {
-            Verdict::Keep
-        } else {
-            self.policy.apply(&plain, findings)
+        let mut plain = match self.spliced(line, origin) {
+            Some(spliced) => Cow::Owned(spliced),
+            None => Cow::Borrowed(line),
         };
-        let placed = match verdict {
+        let mut held = self.held(&plain, origin);
+        // A record must still be one.
+        if matches!(plain, Cow::Owned(_))
+            && !held.is_json
+            && !policy::is_json(&plain)
+            && policy::is_json(line)
+        {
+            findings.add(Finding::Unrewritten);
+            plain = Cow::Borrowed(line);
+            held = self.held(line, origin);
+        }
+        findings.merge(held.findings);
+        let placed = match held.verdict {
             Verdict::Keep => Some(plain.clone()),
             Verdict::Change(line) => Some(Cow::Owned(line)),
             Verdict::Drop => None,
@@ -123,24 +133,22 @@ impl<'a> Incoming<'a> {
         Form { plain, placed }
     }
 
-    fn rewritten<'l>(&self, line: &'l [u8], origin: u8, findings: &mut Findings) -> Cow<'l, [u8]> {
-        let Some(rewriter) = self
+    /// A line held to the policy, if somebody else wrote it.
+    fn held(&self, line: &[u8], origin: u8) -> Held {
+        match self.own.get(usize::from(origin)) {
+            Some(true) => Held::default(),
+            _ => self.policy.apply(line),
+        }
+    }
+
+    /// The line with other paths in it; nothing if it names none.
+    fn spliced(&self, line: &[u8], origin: u8) -> Option<Vec<u8>> {
+        let rewriter = self
             .rewriters
             .get(usize::from(origin))
-            .filter(|r| !r.is_identity())
-        else {
-            return Cow::Borrowed(line);
-        };
+            .filter(|r| !r.is_identity())?;
         let (out, report) = rewriter.bytes(TextKind::JsonLines, line);
-        if report.replacements == 0 {
-            return Cow::Borrowed(line);
-        }
-        // A record must still be one.
-        if !policy::is_json(&out) && policy::is_json(line) {
-            findings.add(Finding::Unrewritten);
-            return Cow::Borrowed(line);
-        }
-        Cow::Owned(out)
+        (report.replacements > 0).then_some(out)
     }
 
     /// Writes a file that is no log. `out` is told where each segment ends.

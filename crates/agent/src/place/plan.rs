@@ -27,6 +27,8 @@ use crate::{live, projects};
 
 /// Bytes at the end of a transcript in which open tool calls are looked for.
 const END_BYTES: u64 = 1024 * 1024;
+/// Progress is told when so much more is done, and at the end.
+const TELL_BYTES: u64 = 512 * 1024;
 
 /// The steps of a placement, as they are found out.
 pub(super) struct Plan<'p> {
@@ -39,6 +41,8 @@ pub(super) struct Plan<'p> {
     /// The clock, if files keep their times.
     times_at: Option<Timestamp>,
     done: u64,
+    /// What of it was told.
+    told: u64,
     total: u64,
     progress: &'p mut dyn FnMut(u64, u64),
 }
@@ -71,6 +75,7 @@ impl<'p> Plan<'p> {
             next: 0,
             times_at: job.request.keep_times.then_some(job.request.now),
             done: 0,
+            told: 0,
             total,
             progress,
         })
@@ -293,19 +298,23 @@ impl<'p> Plan<'p> {
             findings,
             times_at,
             done,
+            told,
             total,
             progress,
             ..
         } = self;
-        let mut told = |bytes: u64| {
+        let mut tell = |bytes: u64| {
             *done += bytes;
-            progress((*done).min(*total), *total);
+            if *done - *told >= TELL_BYTES || *done >= *total {
+                *told = *done;
+                progress((*done).min(*total), *total);
+            }
         };
         work(
             staging,
             &mut Notes {
                 findings,
-                progress: &mut told,
+                progress: &mut tell,
                 closing,
                 times_at: *times_at,
             },

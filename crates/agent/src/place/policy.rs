@@ -12,7 +12,9 @@
 mod findings;
 mod record;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use ccpeer_core::manifest::PathFlavour;
 use ccpeer_core::text::lossy;
@@ -94,6 +96,9 @@ const OBEYED_FILES: [&str; 18] = [
     ".npmrc",
 ];
 
+/// Paths of one placement that are looked at once and no more.
+const HARMLESS_MAX: usize = 4096;
+
 /// The limits of what is placed.
 #[derive(Debug)]
 pub(super) struct Policy {
@@ -107,17 +112,31 @@ pub(super) struct Policy {
     flavour: PathFlavour,
     /// The project is the home directory, or holds it.
     is_home: bool,
+    /// Which paths are harmless, as far as it was asked: a session names the same
+    /// files in each turn, and the answer takes a look at the disk. Rewinding comes
+    /// long after the placement, so that the same look a second later is no better.
+    harmless: Mutex<BTreeMap<String, bool>>,
 }
 
 /// What becomes of a record.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// It stays.
+    #[default]
     Keep,
     /// This stands in its place.
     Change(Vec<u8>),
     /// It is left out.
     Drop,
+}
+
+/// A line that was held to the rules.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    pub(super) verdict: Verdict,
+    pub(super) findings: Findings,
+    /// It is JSON without doubt; otherwise nobody has asked.
+    pub(super) is_json: bool,
 }
 
 impl Policy {
@@ -146,34 +165,48 @@ impl Policy {
             project_dir: project_dir.to_owned(),
             flavour,
             is_home,
+            harmless: Mutex::default(),
         })
     }
 
     /// Holds one line to the rules. A line that is no JSON object is nothing
     /// that Claude Code would read.
-    pub(super) fn apply(&self, line: &[u8], findings: &mut Findings) -> Verdict {
+    pub(super) fn apply(&self, line: &[u8]) -> Held {
         let whole = lossy(line);
         let json = trimmed(&whole);
-        let Some(record) = Record::parse(json) else {
-            return Verdict::Keep;
-        };
+        let mut held = Held::default();
+        if let Some(record) = Record::parse(json) {
+            held.is_json = record.is_strict();
+            held.verdict = self.hold(&whole, json, &record, &mut held.findings);
+        }
+        held
+    }
+
+    /// Holds one record to the rules: `json` within a line that is `whole`.
+    fn hold(
+        &self,
+        whole: &str,
+        json: &str,
+        record: &Record<'_>,
+        findings: &mut Findings,
+    ) -> Verdict {
         let mut edits = Vec::new();
-        if is_dropped_type(&record) {
+        if is_dropped_type(record) {
             findings.add(Finding::Record);
             // What is part of the conversation's chain stays, or it would break.
             if record.all("uuid").next().is_none() {
                 return Verdict::Drop;
             }
-            silence(&record, &mut edits);
+            silence(record, &mut edits);
         }
-        self.keep_directories(&record, &["cwd", "relocatedCwd"], &mut edits, findings);
-        reset_permissions(&record, &mut edits, findings);
-        if !self.keep_rewinding(&record, &mut edits, findings) {
+        self.keep_directories(record, &["cwd", "relocatedCwd"], &mut edits, findings);
+        reset_permissions(record, &mut edits, findings);
+        if !self.keep_rewinding(record, &mut edits, findings) {
             return Verdict::Drop;
         }
         match edits.is_empty() {
             true => Verdict::Keep,
-            false => Verdict::Change(around(&whole, json, &splice(json, edits))),
+            false => Verdict::Change(around(whole, json, &splice(json, edits))),
         }
     }
 
@@ -323,6 +356,19 @@ impl Policy {
     /// Whether nobody executes or obeys what lies there, and no link on the way
     /// leads out of the project.
     fn is_harmless(&self, path: &str) -> bool {
+        let known = || self.harmless.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answer) = known().get(path).copied() {
+            return answer;
+        }
+        let answer = self.looks_harmless(path);
+        let mut known = known();
+        if known.len() < HARMLESS_MAX {
+            known.insert(path.to_owned(), answer);
+        }
+        answer
+    }
+
+    fn looks_harmless(&self, path: &str) -> bool {
         let Ok(parsed) = RemotePath::parse(path, self.flavour) else {
             return false;
         };

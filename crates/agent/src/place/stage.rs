@@ -15,6 +15,7 @@ use ccpeer_core::time::Timestamp;
 use ccpeer_formats::claude::transcript::Digest;
 
 use super::PlaceError;
+use super::blocks::{self, Block};
 use super::incoming::{Incoming, Position};
 use super::policy::Findings;
 use super::standing::{Cut, fresh_extents};
@@ -106,31 +107,20 @@ impl<'w> Staging<'w> {
             extents = cut.extents.clone();
             from = cut.at;
         }
-        let mut lines = incoming.lines(entry, from);
-        while let Some(line) = lines.next()? {
-            let origin = entry
-                .segments
-                .get(line.start.segment)
-                .map_or(0, |s| s.origin);
-            let form = incoming.form(&line.bytes, origin, out.findings);
-            let Some(extent) = extents.get_mut(line.start.segment) else {
-                continue;
+        let mut take = |block: Block, out: &mut Notes<'_>| {
+            let Some(extent) = extents.get_mut(block.segment) else {
+                return Ok(());
             };
-            let Some(placed) = form.placed else {
-                extent.verbatim = false;
-                continue;
-            };
-            extent.verbatim &= placed == line.bytes;
-            let end: &[u8] = if line.newline { b"\n" } else { b"" };
-            extent.len += (placed.len() + end.len()) as u64;
-            for bytes in [&placed, end] {
-                writer.write_all(bytes).map_err(|e| writer.io(e))?;
-                if let Some((digest, _)) = &mut digest {
-                    digest.feed(bytes);
-                }
+            extent.verbatim &= block.verbatim;
+            extent.len += block.bytes.len() as u64;
+            writer.write_all(&block.bytes).map_err(|e| writer.io(e))?;
+            if let Some((digest, _)) = &mut digest {
+                digest.feed(&block.bytes);
             }
-            (out.progress)((line.bytes.len() + end.len()) as u64);
-        }
+            (out.progress)(block.read);
+            Ok(())
+        };
+        blocks::formed(incoming, entry, from, out, &mut take)?;
         if let Some((digest, closing)) = digest {
             writer
                 .write_all(&closing(&digest))

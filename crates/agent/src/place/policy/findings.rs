@@ -44,6 +44,13 @@ impl Findings {
         *self.0.entry(finding).or_default() += 1;
     }
 
+    /// Takes in what was found elsewhere.
+    pub(in crate::place) fn merge(&mut self, others: Self) {
+        for (finding, count) in others.0 {
+            *self.0.entry(finding).or_default() += count;
+        }
+    }
+
     /// One line for each kind.
     pub(in crate::place) fn lines(&self) -> Vec<String> {
         self.0

@@ -103,6 +103,13 @@ impl<'a> Record<'a> {
         Some(Self { fields })
     }
 
+    /// Whether the text is JSON without doubt: keys are read as bytes, and so with
+    /// control characters in them that JSON does not have.
+    pub(super) fn is_strict(&self) -> bool {
+        let mut keys = self.fields.iter().flat_map(|f| &f.key);
+        keys.all(|byte| *byte >= b' ')
+    }
+
     pub(super) fn all<'s>(&'s self, key: &'s str) -> impl Iterator<Item = &'s Field<'a>> {
         self.fields.iter().filter(move |f| f.key == key.as_bytes())
     }

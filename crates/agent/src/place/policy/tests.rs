@@ -24,9 +24,8 @@ fn bench() -> Bench {
 impl Bench {
     fn apply(&self, line: &str) -> (Verdict, Vec<String>) {
         let line = line.replace("ROOT", self.root.to_str().unwrap());
-        let mut findings = Findings::default();
-        let verdict = self.policy.apply(line.as_bytes(), &mut findings);
-        (verdict, findings.lines())
+        let held = self.policy.apply(line.as_bytes());
+        (held.verdict, held.findings.lines())
     }
 
     fn keeps(&self, line: &str) {
@@ -113,8 +112,7 @@ fn the_whole_project_is_open_to_a_session_of_its_subdirectory() {
     let policy =
         |top: &Path| Policy::new(&b.root.join("src"), Some(top), &home, PathFlavour::Unix).unwrap();
     let line = format!(r#"{{"cwd":"{}"}}"#, b.root.display());
-    let apply =
-        |policy: Policy, line: &str| policy.apply(line.as_bytes(), &mut Findings::default());
+    let apply = |policy: Policy, line: &str| policy.apply(line.as_bytes()).verdict;
     assert_eq!(apply(policy(&b.root), &line), Verdict::Keep);
     let above = b.root.parent().unwrap();
     assert!(
@@ -133,7 +131,7 @@ fn in_a_home_directory_nothing_hidden_is_restored() {
         let line = format!(
             r#"{{"type":"file-history-delta","trackingPath":"{path}","backup":{{"backupFileName":null}}}}"#
         );
-        policy.apply(line.as_bytes(), &mut Findings::default()) == Verdict::Drop
+        policy.apply(line.as_bytes()).verdict == Verdict::Drop
     };
     assert!(drops(".ssh/authorized_keys") && drops("x/.config/y"));
     assert!(!drops("notes.md"));
@@ -337,4 +335,27 @@ fn a_fork_names_itself() {
     assert_eq!(String::from_utf8(got).unwrap(), want);
     assert_eq!(with_session(br#"{"sessionId":"x"}"#, old, new), None);
     assert_eq!(with_session(b"torn {", old, new), None);
+}
+
+/// Each byte of a record replaced by each that means something in JSON, or nothing
+/// anywhere.
+#[test]
+fn what_is_strict_is_json() {
+    let line = r#" {"a\u000ab":"x\ny","cwd":"/w","n":[1,-2.5e3,{"k":null}],"é":true} "#;
+    let mut odd = b"\0\t\n\x1f\x7f \"\\{}[]:,0-.eEu/".to_vec();
+    odd.extend([0xc3, 0xff]);
+    let mut strict = 0;
+    for at in 0..line.len() {
+        for byte in &odd {
+            let mut bytes = line.as_bytes().to_vec();
+            bytes[at] = *byte;
+            let text = lossy(&bytes);
+            let Some(record) = Record::parse(trimmed(&text)) else {
+                continue;
+            };
+            strict += u32::from(record.is_strict());
+            assert!(!record.is_strict() || is_json(&bytes), "{at} {byte}");
+        }
+    }
+    assert!(strict > 0);
 }
