@@ -89,8 +89,8 @@ fn k_h13_the_form_of_the_hooks_follows_what_lies_there() {
     let says = |name: &str| {
         let checks = json(&run(&["doctor", "--json"]).stdout);
         let checks = checks["checks"].as_array().unwrap().clone();
-        let of = checks.into_iter().find(|c| c["name"] == name).unwrap();
-        of["status"].as_str().map(str::to_owned).unwrap()
+        let of = checks.into_iter().find(|c| c["id"] == name).unwrap();
+        of["state"].as_str().map(str::to_owned).unwrap()
     };
     // The program was copied alone.
     assert_eq!(Path::new(&installed()), whole);
