@@ -4,6 +4,7 @@
 //!
 //! It must not know anything but `hook.rs`, or it becomes the whole program.
 
+#[path = "../hook.rs"]
 mod hook;
 
 use std::ffi::OsString;
