@@ -3,6 +3,7 @@
 
 mod durable;
 mod input;
+mod small;
 mod spoiled;
 
 use std::fs;

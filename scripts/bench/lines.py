@@ -272,6 +272,8 @@ def hook(bench):
         given, env = peer.payload(rel, "Stop")
         peer.a.env.update(env)
         programs = {"ccpeer hook Stop": peer.a.program([bench.ccpeer, "hook", "Stop"], given)}
+        if peer.hook_client() != bench.ccpeer:
+            programs["ccpeer-hook hook Stop"] = peer.a.program([peer.hook_client(), "hook", "Stop"], given)
         try:
             programs["empty program"] = peer.a.program([bench.example("empty")], given)
         except Absent as e:
@@ -283,7 +285,9 @@ def hook(bench):
             bench.say("hook", name, "CPU, ms", "ccpeer", [r[1] * 1e3 for r in rows])
         if "empty program" in took:
             middle = {name: rank([r[0] for r in rows], 50) for name, rows in took.items()}
-            bench.say("hook", "ccpeer hook Stop", "times the empty program", "ccpeer", [middle["ccpeer hook Stop"] / middle["empty program"]])
+            for name in programs:
+                if name != "empty program":
+                    bench.say("hook", name, "times the empty program", "ccpeer", [middle[name] / middle["empty program"]])
 
 
 def rank(values, percent):
@@ -351,7 +355,7 @@ def instructions(bench):
         given, env = peer.payload(rel, "Stop")
         peer.a.env.update(env)
         peer.calm()
-        programs = [("ccpeer hook Stop", [bench.ccpeer, "hook", "Stop"]), ("ccpeer --version", [bench.ccpeer, "--version"])]
+        programs = [("ccpeer hook Stop", [bench.ccpeer, "hook", "Stop"]), ("ccpeer-hook hook Stop", [peer.hook_client(), "hook", "Stop"]), ("ccpeer --version", [bench.ccpeer, "--version"])]
         try:
             programs.insert(0, ("empty program", [bench.example("empty")]))
         except Absent as e:

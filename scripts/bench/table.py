@@ -14,6 +14,8 @@ BARS = (
     ("hook", "empty program", "wall, ms", "", None, "median"),
     ("hook", "ccpeer hook Stop", "wall, ms", "p99 <= 5", 5, "p99"),
     ("hook", "ccpeer hook Stop", "times the empty program", "<= 1.6", 1.6, "median"),
+    ("hook", "ccpeer-hook hook Stop", "wall, ms", "p99 <= 5", 5, "p99"),
+    ("hook", "ccpeer-hook hook Stop", "times the empty program", "<= 1.6", 1.6, "median"),
     ("turn", ".*", "visible, ms", "median <= 15", 15, "median"),
     ("turn", ".*", "visible, ms", "p90 <= 40", 40, "p90"),
     ("turn", ".*", "wire there, kB", "<= 4", 4, "median"),

@@ -11,6 +11,7 @@ mod digest;
 mod files;
 mod fitting;
 pub(crate) mod opaque;
+mod worktree;
 
 use std::panic::resume_unwind;
 use std::path::Path;
@@ -92,6 +93,8 @@ pub(crate) struct NewVersion {
     pub(crate) joined: Option<EntryHash>,
     /// Where a fork came from; only before its first version.
     pub(crate) derived_from: Option<(SessionId, EntryHash)>,
+    /// The files are those of the version before, and git says something else by now.
+    pub(crate) restated: bool,
     /// A program started it, and no person at a prompt.
     pub(crate) by_program: bool,
     session: SessionId,
@@ -145,7 +148,9 @@ pub(crate) fn capture(
     };
     let before = LocalState::load(store, &session)?;
     let asked = before.as_ref().filter(|_| request.changed);
-    let asked = asked.map(|state| git::Later::ask(Path::new(&state.here.project)));
+    // Somebody waits for this version: what git said last will do for now.
+    let asked =
+        asked.map(|state| git::Later::recall_or_ask(Path::new(&state.here.project), &recent.git));
     let Some(found) = scan::find_session(home, &session).into_iter().next() else {
         return Ok(Captured::Vanished);
     };
@@ -238,6 +243,8 @@ struct Found {
     summary: Arc<Summary>,
     git: Option<git::State>,
     digest: Vec<NoteWrite>,
+    /// Nothing but what git says is new.
+    restated: bool,
 }
 
 /// The files of a session as they are now.
@@ -300,7 +307,8 @@ impl Capture<'_, '_> {
         let same_place = state.here == here;
         state.here = here;
         state.files = files.local;
-        if !files.content && self.known.manifest.is_some() {
+        let restated = !files.content && self.known.manifest.is_some();
+        if restated && !self.git_says_otherwise() {
             return self.unchanged(state, digest);
         }
         let dir = Path::new(&state.here.project).to_owned();
@@ -308,14 +316,12 @@ impl Capture<'_, '_> {
         let around = projects::Around::load(self.store, self.home)?;
         let (identity, project) = projects::identity_again(&dir, &around, before);
         state.project = project;
-        let git = match self.asked.take() {
-            Some(asked) if asked.dir() == dir => asked.answer(),
-            _ => git::state(&dir),
-        };
+        let git = self.git_says(&dir);
         let found = Found {
             summary,
             git,
             digest,
+            restated,
         };
         self.conclude(state, origins, files.entries, identity, found)
     }
@@ -333,6 +339,7 @@ impl Capture<'_, '_> {
             summary,
             git,
             digest,
+            restated,
         } = found;
         let session = self.request.session;
         let mut manifest = Manifest {
@@ -382,6 +389,7 @@ impl Capture<'_, '_> {
             base,
             joined,
             derived_from: state.derived_from.filter(|_| base.is_none()),
+            restated,
             by_program: summary.entrypoint.as_deref().is_some_and(hook::is_program),
             session,
             state,

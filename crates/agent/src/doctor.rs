@@ -335,7 +335,9 @@ fn hooks(around: &Around<'_>) -> Check {
         ),
         (Installed::Partial, _) => problem("hooks", "only a part of them works", install),
         (Installed::Installed, Some(program))
-            if around.program.is_some_and(|p| p != Path::new(program)) =>
+            if around
+                .program
+                .is_some_and(|p| !hooks::is_of(p, Path::new(program))) =>
         {
             note(
                 "hooks",

@@ -202,13 +202,16 @@ impl Handle {
     /// Lets the capture of a session begin whose turn has ended, although the event
     /// that says so is not durable yet. It is not concluded before the event is
     /// heeded, or the answer is dropped.
-    pub(crate) async fn begin_early(
+    ///
+    /// Where the driver has much to do it is not worth waiting for.
+    pub(crate) fn begin_early(
         &self,
         session: SessionId,
         last_reply: Option<String>,
-    ) -> Result<Until, ApiError> {
-        self.send(Input::Early(session, last_reply)).await?;
-        Ok(self.at_the_end(Input::Heard(session)))
+    ) -> Option<Until> {
+        let early = Input::Early(session, last_reply);
+        self.tx.try_send(early).ok()?;
+        Some(self.at_the_end(Input::Heard(session)))
     }
 
     /// Asks the read models.
@@ -567,8 +570,9 @@ impl Driver {
         };
         let at = self.wall();
         let stated = self.append_with(&Payload::Version(version), at, with).await;
-        if stated.is_err() {
-            self.later.again(later);
+        match stated {
+            Ok(_) => self.shared.inbox.settled(&later.dealt),
+            Err(_) => self.later.again(later),
         }
         stated
     }

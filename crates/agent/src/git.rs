@@ -5,6 +5,7 @@
 //! absent, the directory may be gone, the repository may be huge.
 
 mod marker;
+mod memory;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 pub(crate) use marker::{Marker, marker, marker_in};
+pub(crate) use memory::Memory;
 
 /// Work trees of one repository that are looked at.
 const WORKTREES_MAX: usize = 256;
@@ -164,16 +166,61 @@ pub(crate) fn state(dir: &Path) -> Option<State> {
 /// How a work tree stands, found out while something else is done.
 pub(crate) struct Later {
     dir: PathBuf,
-    answer: Option<thread::JoinHandle<Option<State>>>,
+    /// From before git was asked.
+    look: Option<memory::Look>,
+    answer: Asked,
+}
+
+enum Asked {
+    /// It was not: this is what it said before, or there is no repository.
+    Known(Option<State>),
+    /// It was, and said this.
+    Told(Option<State>),
+    Running(thread::JoinHandle<Option<State>>),
+    /// No thread could be started.
+    Not,
 }
 
 impl Later {
+    /// Asks git, unless there is nothing to ask it about.
     pub(crate) fn ask(dir: &Path) -> Self {
-        let asked = dir.to_owned();
+        let dir = dir.to_owned();
+        let Some(marker) = marker(&dir) else {
+            let answer = Asked::Known(None);
+            return Self {
+                dir,
+                look: None,
+                answer,
+            };
+        };
+        let look = memory::Look::of(&marker);
+        let asked = dir.clone();
         let named = thread::Builder::new().name("git status".to_owned());
+        let answer = match named.spawn(move || state(&asked)) {
+            Ok(running) => Asked::Running(running),
+            Err(_) => Asked::Not,
+        };
+        Self { dir, look, answer }
+    }
+
+    /// What it said before, if that will do for now; else asks it.
+    pub(crate) fn recall_or_ask(dir: &Path, memory: &Memory) -> Self {
+        match memory.recall(dir) {
+            Some(state) => Self {
+                dir: dir.to_owned(),
+                look: None,
+                answer: Asked::Known(Some(state)),
+            },
+            None => Self::ask(dir),
+        }
+    }
+
+    /// It has been asked, a moment ago.
+    pub(crate) fn told(dir: &Path, state: Option<State>) -> Self {
         Self {
             dir: dir.to_owned(),
-            answer: named.spawn(move || state(&asked)).ok(),
+            look: None,
+            answer: Asked::Told(state),
         }
     }
 
@@ -181,12 +228,22 @@ impl Later {
         &self.dir
     }
 
-    /// As [`state`].
-    pub(crate) fn answer(self) -> Option<State> {
-        match self.answer {
-            Some(answer) => answer.join().unwrap_or_default(),
-            None => state(&self.dir),
+    /// Whether the answer is of now.
+    pub(crate) fn is_asked(&self) -> bool {
+        !matches!(self.answer, Asked::Known(Some(_)))
+    }
+
+    /// As [`state`]; what git says is remembered.
+    pub(crate) fn answer(self, memory: &Memory) -> Option<State> {
+        let said = match self.answer {
+            Asked::Known(state) | Asked::Told(state) => return state,
+            Asked::Running(answer) => answer.join().unwrap_or_default(),
+            Asked::Not => state(&self.dir),
+        };
+        if let (Some(look), Some(state)) = (self.look, &said) {
+            memory.remember(&self.dir, look, state.clone());
         }
+        said
     }
 }
 

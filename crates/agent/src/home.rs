@@ -144,6 +144,12 @@ impl Home {
         self.root.join("store.redb")
     }
 
+    /// Hook events that were taken and are not in the store yet.
+    #[must_use]
+    pub fn events(&self) -> PathBuf {
+        self.root.join("events")
+    }
+
     /// Locked for as long as an agent runs.
     #[must_use]
     pub fn lock(&self) -> PathBuf {

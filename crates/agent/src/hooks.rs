@@ -18,9 +18,12 @@ use serde::Serialize;
 use crate::api::{ApiError, ErrorCode};
 use crate::home::Home;
 
+mod client;
 mod file;
 mod skill;
 
+pub use client::client;
+pub(crate) use client::is_of;
 use file::{Current, Swap};
 pub use skill::SkillChange;
 

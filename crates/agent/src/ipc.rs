@@ -12,11 +12,15 @@ use std::time::Duration;
 use crate::home::Home;
 
 #[cfg(unix)]
-pub use unix::{Connection, address, connect, is_readable};
+pub use unix::{Connection, Hurried, address, connect, connect_by, is_readable};
 #[cfg(unix)]
 pub(crate) use unix::{check_peer, prepare_dir};
 #[cfg(windows)]
-pub use windows::{Connection, address, connect};
+pub use windows::{Connection, Hurried, address, connect, connect_by};
+
+/// Whether a [`Hurried`] connection keeps to its deadline at every step. Where it
+/// cannot, whoever has none to lose asks in a thread.
+pub const KEEPS_DEADLINES: bool = cfg!(unix);
 
 /// Why there is no agent to talk to.
 #[derive(Debug, thiserror::Error)]
@@ -39,9 +43,13 @@ pub enum ConnectError {
 mod unix {
     use super::{ConnectError, Duration, Home, Path, io};
     use std::fs;
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
     use std::os::unix::net::UnixStream;
     use std::path::PathBuf;
+    use std::time::Instant;
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
     /// A blocking connection to the agent.
     pub type Connection = UnixStream;
@@ -59,7 +67,6 @@ mod unix {
             return Ok((path, None));
         }
         if cfg!(target_os = "linux") {
-            use std::os::fd::AsRawFd;
             let dir = fs::File::open(home.run())?;
             let short = format!("/proc/self/fd/{}/agent.sock", dir.as_raw_fd());
             return Ok((PathBuf::from(short), Some(dir)));
@@ -85,15 +92,110 @@ mod unix {
         Ok(stream)
     }
 
+    /// A connection on which nothing is waited for beyond a moment.
+    pub struct Hurried {
+        stream: UnixStream,
+        by: Instant,
+    }
+
+    /// As [`connect`], and nothing on it, this included, waits beyond `by`.
+    pub fn connect_by(home: &Home, by: Instant) -> Result<Hurried, ConnectError> {
+        use nix::errno::Errno;
+        use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
+        let (path, _keep) = match address(home) {
+            Err(ConnectError::Io(e)) if e.kind() == io::ErrorKind::NotFound => {
+                return Err(ConnectError::Absent);
+            }
+            other => other?,
+        };
+        let refused = |e: Errno| ConnectError::Io(e.into());
+        let to = UnixAddr::new(&path).map_err(refused)?;
+        let socket = socket::socket(
+            AddressFamily::Unix,
+            SockType::Stream,
+            SockFlag::empty(),
+            None,
+        );
+        let stream = UnixStream::from(socket.map_err(refused)?);
+        stream.set_nonblocking(true)?;
+        match socket::connect(stream.as_raw_fd(), &to) {
+            Ok(()) => {}
+            // More clients wait than the agent has room for.
+            Err(Errno::EAGAIN) => return Err(ConnectError::Io(late())),
+            Err(Errno::EINPROGRESS) => wait(&stream, PollFlags::POLLOUT, by)?,
+            Err(Errno::ENOENT | Errno::ECONNREFUSED) => return Err(ConnectError::Absent),
+            Err(e) => return Err(refused(e)),
+        }
+        check_peer(&stream)?;
+        Ok(Hurried { stream, by })
+    }
+
+    impl Hurried {
+        fn until<T>(
+            &mut self,
+            event: PollFlags,
+            mut step: impl FnMut(&mut UnixStream) -> io::Result<T>,
+        ) -> io::Result<T> {
+            loop {
+                match step(&mut self.stream) {
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                        wait(&self.stream, event, self.by)?;
+                    }
+                    other => return other,
+                }
+            }
+        }
+    }
+
+    impl io::Read for Hurried {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            self.until(PollFlags::POLLIN, |stream| stream.read(into))
+        }
+    }
+
+    impl io::Write for Hurried {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.until(PollFlags::POLLOUT, |stream| stream.write(bytes))
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn late() -> io::Error {
+        io::Error::new(io::ErrorKind::TimedOut, "the agent did not answer in time")
+    }
+
+    /// Waits until the socket is ready, or fails when the time is up.
+    fn wait(stream: &UnixStream, event: PollFlags, by: Instant) -> io::Result<()> {
+        loop {
+            let left = by.saturating_duration_since(Instant::now());
+            if ready(stream, event, left)? {
+                return Ok(());
+            }
+            if left.is_zero() {
+                return Err(late());
+            }
+        }
+    }
+
     /// Waits until something can be read, or the other end has closed. A process
     /// that was not let run meanwhile still learns what is there.
     ///
     /// # Errors
     /// When the system cannot say.
     pub fn is_readable(input: &impl std::os::fd::AsFd, within: Duration) -> io::Result<bool> {
-        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        ready(input, PollFlags::POLLIN, within)
+    }
+
+    fn ready(
+        input: &impl std::os::fd::AsFd,
+        event: PollFlags,
+        within: Duration,
+    ) -> io::Result<bool> {
         let within = PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX);
-        let mut fds = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
+        let mut fds = [PollFd::new(input.as_fd(), event)];
         match poll(&mut fds, within) {
             Ok(ready) => Ok(ready > 0),
             Err(nix::errno::Errno::EINTR) => Ok(false),
@@ -152,6 +254,7 @@ mod unix {
 mod windows {
     use super::{ConnectError, Duration, Home, io};
     use std::fs::{File, OpenOptions};
+    use std::time::Instant;
 
     /// A blocking connection to the agent.
     pub type Connection = File;
@@ -160,6 +263,15 @@ mod windows {
     pub fn address(home: &Home) -> String {
         let hash = blake3::hash(home.root().to_string_lossy().to_lowercase().as_bytes());
         format!(r"\\.\pipe\ccpeer-{}", &hash.to_hex()[..16])
+    }
+
+    /// A connection that waits as long as it takes: the system has no deadlines for
+    /// pipes that are opened as files.
+    pub type Hurried = File;
+
+    /// As [`connect`].
+    pub fn connect_by(home: &Home, _by: Instant) -> Result<Hurried, ConnectError> {
+        connect(home, Duration::MAX)
     }
 
     /// Connects. The pipe's owner is checked by its access list, which names

@@ -18,7 +18,7 @@ use crate::api::{
     Request,
 };
 use crate::driver::{Ask, Handle, Input};
-use crate::inbox::{self, Accepted, InboxError};
+use crate::inbox::{self, Accepted, InboxError, Pending};
 use crate::listen::{Listener, Stream};
 use crate::local::LocalState;
 use crate::policy::Policy;
@@ -128,8 +128,7 @@ async fn client(stream: Stream, handle: Handle) {
     };
     match kind {
         FRAME_HOOK => {
-            let reply = hook(body, &handle).await;
-            let _gone = frames::write(&mut writer, &reply).await;
+            hook(body, &handle, &mut writer).await;
         }
         FRAME_SPOOLED => handle.shared.spooled.notify_one(),
         FRAME_REQUEST => match serde_json::from_slice(&body) {
@@ -144,43 +143,74 @@ async fn client(stream: Stream, handle: Handle) {
     }
 }
 
-async fn hook(body: Vec<u8>, handle: &Handle) -> Reply {
+async fn hook(body: Vec<u8>, handle: &Handle, writer: &mut (impl AsyncWrite + Unpin)) {
     let shared = Arc::clone(&handle.shared);
-    // Reading takes as long as writing the event down.
-    let _early = match inbox::ends_turn(&body) {
-        Some((session, last_reply)) => handle.begin_early(session, last_reply).await.ok(),
-        None => None,
+    let turn = inbox::ends_turn(&body);
+    let accepting = blocking(move || shared.inbox.accept(&body).map(look_at_end));
+    let mut accepting = std::pin::pin!(accepting);
+    // It is being written down from here on; reading the session takes longer.
+    let before = at_once(accepting.as_mut()).await;
+    let _early = turn.and_then(|(session, reply)| handle.begin_early(session, reply));
+    let accepted = match before {
+        Some(accepted) => accepted,
+        None => accepting.await,
     };
-    let accepted = blocking(move || shared.inbox.accept(&body).map(look_at_end)).await;
-    let mut line = None;
-    match accepted {
-        Ok(Accepted::New(pending)) => {
-            let starts = pending.event.as_ref().and_then(|e| match e.kind {
-                HookKind::SessionStart { source } => Some((e.session, source, place_of(e))),
-                _ => None,
-            });
-            // The event is safe in the inbox whatever becomes of the driver.
-            let _ending = handle.send(Input::Hook(pending)).await;
-            if let Some((session, source, dir)) = starts {
-                if let Some(dir) = dir {
-                    handle.shared.bell.begins_in(dir);
-                }
-                let asked = start_line(handle, session, source);
-                let asked = tokio::time::timeout(LINE_DEADLINE, asked).await;
-                line = asked.ok().flatten();
-            }
-        }
-        Ok(Accepted::Known) => {}
+    let reply = match accepted {
+        Ok(Accepted::New(pending)) => return pass_on(pending, handle, writer).await,
+        Ok(Accepted::Known) => taken(None),
         Err(e @ (InboxError::Malformed | InboxError::InFlight)) => {
-            return Reply::Error(ApiError::new(ErrorCode::Usage, e.to_string()));
+            Reply::Error(ApiError::new(ErrorCode::Usage, e.to_string()))
         }
         Err(InboxError::Store(e)) => {
             tracing::error!(error = %e, "cannot keep a hook event");
-            return Reply::Error(crate::problem::store(&e));
+            Reply::Error(crate::problem::store(&e))
         }
+    };
+    let _gone = frames::write(writer, &reply).await;
+}
+
+/// Acknowledges an event that is durable, and hands it to the driver. It is safe in
+/// the inbox whatever becomes of the driver.
+async fn pass_on(pending: Pending, handle: &Handle, writer: &mut (impl AsyncWrite + Unpin)) {
+    let starts = pending.event.as_ref().and_then(|e| match e.kind {
+        HookKind::SessionStart { source } => Some((e.session, source, place_of(e))),
+        _ => None,
+    });
+    let mut sending = std::pin::pin!(handle.send(Input::Hook(pending)));
+    // It has its place among those that wait for the driver, so that what is told
+    // after the answer comes after it.
+    let mut sent = at_once(sending.as_mut()).await.is_some();
+    let mut line = None;
+    if let Some((session, source, dir)) = starts {
+        if !sent {
+            let _ending = sending.as_mut().await;
+            sent = true;
+        }
+        if let Some(dir) = dir {
+            handle.shared.bell.begins_in(dir);
+        }
+        let asked = start_line(handle, session, source);
+        let asked = tokio::time::timeout(LINE_DEADLINE, asked).await;
+        line = asked.ok().flatten();
     }
+    let _gone = frames::write(writer, &taken(line)).await;
+    if !sent {
+        let _ending = sending.await;
+    }
+}
+
+fn taken(line: Option<String>) -> Reply {
     Reply::Ok {
         value: serde_json::json!({ "line": line }),
+    }
+}
+
+/// Begins it; its outcome, if there is nothing to wait for.
+async fn at_once<T>(work: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = std::future::ready(()) => None,
     }
 }
 

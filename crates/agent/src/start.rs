@@ -199,7 +199,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
         store::keep_port(&store, &net.listen_addrs())?;
     }
     former::tell(&net, &home, &store, &machine);
-    let inbox = Inbox::open(Arc::clone(&store)).map_err(|e| problem::store(&e))?;
+    let inbox = Inbox::open(Arc::clone(&store), &home.events()).map_err(|e| problem::store(&e))?;
     let expiry = Expiry::load(&store).map_err(|e| problem::store(&e))?;
     let endings = Endings::load(&store).map_err(|e| problem::store(&e))?;
     let last_list = lists::load(&store).map_err(|e| problem::store(&e))?;

@@ -5,9 +5,10 @@
 //! and prints nothing, except one line of the agent's at the start of a session.
 //! It must not know clap, tokio, or what an event means.
 //!
-//! The main thread only waits, with a deadline for each step. Everything that can
-//! block (reading a pipe that never closes, connecting to a stopped agent,
-//! flushing to a slow disk) is done by a thread that ends with the process.
+//! The main thread asks the agent, where the system keeps to a deadline at every step
+//! of that, and otherwise only waits. What can block for longer (flushing to a slow
+//! disk, or all of it where there are no such deadlines) is done by a thread that ends
+//! with the process.
 
 use std::ffi::OsString;
 use std::fs;
@@ -147,20 +148,34 @@ fn take_in(call: Call) {
 
     let (tell, told) = channel();
     let mut written = None;
-    // One thread does everything as long as nothing blocks it: where many want to
-    // run, each change of threads costs more than all the work.
-    background({
-        let (event, tell) = (Arc::clone(&event), tell.clone());
-        move || event.hand_over(&tell)
-    });
-    if let Some(line) = wait(&told, Instant::now() + AGENT, &mut written) {
-        if !bare {
-            say(&call.event, line);
+    let agent = Instant::now() + AGENT;
+    if ipc::KEEPS_DEADLINES {
+        // No thread as long as all goes well: starting one costs as much as the work.
+        match deliver(&event.home, &event.bytes, agent) {
+            Ok(line) => {
+                if !bare {
+                    say(&call.event, line);
+                }
+                return;
+            }
+            Err(why) => background(move || event.spool(why.words(), &tell)),
         }
-        return;
+    } else {
+        // One thread does everything as long as nothing blocks it: where many want to
+        // run, each change of threads costs more than all the work.
+        background({
+            let (event, tell) = (Arc::clone(&event), tell.clone());
+            move || event.hand_over(agent, &tell)
+        });
+        if let Some(line) = wait(&told, agent, &mut written) {
+            if !bare {
+                say(&call.event, line);
+            }
+            return;
+        }
+        // The agent blocks the thread that asks it, or the disk the one that writes.
+        background(move || event.spool(Some("the agent did not answer in time"), &tell));
     }
-    // The agent blocks the thread that asks it, or the disk the one that writes.
-    background(move || event.spool(Some("the agent did not answer in time"), &tell));
     if wait(&told, call.begin + END, &mut written).is_some() {
         return;
     }
@@ -208,13 +223,12 @@ struct Event {
 
 impl Event {
     /// To the agent, else into the spool.
-    fn hand_over(&self, tell: &Sender<Step>) {
-        match deliver(&self.home, &self.bytes) {
+    fn hand_over(&self, by: Instant, tell: &Sender<Step>) {
+        match deliver(&self.home, &self.bytes, by) {
             Ok(line) => {
                 let _ = tell.send(Step::Ended(line));
             }
-            Err(NotTaken::Absent) => self.spool(None, tell),
-            Err(NotTaken::Failed(why)) => self.spool(Some(&why), tell),
+            Err(why) => self.spool(why.words(), tell),
         }
     }
 
@@ -243,7 +257,7 @@ impl Event {
     /// Tells an agent that was busy, or has come meanwhile: it looks once when it
     /// begins to listen, so either it sees the event then or hears of it here.
     fn say_spooled(&self) {
-        if let Ok(mut connection) = ipc::connect(&self.home, AGENT) {
+        if let Ok(mut connection) = ipc::connect_by(&self.home, Instant::now() + AGENT) {
             let _it_looks_by_itself = write_frame(&mut connection, FRAME_SPOOLED, &[]);
         }
     }
@@ -257,11 +271,21 @@ enum NotTaken {
     Failed(String),
 }
 
+impl NotTaken {
+    /// For people, where there is something to be said.
+    fn words(&self) -> Option<&str> {
+        match self {
+            Self::Absent => None,
+            Self::Failed(why) => Some(why),
+        }
+    }
+}
+
 /// Hands the event over; the agent's line for the start of a session, if it
 /// sent one.
-fn deliver(home: &Home, bytes: &[u8]) -> Result<Option<String>, NotTaken> {
+fn deliver(home: &Home, bytes: &[u8], by: Instant) -> Result<Option<String>, NotTaken> {
     let failed = |e: &dyn std::fmt::Display| NotTaken::Failed(e.to_string());
-    let mut connection = ipc::connect(home, AGENT).map_err(|e| match e {
+    let mut connection = ipc::connect_by(home, by).map_err(|e| match e {
         ipc::ConnectError::Absent => NotTaken::Absent,
         e => failed(&e),
     })?;

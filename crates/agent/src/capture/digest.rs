@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::CaptureError;
 use super::files::{LogView, Reader};
 use crate::confined::{ConfinedError, Stamp};
+use crate::git;
 use crate::local::{LocalState, Print};
 
 /// Version of the notes.
@@ -57,7 +58,11 @@ const RECENT_RECORDS_MAX: u64 = 64 * 1024;
 
 /// The digests of the sessions that were captured last.
 #[derive(Default)]
-pub(crate) struct Recent(Mutex<VecDeque<Kept>>);
+pub(crate) struct Recent {
+    kept: Mutex<VecDeque<Kept>>,
+    /// What git said of their work trees.
+    pub(super) git: git::Memory,
+}
 
 struct Kept {
     session: SessionId,
@@ -103,7 +108,7 @@ impl Recent {
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Kept>> {
         // Nothing in here panics half-way through a change.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

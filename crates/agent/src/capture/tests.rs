@@ -9,6 +9,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 mod bundle;
+mod worktree;
 
 const FULL: &str = "aa21a64c-b7a7-41b7-a51f-ceeccfa4623b";
 const FULL_SLUG: &str = "-home-ann-fx-full-work-proj";

@@ -325,7 +325,12 @@ impl Driver {
             self.state_presence(session).await;
             return CaptureDone::Unchanged(Some(known.id));
         }
-        let hash = if let (true, Some(tip)) = (same, tip) {
+        // What git says is worth a version only as the last word about a turn of ours.
+        let restated = new.restated
+            && tip.is_some_and(|t| {
+                !self.is_anothers(&session, &t) && !self.went_on_elsewhere(&session, t)
+            });
+        let hash = if let (true, false, Some(tip)) = (same, restated, tip) {
             self.state_presence(session).await;
             let store = Arc::clone(&self.shared.store);
             if let Err(e) = blocking(move || new.keep(&store, tip)).await {

@@ -12,7 +12,7 @@ use ccpeer_store::NoteWrite;
 use tokio::sync::mpsc;
 
 use super::{Cause, Driver, Input, Shared};
-use crate::inbox::{self, Accepted, InboxError, Pending};
+use crate::inbox::{Accepted, InboxError, Pending};
 use crate::pool::blocking;
 use crate::states::{self, Word};
 use crate::{process, spool};
@@ -28,7 +28,7 @@ const DEALT_MAX: usize = 64;
 pub(super) struct Later {
     /// Hook events that are dealt with. Until they are out of the inbox they are
     /// heeded once more after a crash, with all that came after them.
-    dealt: Vec<u64>,
+    pub(super) dealt: Vec<u64>,
     /// Sessions of which another device holds a newer version. Lost, it costs a word
     /// too many.
     pub(super) held: BTreeSet<SessionId>,
@@ -64,16 +64,19 @@ impl Driver {
             return;
         }
         let store = Arc::clone(&self.shared.store);
-        if let Err(e) = blocking(move || store.put_notes(&notes)).await {
-            self.failed("cannot keep notes", &e);
-            self.later.again(later);
+        match blocking(move || store.put_notes(&notes)).await {
+            Ok(()) => self.shared.inbox.settled(&later.dealt),
+            Err(e) => {
+                self.failed("cannot keep notes", &e);
+                self.later.again(later);
+            }
         }
     }
 
     pub(super) fn notes_of(&self, later: &Later) -> Vec<NoteWrite> {
-        let forgotten = later.dealt.iter().map(|key| inbox::forgotten(*key));
-        let held = later.held.iter().filter_map(|s| self.expiry.note(s));
-        forgotten.chain(held).collect()
+        let mut notes = self.shared.inbox.notes_of(&later.dealt);
+        notes.extend(later.held.iter().filter_map(|s| self.expiry.note(s)));
+        notes
     }
 
     async fn heed(&mut self, event: HookEvent) {

@@ -17,6 +17,8 @@ const MARKER_BYTES_MAX: u64 = 8 * 1024;
 pub(crate) struct Marker {
     /// The directory that holds the marker.
     pub(crate) top: PathBuf,
+    /// Where git keeps what is this work tree's own, resolved.
+    pub(crate) git_dir: PathBuf,
     /// What all work trees of the repository have in common, resolved.
     pub(crate) common: PathBuf,
     /// Made by `git worktree add`.
@@ -33,9 +35,11 @@ pub(crate) fn marker_in(top: &Path) -> Option<Marker> {
     let path = top.join(".git");
     let kind = fs::metadata(&path).ok()?;
     if kind.is_dir() {
+        let git_dir = fs::canonicalize(&path).ok()?;
         return Some(Marker {
             top: top.to_owned(),
-            common: fs::canonicalize(&path).ok()?,
+            common: git_dir.clone(),
+            git_dir,
             linked: false,
         });
     }
@@ -53,10 +57,11 @@ pub(crate) fn marker_in(top: &Path) -> Option<Marker> {
         above.is_some_and(|p| p.ends_with("worktrees")) && git_dir.join("commondir").is_file();
     let common = match above.and_then(Path::parent) {
         Some(common) if linked => common.to_owned(),
-        _ => git_dir,
+        _ => git_dir.clone(),
     };
     Some(Marker {
         top: top.to_owned(),
+        git_dir,
         common,
         linked,
     })

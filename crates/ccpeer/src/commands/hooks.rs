@@ -44,7 +44,7 @@ enum Action {
 pub(crate) fn run(args: &HooksArgs, context: &Context) -> Result<(), CommandError> {
     let home = &context.home;
     let (change, json) = match args.action {
-        Action::Install { json } => (hooks::install(home, &this_program()?)?, json),
+        Action::Install { json } => (hooks::install(home, &hook_client()?)?, json),
         Action::Remove { json } => (hooks::remove(home)?, json),
         Action::Status { json } => {
             let status = hooks::status(home)?;
@@ -91,11 +91,20 @@ pub(crate) fn told_change(change: &HooksChange) {
     }
 }
 
-/// The absolute path of this program, which the hooks run.
+/// The absolute path of the program that the hooks run: this one, or the small one
+/// beside it.
+///
+/// # Errors
+/// As [`this_program`].
+pub(crate) fn hook_client() -> Result<PathBuf, CommandError> {
+    Ok(hooks::client(&this_program()?))
+}
+
+/// The absolute path of this program.
 ///
 /// # Errors
 /// When the system does not say where it is.
-pub(crate) fn this_program() -> Result<PathBuf, CommandError> {
+fn this_program() -> Result<PathBuf, CommandError> {
     std::env::current_exe().map_err(|e| {
         CommandError::new(
             ErrorCode::Disk,

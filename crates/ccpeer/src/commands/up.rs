@@ -6,7 +6,7 @@ use ccpeer_agent::hooks::{self, Installed};
 use ccpeer_agent::starts;
 
 use crate::commands::agent;
-use crate::commands::hooks::{this_program, told_change};
+use crate::commands::hooks::{hook_client, told_change};
 use crate::context::{Context, can_ask, say, talk};
 use crate::error::CommandError;
 use crate::prompt;
@@ -195,7 +195,7 @@ fn ask_for_placing(args: &UpArgs, context: &Context) -> Result<(), CommandError>
 /// What keeps the settings from being edited does not keep the agent from
 /// running.
 fn install(home: &Home) -> Result<(), CommandError> {
-    match hooks::install(home, &this_program()?) {
+    match hooks::install(home, &hook_client()?) {
         Ok(change) if change.changed => told_change(&change),
         Ok(_) => {}
         Err(e) => {

@@ -1,0 +1,48 @@
+//! What a version says of the work tree, and when git is asked about it.
+//!
+//! Somebody waits for the version at the end of a turn: it takes what git said last.
+//! What is captured later asks. Must not know what a document looks like.
+
+use std::path::Path;
+
+use super::Capture;
+use crate::git;
+
+impl Capture<'_, '_> {
+    /// How the work tree at `dir` stands, for a version that says so.
+    pub(super) fn git_says(&mut self, dir: &Path) -> Option<git::State> {
+        let asked = self.asked.take().filter(|asked| asked.dir() == dir);
+        let asked = asked.unwrap_or_else(|| git::Later::ask(dir));
+        let is_asked = asked.is_asked();
+        let memory = &self.recent.git;
+        let state = asked.answer(memory);
+        memory.says(&self.request.session, state.as_ref(), is_asked);
+        state
+    }
+
+    /// Whether the last version says something of the work tree that git was not asked
+    /// about, and that is not so. Git is asked, once somebody has the time.
+    pub(super) fn git_says_otherwise(&mut self) -> bool {
+        let session = &self.request.session;
+        let Some(said) = self
+            .recent
+            .git
+            .said(session)
+            .filter(|_| !self.request.changed)
+        else {
+            return false;
+        };
+        let Some(state) = &self.known.state else {
+            return false;
+        };
+        let dir = Path::new(&state.here.project);
+        let now = git::Later::ask(dir).answer(&self.recent.git);
+        let otherwise = now.as_ref() != Some(&said);
+        if otherwise {
+            self.asked = Some(git::Later::told(dir, now));
+        } else {
+            self.recent.git.says(session, now.as_ref(), true);
+        }
+        otherwise
+    }
+}
