@@ -129,6 +129,8 @@ pub(crate) fn pack(chunks: &[&Given], shelf: &Shelf) -> Result<Vec<Packed>, Stor
 /// Packs one after the other.
 pub(crate) struct Packer {
     zstd: Option<Compressor<'static>>,
+    /// Looks for what is the same over all of a pack.
+    far: Option<Compressor<'static>>,
 }
 
 impl Packer {
@@ -136,6 +138,7 @@ impl Packer {
         // Without a compressor (no memory for one) chunks are kept as they are.
         Self {
             zstd: Compressor::new(ZSTD_LEVEL).ok(),
+            far: None,
         }
     }
 
@@ -166,8 +169,23 @@ impl Packer {
     }
 
     /// How content is kept, and as what: as one frame where that is shorter.
-    pub(crate) fn squeeze<'c>(&mut self, content: &'c [u8]) -> (u8, Cow<'c, [u8]>) {
-        let small = self.zstd.as_mut().and_then(|z| z.compress(content).ok());
+    fn squeeze<'c>(&mut self, content: &'c [u8]) -> (u8, Cow<'c, [u8]>) {
+        Self::shorter(&mut self.zstd, content)
+    }
+
+    /// The same for many chunks one behind the other.
+    pub(crate) fn squeeze_pack<'c>(&mut self, content: &'c [u8]) -> (u8, Cow<'c, [u8]>) {
+        if self.far.is_none() {
+            self.far = far_compressor().ok();
+        }
+        Self::shorter(&mut self.far, content)
+    }
+
+    fn shorter<'c>(
+        zstd: &mut Option<Compressor<'static>>,
+        content: &'c [u8],
+    ) -> (u8, Cow<'c, [u8]>) {
+        let small = zstd.as_mut().and_then(|z| z.compress(content).ok());
         match small {
             Some(small) if small.len() < content.len() => (ZSTD, Cow::Owned(small)),
             _ => (RAW, Cow::Borrowed(content)),
@@ -175,7 +193,14 @@ impl Packer {
     }
 }
 
-/// What [`Packer::squeeze`] was given, as far as it can be had: at most so many
+fn far_compressor() -> std::io::Result<Compressor<'static>> {
+    let mut zstd = Compressor::new(ZSTD_LEVEL)?;
+    zstd.window_log(packs::PACK_WINDOW_LOG)?;
+    zstd.long_distance_matching(true)?;
+    Ok(zstd)
+}
+
+/// What was squeezed, as far as it can be had: at most so many
 /// bytes, whatever the frame claims.
 pub(crate) fn expand(method: u8, body: &[u8], whole: usize) -> Result<Vec<u8>, &'static str> {
     const FAILED: &str = "it cannot be unpacked";
@@ -626,7 +651,7 @@ mod tests {
             given.insert(at, &lie);
             assert!(pack(&given, &shelf).is_err(), "a lie at {at}");
         }
-        for packed in pack(&given[..3], &shelf).unwrap() {
+        for packed in pack(&given[..1], &shelf).unwrap() {
             let Packed::Alone(alone) = packed else {
                 panic!("so little needs no pack");
             };

@@ -19,14 +19,16 @@ use crate::error::Trouble;
 use crate::tables::{self, CHUNKS, HAVE, Have, META, PACKS, PIECE_KEY_LEN, PIECES, PackNo, Spot};
 use crate::tables::{TAILS, cut};
 
-/// Content in a pack, unless a single chunk is longer. Of twice as much a tenth
-/// less would be kept, and reading one chunk would take twice as long.
-pub(crate) const PACK_BYTES: usize = 2 * 1024 * 1024;
+/// Content in a pack, unless a single chunk is longer. With twice as much, four
+/// hundredths less would be kept, and reading one chunk would take twice as long.
+pub(crate) const PACK_BYTES: usize = 4 * 1024 * 1024;
 /// Less content that comes together is kept chunk by chunk: a turn costs a row or
 /// two, and is packed with others when there is enough.
-pub(crate) const PACK_BYTES_MIN: usize = 128 * 1024;
+pub(crate) const PACK_BYTES_MIN: usize = 32 * 1024;
+/// Window of a pack: all of it.
+pub(crate) const PACK_WINDOW_LOG: u32 = 22;
 /// Pieces that a pack is cut into at most.
-pub(crate) const PIECES_MAX: u8 = 64;
+pub(crate) const PIECES_MAX: u8 = 100;
 /// Packs that have been unpacked are kept, so many bytes of them.
 const CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Longest content of a pack that is believed: one chunk more than fits.
@@ -72,7 +74,7 @@ impl Pack {
             content.extend_from_slice(chunk);
         }
         let whole = len_of(content.len());
-        let (method, body) = packer.squeeze(&content);
+        let (method, body) = packer.squeeze_pack(&content);
         let mut bytes = Vec::with_capacity(1 + head.len() + body.len());
         bytes.push(method);
         bytes.extend_from_slice(&head);
