@@ -15,7 +15,8 @@ use redb::WriteTransaction;
 
 use crate::disk::Disk;
 use crate::error::{StoreError, Trouble};
-use crate::{chunks, gc, log, notes};
+use crate::tables::PackNo;
+use crate::{chunks, gc, log, notes, packs};
 
 /// Something to be made durable, encoded and checked as far as that can be done
 /// without the tables.
@@ -31,6 +32,8 @@ pub(crate) enum Job {
     Amend(chunks::Amendment),
     /// A step of the collector.
     Sweep(gc::Sweep),
+    /// Chunks that are to lie together.
+    Move(packs::Move),
     /// Notes.
     Notes(Vec<notes::Row>),
 }
@@ -47,6 +50,7 @@ impl Job {
             Self::Chunks(packed) => packed.iter().map(chunks::Packed::bytes).sum(),
             Self::Amend(amendment) => amendment.bytes(),
             Self::Sweep(sweep) => sweep.bytes(),
+            Self::Move(moved) => moved.bytes(),
             Self::Notes(rows) => rows.iter().map(notes::Row::bytes).sum(),
         }
     }
@@ -58,14 +62,24 @@ impl Job {
             Self::Commit(rows) => rows.keys().for_each(|k| see(Touched::Entry(k))),
             Self::Together(rows, packed, noted) => {
                 rows.keys().for_each(|k| see(Touched::Entry(k)));
-                packed.iter().for_each(|p| see(Touched::Chunk(p.id())));
+                see_packed(packed, see);
                 for row in noted {
                     see(Touched::Note(row.key().to_vec()));
                 }
             }
-            Self::Chunks(packed) => packed.iter().for_each(|p| see(Touched::Chunk(p.id()))),
-            Self::Amend(amendment) => amendment.ids().for_each(|id| see(Touched::Chunk(id))),
-            Self::Sweep(sweep) => sweep.freed().for_each(|id| see(Touched::Chunk(id))),
+            Self::Chunks(packed) => see_packed(packed, see),
+            Self::Amend(amendment) => {
+                amendment.ids().for_each(|id| see(Touched::Chunk(id)));
+                amendment.packs().for_each(|no| see(Touched::Pack(no)));
+            }
+            Self::Sweep(sweep) => {
+                sweep.freed().for_each(|id| see(Touched::Chunk(id)));
+                sweep.packs().for_each(|no| see(Touched::Pack(no)));
+            }
+            Self::Move(moved) => {
+                moved.ids().for_each(|id| see(Touched::Chunk(id)));
+                moved.packs().for_each(|no| see(Touched::Pack(no)));
+            }
             Self::Notes(rows) => {
                 rows.iter()
                     .for_each(|row| see(Touched::Note(row.key().to_vec())));
@@ -86,8 +100,22 @@ impl Job {
             Self::Chunks(packed) => chunks::apply(packed, txn),
             Self::Amend(amendment) => amendment.apply(txn),
             Self::Sweep(sweep) => sweep.apply(txn),
+            Self::Move(moved) => moved.apply(txn),
             Self::Notes(rows) => notes::apply(rows, txn),
         }
+    }
+}
+
+fn see_packed(packed: &[chunks::Packed], see: &mut dyn FnMut(Touched)) {
+    for packed in packed {
+        packed
+            .ids()
+            .into_iter()
+            .for_each(|id| see(Touched::Chunk(id)));
+        packed
+            .no()
+            .into_iter()
+            .for_each(|no| see(Touched::Pack(no)));
     }
 }
 
@@ -98,6 +126,8 @@ pub(crate) enum Touched {
     Entry([u8; 56]),
     /// All rows of a chunk.
     Chunk(ChunkId),
+    /// All rows of a pack.
+    Pack(PackNo),
     /// A note, by its key.
     Note(Vec<u8>),
 }
