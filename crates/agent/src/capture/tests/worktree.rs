@@ -52,7 +52,10 @@ fn captured(
         Captured::New(new) => {
             new.keep(&world.store, EntryHash([1; 32])).unwrap();
             let chunk = world.store.get_chunk(&new.snapshot.id).unwrap().unwrap();
-            Some((new.restated, Snapshot::from_bytes(&chunk).unwrap().files))
+            Some((
+                new.restated,
+                Snapshot::from_bytes(&chunk).unwrap().sections.files,
+            ))
         }
         _ => None,
     }
