@@ -14,11 +14,8 @@ use crate::claude::rewrite::{Rewriter, TextKind};
 use crate::claude::slug;
 use crate::remote_path::RemotePath;
 
-/// What stands for the two places while [`Rewriter`] works: it knows paths only.
-const PLACEHOLDERS: [(&str, &str); 2] = [
-    ("ccpeerq7project", PROJECT_TOKEN),
-    ("ccpeerq7home", HOME_TOKEN),
-];
+/// Numbers that are tried until no text has the placeholders of one.
+const PLACEHOLDERS_MAX: u32 = 64;
 /// Bytes that may belong to a separator or a token and are held back.
 const HELD_BYTES: usize = 64;
 
@@ -101,9 +98,23 @@ pub(super) fn path_shown(origin: &Origin) -> String {
     }
 }
 
+/// What stands for a place while [`Rewriter`] works: it knows paths only.
+struct Placeholder {
+    /// A name, which has no other spelling.
+    name: String,
+    token: &'static str,
+    /// The place, and what directories are called that are named by it.
+    path: String,
+    slug: String,
+}
+
 /// Makes tokens of the paths of one machine.
 pub struct Tokeniser {
+    origin: Origin,
     rewriter: Rewriter,
+    places: [Placeholder; 2],
+    /// Of the placeholders.
+    number: u32,
     /// The line that is not whole yet.
     held: Vec<u8>,
 }
@@ -112,17 +123,12 @@ impl Tokeniser {
     /// For transcripts in these paths.
     #[must_use]
     pub fn new(origin: &Origin) -> Self {
-        let [(project, _), (home, _)] = PLACEHOLDERS;
-        let to = Origin {
-            flavour: PathFlavour::Unix,
-            home: format!("/{home}"),
-            project: format!("/{project}"),
-            claude_dir: format!("/{home}/.claude"),
-            // There is no token for it: it stays as it is.
-            slug: origin.slug.clone(),
-        };
+        let (places, rewriter) = placeholders(origin, 0);
         Self {
-            rewriter: Rewriter::new(origin, &to),
+            origin: origin.clone(),
+            rewriter,
+            places,
+            number: 0,
             held: Vec::new(),
         }
     }
@@ -146,16 +152,52 @@ impl Tokeniser {
 
     fn lines(&mut self, out: &mut Vec<u8>) {
         let text = std::mem::take(&mut self.held);
+        // What stood there before must not be taken for what we put there.
+        while (self.places.iter()).any(|p| memchr::memmem::find(&text, p.name.as_bytes()).is_some())
+        {
+            self.number += 1;
+            if self.number >= PLACEHOLDERS_MAX {
+                self.number = 0;
+                return out.extend(text);
+            }
+            (self.places, self.rewriter) = placeholders(&self.origin, self.number);
+        }
         let (text, _) = self.rewriter.bytes(TextKind::JsonLines, &text);
-        out.extend(placed(text));
+        out.extend(placed(text, &self.places));
     }
 }
 
-/// Puts tokens for the placeholders and the separators before them.
-fn placed(text: Vec<u8>) -> Vec<u8> {
+fn placeholders(origin: &Origin, number: u32) -> ([Placeholder; 2], Rewriter) {
+    let plain = |path: &str| {
+        let parsed = RemotePath::parse(path, origin.flavour);
+        parsed.map_or_else(|_| path.to_owned(), |p| p.to_string())
+    };
+    let place = |what: &str, token, path: &str| Placeholder {
+        name: format!("ccpeerq{number}{what}"),
+        token,
+        path: plain(path),
+        slug: slug::project_slug(&plain(path)),
+    };
+    let project = place("project", PROJECT_TOKEN, &origin.project);
+    let home = place("home", HOME_TOKEN, &origin.home);
+    let to = Origin {
+        flavour: PathFlavour::Unix,
+        home: format!("/{}", home.name),
+        project: format!("/{}", project.name),
+        claude_dir: format!("/{}/.claude", home.name),
+        // There is no token for it: it stays as it is.
+        slug: origin.slug.clone(),
+    };
+    ([project, home], Rewriter::new(origin, &to))
+}
+
+/// Puts tokens for the placeholders and the separators before them. What is named
+/// by a place has no token, nor has a path in another spelling than the plain one:
+/// they become what they were.
+fn placed(text: Vec<u8>, places: &[Placeholder; 2]) -> Vec<u8> {
     let mut out = text;
-    for (placeholder, token) in PLACEHOLDERS {
-        let finder = memchr::memmem::Finder::new(placeholder);
+    for place in places {
+        let finder = memchr::memmem::Finder::new(&place.name);
         if finder.find(&out).is_none() {
             continue;
         }
@@ -163,10 +205,18 @@ fn placed(text: Vec<u8>) -> Vec<u8> {
         let mut from = 0;
         for at in finder.find_iter(&out) {
             let before = out.get(from..at).unwrap_or_default();
-            let kept = before.len() - separator(before);
-            with.extend_from_slice(before.get(..kept).unwrap_or_default());
-            with.extend_from_slice(token.as_bytes());
-            from = at + placeholder.len();
+            let is_slug = before.ends_with(b"-");
+            let len = if is_slug { 1 } else { separator(before) };
+            let (before, spelled) = before.split_at(before.len() - len);
+            with.extend_from_slice(before);
+            match str::from_utf8(spelled) {
+                Ok("-") => with.extend_from_slice(place.slug.as_bytes()),
+                Ok(odd) if len > 1 && place.path.starts_with('/') => {
+                    with.extend_from_slice(place.path.replace('/', odd).as_bytes());
+                }
+                _ => with.extend_from_slice(place.token.as_bytes()),
+            }
+            from = at + place.name.len();
         }
         with.extend_from_slice(out.get(from..).unwrap_or_default());
         out = with;
@@ -265,5 +315,56 @@ impl Restorer {
             _ if run == 0 => path.replace('\\', "\\\\"),
             _ => path.replace('\\', &"\\".repeat(run)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k_j02_what_becomes_tokens_comes_back() {
+        let origin = |flavour, home: &str, project: &str| Origin {
+            flavour,
+            home: home.into(),
+            project: project.into(),
+            claude_dir: format!("{home}/.claude"),
+            slug: slug::project_slug(project),
+        };
+        let unix = origin(PathFlavour::Unix, "/home/ann", "/home/ann/code/app");
+        let check = |line: &str, want: &str| {
+            let (mut tokens, mut back) = (Vec::new(), Vec::new());
+            let mut tokeniser = Tokeniser::new(&unix);
+            tokeniser.push(format!("{line}\n").as_bytes(), &mut tokens);
+            tokeniser.finish(&mut tokens);
+            assert_eq!(String::from_utf8_lossy(&tokens), format!("{want}\n"));
+            let mut restorer = Restorer::new(&unix);
+            restorer.push(&tokens, &mut back);
+            restorer.finish(&mut back);
+            assert_eq!(String::from_utf8_lossy(&back), format!("{line}\n"));
+        };
+        check(
+            r#"{"a":"/home/ann/code/app/x /home/anna /home/ann/code/app-extra"}"#,
+            r#"{"a":"${PROJECT_ROOT}/x /home/anna ${HOME}/code/app-extra"}"#,
+        );
+        // A directory that is named by a path has no token.
+        check(
+            r#"{"a":"/home/ann/.claude/projects/-home-ann-code-app/t/x.txt"}"#,
+            r#"{"a":"${HOME}/.claude/projects/-home-ann-code-app/t/x.txt"}"#,
+        );
+        check(
+            r#"{"a":"/home/ann/.claude/projects/-home-ann-other/x"}"#,
+            r#"{"a":"${HOME}/.claude/projects/-home-ann-other/x"}"#,
+        );
+        // Nor has another spelling.
+        check(
+            r#"{"a":"%2Fhome%2Fann%2Fx","b":"\/home\/ann\/x"}"#,
+            r#"{"a":"%2Fhome%2Fann%2Fx","b":"\/home\/ann\/x"}"#,
+        );
+        // What looks like our own placeholder is not one.
+        check(
+            r#"{"a":"ccpeerq0home /ccpeerq1project /home/ann"}"#,
+            r#"{"a":"ccpeerq0home /ccpeerq1project ${HOME}"}"#,
+        );
     }
 }
