@@ -13,6 +13,7 @@
 //! docs/BRIDGES.md; the source of the format is claude-sync-sessions 0.2.2.
 
 mod base64;
+mod canonical;
 pub mod config;
 pub mod http;
 pub mod names;
@@ -25,6 +26,7 @@ use ccpeer_core::id::SessionId;
 use ccpeer_core::manifest::Slot;
 use ccpeer_core::time::Timestamp;
 
+pub use self::canonical::{CanonicalError, canonical};
 pub use self::read::{Bundle, OpenError, first_prompt};
 pub use self::scan::Fault;
 pub use self::write::{Description, WriteError, Writer};
@@ -33,6 +35,9 @@ pub use self::write::{Description, WriteError, Writer};
 pub const PACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What it may unpack to, likewise.
 pub const UNPACKED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// A bundle whose checksum is computed as the other program does where it is not
+/// that of the bytes: by reading all of it and writing it anew.
+pub const CANONICAL_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Files in one bundle; of more, the first ones are taken.
 pub const FILES_MAX: usize = ccpeer_core::limits::MANIFEST_SLOTS_MAX;
 /// Things that are told one by one; the rest is counted.

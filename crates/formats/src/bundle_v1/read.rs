@@ -8,11 +8,13 @@ use ccpeer_core::manifest::Slot;
 use ccpeer_core::text;
 use ccpeer_core::time::Timestamp;
 use flate2::bufread::MultiGzDecoder;
+use sha2::{Digest as _, Sha256};
 
 use super::base64::Decoder;
 use super::scan::{Fault, NAME_BYTES_MAX, Scanner};
 use super::{
-    Bounds, FILES_MAX, File, Head, Part, Project, TEXT_BYTES_MAX, WARNINGS_MAX, Warning, names,
+    Bounds, CANONICAL_BYTES_MAX, FILES_MAX, File, Head, Part, Project, TEXT_BYTES_MAX,
+    WARNINGS_MAX, Warning, canonical, names,
 };
 use crate::claude::json;
 use crate::rfc3339;
@@ -84,7 +86,8 @@ impl<'p> Bundle<'p> {
             return Err(OpenError::OtherSession);
         }
         let said = fields.checksum.as_deref().unwrap_or_default();
-        if fields.hash.is_empty() || !said.eq_ignore_ascii_case(&fields.hash) {
+        // By all that claude-sync-sessions has written, the hash of the bytes is it.
+        if said != fields.hash && canonical_hash(packed).as_deref() != Some(said) {
             return Err(OpenError::Checksum);
         }
         if look.lines == 0 {
@@ -154,6 +157,20 @@ impl<'p> Bundle<'p> {
     }
 }
 
+/// The hash as the other program computes it: of what it would write. Nothing if
+/// the document is too long for that, or has no such form.
+fn canonical_hash(packed: &[u8]) -> Option<String> {
+    let mut document = String::new();
+    let mut unpacked = MultiGzDecoder::new(packed).take(CANONICAL_BYTES_MAX + 1);
+    unpacked.read_to_string(&mut document).ok()?;
+    if document.len() as u64 > CANONICAL_BYTES_MAX {
+        return None;
+    }
+    let [session] = json::pick(&document, &["session"])?;
+    let text = canonical(session?.get()).ok()?;
+    Some(super::hex(&Sha256::digest(text.as_bytes())))
+}
+
 /// What passes by.
 trait Visit {
     /// A file, or a line of the transcript; `name` is as it stands there.
@@ -219,7 +236,7 @@ impl Fields {
                 path: text::strip(&self.path.unwrap_or_default(), text::Lines::Fold),
             },
             first_prompt: line(self.prompt),
-            checksum: self.hash,
+            checksum: self.checksum.unwrap_or_default(),
         }
     }
 }
