@@ -732,3 +732,33 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn queries_of_the_other_program() {
+    let pushed = http::pushed(&format!("project=my+%C3%A4pp&filename={ID}.bundle.gz"));
+    assert_eq!(pushed.unwrap().project, "my äpp");
+    for (query, why) in [
+        ("", http::Refusal::FileName),
+        (
+            "project=x&filename=..%2Fx.bundle.gz",
+            http::Refusal::FileName,
+        ),
+        ("project=x&filename=%zz", http::Refusal::FileName),
+        (&format!("filename={ID}.bundle.gz"), http::Refusal::Project),
+        (
+            &format!("project=%00&filename={ID}.bundle.gz"),
+            http::Refusal::Project,
+        ),
+    ] {
+        assert_eq!(http::pushed(query), Err(why), "{query}");
+    }
+    assert_eq!(
+        http::Refusal::NotFound.body(),
+        "{\"error\":\"bundle not found\"}"
+    );
+    let prefix = http::prefix("0000%30-").unwrap();
+    assert!(!http::begins(&id(), &prefix) && http::begins(&id(), "00000000-"));
+    for bad in ["", "%25", "_", "%", "g", &"0".repeat(37)] {
+        assert_eq!(http::prefix(bad), None, "{bad}");
+    }
+}
