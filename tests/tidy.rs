@@ -44,6 +44,7 @@ const OWNED: &[(&str, &[&str])] = &[
         &["ccpeer-core", "ccpeer-agent", "ccpeer-sim"],
     ),
     ("fastcdc", &["ccpeer-agent"]),
+    ("flate2", &["ccpeer-formats"]),
     ("getrandom", &["ccpeer-net", "ccpeer-agent"]),
     ("hyper", &["ccpeer-net"]),
     ("hyper-util", &["ccpeer-net"]),

@@ -7,7 +7,7 @@ pub mod compare;
 pub mod directory;
 pub mod hook;
 pub mod join;
-mod json;
+pub(crate) mod json;
 pub mod layout;
 mod partial;
 pub mod registry;

@@ -1,5 +1,5 @@
 //! What others write: Claude Code's files, hooks and settings, git's remotes,
-//! and the paths of other machines. Bytes in, values out.
+//! the paths of other machines, and the files of programs like this one. Bytes in, values out.
 //!
 //! Nothing in here opens a file, asks the environment or starts a process: it
 //! must not know `std::fs`, `std::path`, `std::env` or `std::process`. Input is
@@ -8,9 +8,11 @@
 #![warn(missing_docs)]
 
 mod bounded;
+pub mod bundle_v1;
 pub mod claude;
 pub mod project;
 pub mod remote_path;
 pub mod rfc3339;
 pub mod secrets;
 pub mod snapshot;
+pub mod tasks_md;

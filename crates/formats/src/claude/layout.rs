@@ -278,7 +278,7 @@ pub fn session_in(file_name: &str) -> Option<SessionId> {
 
 /// Whether a text is one component of a path on every system, and no step
 /// upwards.
-fn is_component(name: &str) -> bool {
+pub(crate) fn is_component(name: &str) -> bool {
     let odd = |c: char| {
         c.is_control() || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|')
     };

@@ -12,6 +12,8 @@ mod f04_hook;
 mod f05_rewrite;
 mod f06_settings;
 mod f13_transcript;
+mod f14_bundle;
+mod f15_tasks;
 #[path = "../../../../fuzz/src/replay.rs"]
 mod replay;
 mod seeds;
@@ -51,7 +53,21 @@ fn k_f01_transcripts() {
 }
 
 #[test]
+fn k_f01_bundles() {
+    replay::replay("f14_bundle", &seeds::bundles(), f14_bundle::check);
+    replay::mutate("f14_bundle", 2_000, f14_bundle::check);
+}
+
+#[test]
+fn k_f01_hand_off_files() {
+    replay::replay("f15_tasks", &seeds::tasks(), f15_tasks::check);
+    replay::mutate("f15_tasks", 1_000, f15_tasks::check);
+}
+
+#[test]
 fn k_n03_floods_and_depth_are_survived() {
+    replay::monsters(f14_bundle::check);
+    replay::monsters(f15_tasks::check);
     replay::monsters(f03_manifest::check);
     replay::monsters(f04_hook::check);
     replay::monsters(f06_settings::check);

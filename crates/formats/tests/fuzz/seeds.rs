@@ -323,3 +323,89 @@ fn bytes(texts: Vec<(&'static str, String)>) -> Seeds {
         .map(|(name, text)| (name, text.into_bytes()))
         .collect()
 }
+
+/// Documents of bundles: whole, in another order, with names that lead elsewhere.
+pub(crate) fn bundles() -> Seeds {
+    use sha2::{Digest as _, Sha256};
+    let around = |session: &str| {
+        let sum = Sha256::digest(session.as_bytes());
+        let sum: String = sum.iter().map(|b| format!("{b:02x}")).collect();
+        format!("{{\"version\":\"1\",\"exportedAt\":\"2026-06-06T00:00:00.000Z\",\"sourceDevice\":\"desk\",\"updatedAt\":\"2026-06-06T00:00:00.000Z\",\"session\":{session},\"checksum\":\"{sum}\"}}").into_bytes()
+    };
+    let good = format!(
+        r#"{{"sessionId":"{SESSION}","project":{{"name":"app","relativeToRoot":null,"tokenizedPath":"${{PROJECT_ROOT}}","originalPath":"/w/app"}},"messages":["{{\"cwd\":\"${{PROJECT_ROOT}}\"}}\r","\ud83d"],"agents":{{"agent-a1.jsonl":"{{}}"}},"todos":[{{"filename":"{SESSION}-agent-x.json","content":"[]"}}],"fileHistory":{{"00112233445566ff@v1":"aGk="}},"meta":{{"firstPrompt":"\ud83d","messageCount":2,"modified":"x"}}}}"#
+    );
+    let hostile = good
+        .replace("agent-a1.jsonl", "../../x")
+        .replace(&format!("{SESSION}-agent"), "../agent")
+        .replace("00112233445566ff@v1", "..\\\\x");
+    vec![
+        ("good", around(&good)),
+        (
+            "order",
+            around(&format!(
+                r#"{{"todos":[{{"content":"","filename":"x"}}],"messages":["a"],"2":1.0,"1":1e3,"sessionId":"{SESSION}"}}"#
+            )),
+        ),
+        ("hostile", around(&hostile)),
+        (
+            "twins",
+            around(&good.replace(
+                r#""agent-a1.jsonl":"{}""#,
+                r#""agent-a1.jsonl":"","agent-A1.jsonl":"""#,
+            )),
+        ),
+        ("up", around(&good.replace(SESSION, "../../x"))),
+        (
+            "bad-sum",
+            around(&good).iter().rev().skip(3).rev().copied().collect(),
+        ),
+        ("empty", Vec::new()),
+        (
+            "numbers",
+            b"[1e999,-0,1.50,123456789012345678901234567890,5e-324,1E+2]".to_vec(),
+        ),
+    ]
+}
+
+/// Hand-off files behind a line with their name.
+pub(crate) fn tasks() -> Seeds {
+    let text = |name: &str, body: &str| format!("{name}\n{body}").into_bytes();
+    let named = format!("linux-desk-{SESSION}.md");
+    vec![
+        (
+            "good",
+            text(
+                &named,
+                "---\ntitle: \"a: b\"\nmachine: desk\nupdated: 2026-04-01T10:20:30Z\n---\n\n# a\n\n## Task\nx\n\n## Handoff prompt\ny\n",
+            ),
+        ),
+        (
+            "chinese",
+            text(
+                &named,
+                "---\n---\n## \u{4efb}\u{52a1}\nx\n## \u{4ea4}\u{63a5}\u{63d0}\u{793a}\ny\n",
+            ),
+        ),
+        (
+            "fences",
+            text(
+                "notes.md",
+                "## Files\n```\n## Done\n~~~\n```\n## In-Progress\n\\## x\n",
+            ),
+        ),
+        ("no-end", text("a-b.md", "---\ntitle: 'x\n## Done\n")),
+        (
+            "hidden",
+            text(
+                "\u{1b}[31m.md",
+                "---\ntitle: \u{202e}x\ncwd: a\tb\n---\n## Handoff\n\u{1b}]8;;x\u{7}\n",
+            ),
+        ),
+        (
+            "ours",
+            text(&named, "---\nccpeer: 1\n---\n## Task\n\\# x\n\\---\n"),
+        ),
+        ("empty", Vec::new()),
+    ]
+}
