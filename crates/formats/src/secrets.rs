@@ -3,6 +3,11 @@
 //!
 //! Must not know where a text comes from.
 
+use std::borrow::Cow;
+
+/// Levels of JSON within JSON that are looked into.
+const NESTED_MAX: usize = 2;
+
 /// What stands where a secret was.
 pub const REDACTED: &str = "[redacted]";
 
@@ -74,18 +79,7 @@ pub fn redact(text: &str) -> String {
     let mut rest = text;
     let mut before = None;
     while let Some(c) = rest.chars().next() {
-        let found = if before.is_some_and(is_token_char) {
-            // In the middle of a word nothing begins but an address.
-            credentials(rest)
-        } else {
-            private_key(rest)
-                .or_else(|| prefixed(rest))
-                .or_else(|| web_token(rest))
-                .or_else(|| header(rest))
-                .or_else(|| named(rest))
-                .or_else(|| credentials(rest))
-        };
-        if let Some((kept, secret)) = found {
+        if let Some((kept, secret)) = find(rest, before) {
             out.push_str(rest.get(..kept).unwrap_or_default());
             out.push_str(REDACTED);
             rest = rest.get(kept + secret..).unwrap_or_default();
@@ -95,6 +89,79 @@ pub fn redact(text: &str) -> String {
         out.push(c);
         before = Some(c);
         rest = rest.get(c.len_utf8()..).unwrap_or_default();
+    }
+    out
+}
+
+/// What begins here, behind this character.
+fn find(rest: &str, before: Option<char>) -> Found {
+    if before.is_some_and(is_token_char) {
+        // In the middle of a word nothing begins but an address.
+        return credentials(rest);
+    }
+    private_key(rest)
+        .or_else(|| prefixed(rest))
+        .or_else(|| web_token(rest))
+        .or_else(|| header(rest))
+        .or_else(|| named(rest))
+        .or_else(|| credentials(rest))
+}
+
+/// Whether a text holds what looks like a secret, as it stands or as a text within
+/// JSON within it, which may hold JSON itself.
+#[must_use]
+pub fn holds(text: &str) -> bool {
+    let mut text = Cow::Borrowed(text);
+    for _ in 0..=NESTED_MAX {
+        if finds(&text) {
+            return true;
+        }
+        if !text.contains('\\') {
+            return false;
+        }
+        text = Cow::Owned(unescaped(&text));
+    }
+    false
+}
+
+fn finds(text: &str) -> bool {
+    let mut before = None;
+    for (at, c) in text.char_indices() {
+        let rest = text.get(at..).unwrap_or_default();
+        if find(rest, before).is_some() {
+            return true;
+        }
+        before = Some(c);
+    }
+    false
+}
+
+/// One level of JSON's escapes taken off, as far as that matters here.
+fn unescaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            out.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('n' | 'r') => out.push('\n'),
+            Some('t') => out.push('\t'),
+            Some('u') => {
+                let rest = chars.as_str();
+                let code = rest.get(..4).and_then(|h| u32::from_str_radix(h, 16).ok());
+                match code.and_then(char::from_u32) {
+                    Some(c) => {
+                        out.push(c);
+                        chars = rest.get(4..).unwrap_or_default().chars();
+                    }
+                    None => out.push('u'),
+                }
+            }
+            Some(c) => out.push(c),
+            None => {}
+        }
     }
     out
 }
