@@ -341,6 +341,89 @@ mod tests {
         }
     }
 
+    /// More than sixty secrets of as many kinds, none of them real.
+    fn planted() -> Vec<String> {
+        let tail = "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8S9";
+        let mut all: Vec<String> = PREFIXES.iter().map(|(p, _)| format!("{p}{tail}")).collect();
+        for kind in ["", "RSA ", "EC ", "DSA ", "OPENSSH ", "ENCRYPTED "] {
+            all.push(format!(
+                "-----BEGIN {kind}PRIVATE KEY-----\nMIIEow\n-----END {kind}PRIVATE KEY-----"
+            ));
+        }
+        for scheme in ["Bearer", "bearer", "Basic", "token"] {
+            all.push(format!("Authorization: {scheme} {tail}"));
+        }
+        for name in [
+            "password",
+            "DB_PASSWORD",
+            "client_secret",
+            "AWS_SECRET",
+            "api-key",
+            "apiKey",
+            "accessToken",
+            "private_key",
+            "SSH_PASSPHRASE",
+            "access_key",
+            "SLACK_TOKEN",
+            "passwd",
+        ] {
+            all.push(format!("{name}=q7Zt93hfkw"));
+            all.push(format!("\"{name}\": \"q7Zt93hfkw\""));
+        }
+        for scheme in ["postgres", "mysql", "redis", "amqp", "mongodb+srv", "https"] {
+            all.push(format!("{scheme}://ann:q7Zt93hfkw@db.example.org/x"));
+        }
+        all.push("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl".to_owned());
+        all
+    }
+
+    #[test]
+    fn k_x01_every_planted_secret_is_seen_raw_and_within_json_within_json() {
+        let json = |text: &str| serde_json::json!({ "content": text }).to_string();
+        let secrets = planted();
+        assert!(secrets.len() >= 60, "{}", secrets.len());
+        for secret in secrets {
+            let raw = format!("first of all, {secret}\nand then");
+            let once = json(&raw);
+            for text in [&raw, &once, &json(&once)] {
+                assert!(holds(text), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn k_x01_of_a_thousand_clean_texts_few_are_stopped() {
+        let words = [
+            "let token = self.next_token();",
+            "the parser fails in src/token.rs:14",
+            "PASSWORD=$(cat file)",
+            "git@github.com:ann/x.git",
+            "commit 0123456789abcdef0123456789abcdef01234567",
+            "测试 密码 令牌",
+            "password: string;",
+            "const secret = await vault.read(name)",
+            "npm install && npm test",
+            "5f0d7a52-6f0e-4d8e-9a41-0c6a8f6f2e01",
+            "if (!apiKey) throw new Error(\"no key\")",
+            "see https://example.org/a:b@c?x=1",
+            "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+            "\"tokens\": 1234, \"max_tokens\": 4096",
+            "basic understanding of bearer bonds",
+            "toolu_01A09q90qw90lq917835lq9",
+            "msg_013Zva2CMHLNnjNjJKqJ2EF",
+            "req_011CSHoEeqs5C35K2UUqR7Fy",
+        ];
+        let mut stopped = 0;
+        for n in 0..1000usize {
+            let pick = |k: usize| words[(n * 7 + k * 11 + n / 18) % words.len()];
+            let text = format!("{} {}\n{}\n{n}", pick(0), pick(1), pick(2));
+            let line =
+                serde_json::json!({ "type": "user", "uuid": pick(3), "message": text }).to_string();
+            stopped += usize::from(holds(&line));
+        }
+        assert!(stopped <= 10, "{stopped} of 1000");
+    }
+
     #[test]
     fn a_long_run_is_looked_at_once() {
         let long = "a".repeat(300_000);
