@@ -332,8 +332,13 @@ fn k_g04_nothing_of_a_repository_is_run_or_checked_out() {
     git(&remote, &["config", "core.alternateRefsCommand", &touch]);
     let before = files(&remote);
     add(&a, &remote, "--plain");
-    a.ok(&["git", "sync", "--force"]);
-    a.json(&["git", "import", text(&work), "--json"]);
+    a.ok(&["git", "sync"]);
+    let nothing = a.run(&["git", "import", text(&work)]);
+    assert_eq!(
+        nothing.code, 1,
+        "the clone is from before: {}",
+        nothing.stderr
+    );
     a.json(&[
         "git",
         "import",

@@ -244,7 +244,7 @@ pub enum Request {
         /// What to do, if anything.
         change: Option<GitChange>,
     },
-    /// Take over what a repository of ccpeer, or of another program, holds. Streams
+    /// Take over what the mirror of a device holds. Streams
     /// [`Progress`] and one [`Imported`] a session, then [`GitImported`].
     GitImport {
         /// A path, absolute, or the address of a repository.

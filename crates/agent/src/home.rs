@@ -259,23 +259,11 @@ impl Home {
         self.root.join("recovery.key")
     }
 
-    /// Where what is imported is unpacked before it is looked at; emptied at each
-    /// start.
+    /// Where what is imported is unpacked before it is looked at; gone when that has
+    /// ended.
     #[must_use]
     pub fn imports(&self) -> PathBuf {
         self.root.join("imports")
-    }
-
-    /// The same places, with another directory of Claude Code's, which lies below
-    /// [`Home::imports`], and in whose paths somebody else wrote.
-    #[must_use]
-    pub(crate) fn staged(&self, claude: &Path, user: &Path) -> Self {
-        Self {
-            root: self.root.clone(),
-            claude: claude.to_owned(),
-            user: user.to_owned(),
-            project_pin: None,
-        }
     }
 
     /// Claude Code's settings as they were before each edit.

@@ -12,8 +12,6 @@ pub enum GitChange {
     Sync {
         /// Only this one: its name, or its address.
         mirror: Option<String>,
-        /// The clocks of the files for other programs do not count.
-        force: bool,
         /// The remote may have gone back; put everything there again.
         repush: bool,
     },
@@ -36,10 +34,6 @@ pub struct GitAdd {
     pub with_secrets: bool,
     /// Seconds after which a change is there at the latest.
     pub push_every_s: Option<u64>,
-    /// The same for documents of tasks.
-    pub snapshot_every_s: Option<u64>,
-    /// The same for whole bundles of sessions that are at work.
-    pub bundle_every_s: Option<u64>,
 }
 
 /// One row of `git status`.
@@ -63,15 +57,11 @@ pub struct Mirror {
     pub hint: Option<String>,
     /// Sessions that are kept out because something in them looks like a secret.
     pub held: Vec<String>,
-    /// Files in the places of other programs that somebody else wrote, and that were
-    /// left as they are.
-    pub left: u64,
     /// Parts that this device wrote and that cannot be read there any more; what
     /// they held was written again.
     pub broken: u64,
-    /// How often it is written: seconds for everything, for documents of tasks, for
-    /// bundles.
-    pub every_s: (u64, u64, u64),
+    /// Seconds after which a change is there at the latest.
+    pub push_every_s: u64,
     /// The file with the key that opens it when this device is lost; only of an
     /// encrypted one.
     pub recovery_key: Option<String>,
@@ -88,13 +78,8 @@ pub struct Imported {
     pub session_id: String,
     /// One line.
     pub title: String,
-    /// `session`, `task` (only its document), `known` (nothing new) or `refused`.
+    /// `session`, `task` (only its document) or `known` (nothing new).
     pub result: String,
-    /// Where it was found: `mirror`, `bundle` or `tasks`.
-    pub from: String,
-    /// Why it was refused.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub reason: Option<String>,
 }
 
 /// The end of an import.
@@ -106,10 +91,8 @@ pub struct GitImported {
     pub tasks: u64,
     /// What was here already.
     pub known: u64,
-    /// What could not be taken.
-    pub refused: u64,
     /// Devices whose mirror was read, by id.
     pub devices: Vec<String>,
-    /// Files that were passed over, and why, a few of them.
+    /// What was passed over, and why, a few of it.
     pub notes: Vec<String>,
 }

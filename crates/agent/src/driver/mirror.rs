@@ -5,14 +5,11 @@ use ccpeer_core::id::{DeviceId, EntryHash, LogId, Seq, SessionId};
 use ccpeer_core::lineage::{Document, VersionNode};
 
 use super::Driver;
-use crate::view;
 
 /// Everything that this device says, and may mirror.
 #[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
     pub(crate) me: DeviceId,
-    /// Its name here.
-    pub(crate) name: String,
     /// Its logs, those of its former keys among them, and how far they go.
     pub(crate) logs: Vec<(LogId, Seq)>,
     /// Who may read what is encrypted: this device and those that are trusted.
@@ -26,10 +23,6 @@ pub(crate) struct OutSession {
     pub(crate) session: SessionId,
     /// The lines that it wrote itself; the newest last.
     pub(crate) heads: Vec<OutHead>,
-    /// A list of unfinished tasks shows it.
-    pub(crate) unfinished: bool,
-    /// No turn of it is under way and nobody has it open here.
-    pub(crate) at_rest: bool,
 }
 
 /// The newest version of a line.
@@ -80,12 +73,8 @@ impl Driver {
         let sessions = self.machine.sessions().filter_map(|(session, record)| {
             let nodes = record.lines().into_iter();
             let nodes: Vec<_> = nodes.filter(|n| own(&n.log.device)).collect();
-            let state = self.state_here(session);
-            let newest = nodes.last()?;
-            Some(OutSession {
+            (!nodes.is_empty()).then(|| OutSession {
                 session: *session,
-                unfinished: !record.done() && view::is_unfinished(state, &newest.version.meta),
-                at_rest: !self.open.contains_key(session),
                 heads: nodes
                     .iter()
                     .map(|n| OutHead {
@@ -100,7 +89,6 @@ impl Driver {
         });
         Outgoing {
             me,
-            name: self.name_of(&me).name,
             logs: logs.collect(),
             readers: std::iter::once(me).chain(trusted).collect(),
             sessions: sessions.collect(),

@@ -8,9 +8,7 @@ use ccpeer_core::id::SessionId;
 
 use crate::api::{self, ApiError, ErrorCode, GitAdd, GitChange};
 use crate::driver::{Ask, Handle, wall};
-use crate::mirror::config::{
-    BUNDLE_EVERY_S, Config, EVERY_S_BOUNDS, MIRRORS_MAX, Mirror, PUSH_EVERY_S, SNAPSHOT_EVERY_S,
-};
+use crate::mirror::config::{Config, EVERY_S_BOUNDS, MIRRORS_MAX, Mirror, PUSH_EVERY_S};
 use crate::mirror::run::without_login;
 use crate::mirror::sync::{self, Synced, Work};
 use crate::mirror::{MirrorError, repo};
@@ -38,11 +36,7 @@ pub(super) async fn git(
             forgotten.map_err(MirrorError::Disk)?;
             Ok(vec![row(handle, &mirror, Synced::default())])
         }
-        Some(GitChange::Sync {
-            mirror,
-            force,
-            repush,
-        }) => {
+        Some(GitChange::Sync { mirror, repush }) => {
             let mirrors = match mirror {
                 Some(name) => vec![named(handle, &name).await?],
                 None => load(handle).await,
@@ -56,7 +50,7 @@ pub(super) async fn git(
             let mut failed = None;
             for mirror in mirrors {
                 out.progress("mirroring", 0, 0);
-                match bring_with(handle, mirror, force, repush).await {
+                match bring(handle, mirror, repush).await {
                     Ok((mirror, synced)) => rows.push(row(handle, &mirror, synced)),
                     // The others are brought up to date all the same.
                     Err(e) => failed = Some(e),
@@ -114,18 +108,14 @@ async fn add(handle: &Handle, out: &Out, wish: GitAdd) -> Result<api::Mirror, Ap
             "give a path, or an address that begins with https://, ssh:// or user@host:",
         );
     }
-    let every = |wanted: Option<u64>, usual| {
-        let seconds = wanted.unwrap_or(usual);
-        let (least, most) = EVERY_S_BOUNDS;
-        (least..=most).contains(&seconds).then_some(seconds)
-    };
-    let (Some(push), Some(snapshot), Some(bundle)) = (
-        every(wish.push_every_s, PUSH_EVERY_S),
-        every(wish.snapshot_every_s, SNAPSHOT_EVERY_S),
-        every(wish.bundle_every_s, BUNDLE_EVERY_S),
-    ) else {
-        return wrong("a clock is out of its bounds", "give 10 seconds to 30 days");
-    };
+    let push = wish.push_every_s.unwrap_or(PUSH_EVERY_S);
+    let (least, most) = EVERY_S_BOUNDS;
+    if !(least..=most).contains(&push) {
+        return wrong(
+            "the clock is out of its bounds",
+            "give 10 seconds to 30 days",
+        );
+    }
     if load(handle).await.len() >= MIRRORS_MAX {
         return wrong(
             "there are too many mirrors",
@@ -149,8 +139,6 @@ async fn add(handle: &Handle, out: &Out, wish: GitAdd) -> Result<api::Mirror, Ap
         encrypted: wish.encrypted,
         with_secrets: wish.with_secrets,
         push_every_s: push,
-        snapshot_every_s: snapshot,
-        bundle_every_s: bundle,
     };
     let mut mirror = Mirror::new(&handle.shared.home, config);
     let known = load(handle)
@@ -169,7 +157,7 @@ async fn add(handle: &Handle, out: &Out, wish: GitAdd) -> Result<api::Mirror, Ap
     kept.await.map_err(MirrorError::Disk)?;
     capture_all(handle, out).await?;
     out.progress("mirroring", 0, 0);
-    match bring_with(handle, mirror.clone(), false, false).await {
+    match bring(handle, mirror.clone(), false).await {
         Ok((mirror, synced)) => Ok(row(handle, &mirror, synced)),
         Err(e) => {
             // One that never worked is none.
@@ -210,16 +198,6 @@ pub(super) fn is_address(url: &str) -> bool {
 pub(crate) async fn bring(
     handle: &Handle,
     mirror: Mirror,
-    force: bool,
-    repush: bool,
-) -> Result<Synced, ApiError> {
-    bring_with(handle, mirror, force, repush).await.map(|d| d.1)
-}
-
-async fn bring_with(
-    handle: &Handle,
-    mirror: Mirror,
-    force: bool,
     repush: bool,
 ) -> Result<(Mirror, Synced), ApiError> {
     let _turn = handle.shared.mirrors.lock().await;
@@ -230,7 +208,6 @@ async fn bring_with(
         outgoing,
         now_ms: wall().0,
         dice: random::bytes().map(u64::from_le_bytes).unwrap_or_default(),
-        force,
         repush,
     };
     let tx = handle.tx.clone();
@@ -289,13 +266,8 @@ fn row(handle: &Handle, mirror: &Mirror, synced: Synced) -> api::Mirror {
             .filter(|id| id.parse::<SessionId>().is_ok())
             .cloned()
             .collect(),
-        left: state.left,
         broken: state.broken,
-        every_s: (
-            config.push_every_s,
-            config.snapshot_every_s,
-            config.bundle_every_s,
-        ),
+        push_every_s: config.push_every_s,
         recovery_key: config.encrypted.then_some(key),
         commits: synced.commits,
         bytes: synced.bytes,

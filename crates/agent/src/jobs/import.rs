@@ -81,6 +81,13 @@ pub(super) async fn import(
              on a device that was paired with it",
         ));
     }
+    if restored.read == 0 && restored.notes.is_empty() {
+        return Err(ApiError::new(
+            ErrorCode::NotFound,
+            "the repository holds nothing that can be taken over",
+        )
+        .hint("give the repository of a mirror that `ccpeer git add` made"));
+    }
     let mut done = GitImported {
         devices: restored.devices.iter().map(ToString::to_string).collect(),
         notes: restored.notes.clone(),
@@ -136,8 +143,6 @@ async fn state_restored(
             session_id: session.to_string(),
             title: view::title(&version.meta),
             result: "known".to_owned(),
-            from: "mirror".to_owned(),
-            reason: None,
         };
         if known {
             done.known += 1;

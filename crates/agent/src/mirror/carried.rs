@@ -42,6 +42,8 @@ pub(crate) struct Carried {
     pub(crate) bare: BTreeSet<EntryHash>,
     /// Parts that cannot be read.
     pub(crate) broken: u64,
+    /// It stands beside already.
+    pub(crate) kept: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -229,6 +231,7 @@ impl Copied {
             chunks: self.chunks.into_iter().collect(),
             logs: self.logs.into_iter().collect(),
             bare: self.bare.into_iter().collect(),
+            kept: true,
         }
     }
 }

@@ -47,13 +47,15 @@ pub(crate) async fn run(handle: Handle) {
             let Ok(known) = handle.ask(Ask::Known).await else {
                 return;
             };
-            let me = handle.shared.me;
-            // Own entries and, because of those who may read, everybody's.
-            let said = known.iter().map(|(_, seq)| seq.0).sum::<u64>() ^ u64::from(me.0[0]);
+            // Who may read is said in our own log, too.
+            let own = known
+                .iter()
+                .filter(|(log, _)| log.device == handle.shared.me);
+            let said = own.map(|(_, seq)| seq.0).sum::<u64>();
             if turn.said == Some(said) {
                 continue;
             }
-            match crate::jobs::git::bring(&handle, mirror, false, false).await {
+            match crate::jobs::git::bring(&handle, mirror, false).await {
                 Ok(_) => {
                     turn.failures = 0;
                     turn.said = Some(said);

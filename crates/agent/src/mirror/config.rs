@@ -19,11 +19,6 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Seconds after which a change is in the mirror at the latest, unless the user
 /// says otherwise.
 pub(crate) const PUSH_EVERY_S: u64 = 300;
-/// The same for documents of tasks.
-pub(crate) const SNAPSHOT_EVERY_S: u64 = 300;
-/// The same for whole bundles of sessions that are at work; one that has come to
-/// rest is written at once.
-pub(crate) const BUNDLE_EVERY_S: u64 = 12 * 3600;
 /// What can be chosen.
 pub(crate) const EVERY_S_BOUNDS: (u64, u64) = (10, 30 * 24 * 3600);
 
@@ -38,8 +33,6 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) with_secrets: bool,
     pub(crate) push_every_s: u64,
-    pub(crate) snapshot_every_s: u64,
-    pub(crate) bundle_every_s: u64,
 }
 
 /// What is remembered.
@@ -61,12 +54,6 @@ pub(crate) struct State {
     /// The remote went back, and nothing is done before the user has seen it.
     #[serde(default)]
     pub(crate) went_back: bool,
-    /// Files in the seeds' places that this device wrote last, by path.
-    #[serde(default)]
-    pub(crate) files: BTreeMap<String, Written>,
-    /// Files of others in those places, which are left alone.
-    #[serde(default)]
-    pub(crate) left: u64,
     /// Parts of this device that cannot be read.
     #[serde(default)]
     pub(crate) broken: u64,
@@ -76,17 +63,6 @@ impl State {
     pub(crate) fn rolled_back(&self) -> bool {
         self.went_back
     }
-}
-
-/// A file that this device wrote.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Written {
-    /// The blob.
-    pub(crate) blob: Oid,
-    /// Of what it was made.
-    pub(crate) of: String,
-    /// When, by the wall clock, for the clock on which it is written anew.
-    pub(crate) at_ms: u64,
 }
 
 /// A mirror as it lies in home.

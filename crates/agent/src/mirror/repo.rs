@@ -64,22 +64,13 @@ impl Node {
     }
 }
 
-/// A change of one file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Change {
-    /// It is to hold this.
-    Put(Vec<u8>),
-    /// It is to be gone.
-    Remove,
-}
-
 /// One commit to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Commit {
     /// One line.
     pub(crate) subject: String,
-    /// By path: `/`-separated, of our own making.
-    pub(crate) changes: BTreeMap<String, Change>,
+    /// What files are to hold, by path: `/`-separated, of our own making.
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
 }
 
 /// What became of a push.
@@ -493,17 +484,12 @@ fn write_commit(out: &mut Vec<u8>, from: Option<&Oid>, commit: Commit, now_s: u6
     if let Some(from) = from {
         say(&format!("from {}\n", from.as_str()));
     }
-    for (path, change) in commit.changes {
+    for (path, content) in commit.files {
         assert!(is_path(&path), "a path of our own is malformed");
-        match change {
-            Change::Remove => out.extend_from_slice(format!("D {path}\n").as_bytes()),
-            Change::Put(content) => {
-                let head = format!("M 100644 inline {path}\ndata {}\n", content.len());
-                out.extend_from_slice(head.as_bytes());
-                out.extend_from_slice(&content);
-                out.push(b'\n');
-            }
-        }
+        let head = format!("M 100644 inline {path}\ndata {}\n", content.len());
+        out.extend_from_slice(head.as_bytes());
+        out.extend_from_slice(&content);
+        out.push(b'\n');
     }
     out.push(b'\n');
 }

@@ -227,7 +227,7 @@ impl Said {
                 .unwrap_or_default()
         };
         let mut past: BTreeSet<EntryHash> = BTreeSet::new();
-        let mut unseen: Vec<EntryHash> = whole.iter().flat_map(|id| parents(id)).copied().collect();
+        let mut unseen: Vec<EntryHash> = whole.iter().flat_map(parents).copied().collect();
         while let Some(id) = unseen.pop() {
             if past.insert(id) {
                 unseen.extend_from_slice(parents(&id));

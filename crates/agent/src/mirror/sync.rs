@@ -17,7 +17,7 @@ use ed25519_dalek::SigningKey;
 use super::carried::{Carried, Place};
 use super::config::Mirror;
 use super::part::{PART_BYTES, PART_ENTRIES_MAX, PARTS_MAX, Part};
-use super::repo::{Change, Commit, Oid, Pushed, Repo};
+use super::repo::{Commit, Oid, Pushed, Repo};
 use super::run::Stop;
 use super::seal::{Identities, Recipients};
 use super::{MirrorError, OWN, gate};
@@ -29,6 +29,8 @@ use crate::keys::DeviceKey;
 const ATTEMPTS_MAX: u32 = 12;
 /// The pause before the second one; it doubles, up to the last.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(150), Duration::from_secs(5));
+/// What a commit says of itself: nothing.
+const SUBJECT: &str = "ccpeer: what is new";
 /// Bytes of parts that are given to git at once.
 const BATCH_BYTES: usize = 32 * 1024 * 1024;
 /// Bytes of entries that are read at once.
@@ -43,8 +45,6 @@ pub(crate) struct Work {
     pub(crate) now_ms: u64,
     /// A number that nobody else has, to wait differently.
     pub(crate) dice: u64,
-    /// The clocks of the seeds' files do not count.
-    pub(crate) force: bool,
     /// The remote may have gone back.
     pub(crate) repush: bool,
 }
@@ -149,19 +149,13 @@ struct Growing<'r, 's> {
 }
 
 impl Growing<'_, '_> {
-    fn add(&mut self, subject: &str, changes: BTreeMap<String, Change>) -> Result<(), MirrorError> {
-        if changes.is_empty() {
-            return Ok(());
-        }
-        for change in changes.values() {
-            if let Change::Put(content) = change {
-                self.bytes += content.len();
-                self.done.bytes += content.len() as u64;
-            }
-        }
+    fn add(&mut self, subject: &str, files: BTreeMap<String, Vec<u8>>) -> Result<(), MirrorError> {
+        let bytes: usize = files.values().map(Vec::len).sum();
+        self.bytes += bytes;
+        self.done.bytes += bytes as u64;
         self.commits.push(Commit {
             subject: subject.to_owned(),
-            changes,
+            files,
         });
         if self.bytes >= BATCH_BYTES {
             self.make()?;
@@ -214,7 +208,9 @@ impl Go<'_> {
             self.mirror.state.tip = Some(new.clone());
             carried.keep(&repo, &new, &devices, &copy)?;
         } else if let Some(tip) = tip {
-            carried.keep(&repo, &tip, &devices, &copy)?;
+            if !carried.kept {
+                carried.keep(&repo, &tip, &devices, &copy)?;
+            }
             self.mirror.state.tip = Some(tip);
         }
         if let Err(e) = repo.tidy() {
@@ -453,8 +449,8 @@ impl Writer<'_, '_, '_, '_> {
             sealed: self.go.recipients.is_some(),
         };
         self.next += 1;
-        let changes = BTreeMap::from([(place.path(), Change::Put(content))]);
-        self.growing.add("ccpeer: more of the same", changes)
+        let files = BTreeMap::from([(place.path(), content)]);
+        self.growing.add(SUBJECT, files)
     }
 }
 

@@ -52,21 +52,11 @@ enum Change {
         /// A change is there after so many seconds at the latest [default: 300]
         #[arg(long, value_name = "SECONDS")]
         push_every: Option<u64>,
-        /// The same for documents of tasks [default: 300]
-        #[arg(long, value_name = "SECONDS")]
-        snapshot_every: Option<u64>,
-        /// The same for whole bundles of sessions that are at work [default: 43200]
-        #[arg(long, value_name = "SECONDS")]
-        bundle_every: Option<u64>,
     },
     /// Bring mirrors up to date now
     Sync {
         /// Only this one: its name, or its address
         mirror: Option<String>,
-        /// Write the documents and bundles of other programs, too, whatever the clock
-        /// says
-        #[arg(long)]
-        force: bool,
         /// Put everything there again, where the remote has gone back
         #[arg(long)]
         repush: bool,
@@ -120,24 +110,15 @@ fn read(change: &Change) -> Result<GitChange, CommandError> {
             encrypted,
             with_secrets,
             push_every,
-            snapshot_every,
-            bundle_every,
             ..
         } => GitChange::Add(GitAdd {
             url: place(url)?,
             encrypted: *encrypted,
             with_secrets: *with_secrets,
             push_every_s: *push_every,
-            snapshot_every_s: *snapshot_every,
-            bundle_every_s: *bundle_every,
         }),
-        Change::Sync {
-            mirror,
-            force,
-            repush,
-        } => GitChange::Sync {
+        Change::Sync { mirror, repush } => GitChange::Sync {
             mirror: mirror.as_deref().map(named).transpose()?,
-            force: *force,
             repush: *repush,
         },
         Change::Remove { mirror } => GitChange::Remove {
@@ -225,13 +206,6 @@ fn tell(mirror: &Mirror, added: bool) {
         }
         talk("hint: an encrypted mirror takes all of them");
     }
-    if mirror.left > 0 {
-        talk(format!(
-            "{}: {} of others left as they are",
-            mirror.name,
-            count(mirror.left, "file")
-        ));
-    }
     if let (true, Some(key)) = (added, &mirror.recovery_key) {
         talk(format!("The recovery key is in {key}"));
         talk("Keep a copy of it somewhere else: without it, or a paired device, nobody");
@@ -264,9 +238,7 @@ fn import(
         {
             say(format!(
                 "{}  {:7}  {}",
-                one.session_id,
-                one.result,
-                one.reason.as_deref().unwrap_or(&one.title)
+                one.session_id, one.result, one.title
             ))?;
         }
         Ok(())
@@ -278,11 +250,10 @@ fn import(
         talk(format!("notice: {note}"));
     }
     talk(format!(
-        "{} and {} taken over, {} known before, {} refused",
+        "{} and {} taken over, {} known before",
         sessions(done.sessions),
         count(done.tasks, "task"),
-        done.known,
-        done.refused
+        done.known
     ));
     Ok(())
 }
