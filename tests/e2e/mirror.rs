@@ -584,46 +584,60 @@ fn a_turn_does_not_grow_the_repository_by_a_bundle() {
     let work = a.root.join("bundles");
     git(&a.root, &["clone", "-q", text(&theirs), text(&work)]);
     add(&a, &ours, "--plain");
-    let bundle = |session: &Session| {
-        let out = Command::new("gzip")
-            .args(["-c", text(&session.transcript)])
-            .output()
-            .unwrap();
+    // As the extension writes it: the time of the export stands in front.
+    let bundle = |session: &Session, n: u64| {
+        let head = format!(
+            "{{\"version\":\"1\",\"exportedAt\":\"2026-11-30T05:{:02}:{:02}.{:03}Z\",\"messages\":\n",
+            n % 60,
+            n * 7 % 60,
+            n * 313 % 1000
+        );
+        let document = [head.as_bytes(), &session.bytes()].concat();
+        fs::write(work.join("s.bundle"), document).unwrap();
+        let gzip = ["-nc", text(&work.join("s.bundle"))].map(str::to_owned);
+        let out = Command::new("gzip").args(gzip).output().unwrap();
         fs::write(work.join("s.bundle.gz"), out.stdout).unwrap();
-        git(&work, &["add", "."]);
+        git(&work, &["add", "s.bundle.gz"]);
         git(&work, &["commit", "-qm", "sync"]);
         git(&work, &["push", "-q", "origin", "HEAD:main"]);
     };
-    bundle(&session);
+    bundle(&session, 0);
+    let kilobytes = |dir: &Path, names: &[&str]| {
+        let out = git(dir, &["count-objects", "-v"]);
+        let of = |l: &str| {
+            let (name, n) = l.split_once(": ").unwrap();
+            names.contains(&name).then(|| n.parse::<u64>().unwrap())
+        };
+        out.lines().filter_map(of).sum::<u64>()
+    };
+    let lies = |dir: &Path| kilobytes(dir, &["size", "size-pack"]) * 1024;
     let size = |dir: &Path| {
         git(dir, &["gc", "-q", "--prune=now"]);
-        let out = git(dir, &["count-objects", "-v"]);
-        let line = out
-            .lines()
-            .find_map(|l| l.strip_prefix("size-pack: "))
-            .unwrap();
-        line.parse::<u64>().unwrap() * 1024
+        kilobytes(dir, &["size-pack"]) * 1024
     };
     let before = (size(&ours), size(&theirs));
     let began = fs::metadata(&session.transcript).unwrap().len();
-    for _ in 0..turns {
+    for n in 1..=turns {
         for _ in 0..4 {
             session.append(&words(&mut dice, 400));
         }
         a.stop_hook(&session);
         until("it is captured", || a.holds(ID, session.records()));
         a.ok(&["git", "sync"]);
-        bundle(&session);
+        bundle(&session, n);
     }
     let grown = fs::metadata(&session.transcript).unwrap().len() - began;
+    let pushed = (lies(&ours) - before.0, lies(&theirs) - before.1);
     let after = (size(&ours), size(&theirs));
     let (cost, other) = (after.0 - before.0, after.1 - before.1);
     let per = |n: u64| n / turns;
     println!(
-        "{turns} turns of {} bytes on {bulk}: {} bytes each in ours, {} with a bundle each; \
-         first {} and {}",
+        "{turns} turns of {} bytes on {bulk}: ours grew by {} bytes each as pushed, {} packed; \
+         with a bundle each by {} and {}; at first {} and {}",
         per(grown),
+        per(pushed.0),
         per(cost),
+        per(pushed.1),
         per(other),
         before.0,
         before.1
