@@ -81,6 +81,11 @@ disk-full:
 hooks-full:
     CCPEER_FULL=1 cargo test -p ccpeer --test house k_h -- --nocapture --test-threads=1
 
+# Two devices and two clones push to one repository N times, with kills; what 100
+# turns of a session of 10 MB cost there
+mirror N="500":
+    CCPEER_FULL=1 CCPEER_MIRROR_OPS={{ N }} cargo test -p ccpeer --test house mirror:: -- --nocapture --test-threads=1
+
 # The whole story in a scratch directory
 demo:
     cargo run -q -- demo

@@ -22,6 +22,8 @@ mod lan;
 #[cfg(target_os = "linux")]
 mod latency;
 mod members;
+#[cfg(unix)]
+mod mirror;
 mod names;
 #[cfg(target_os = "linux")]
 mod netns;

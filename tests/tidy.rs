@@ -35,6 +35,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Which package may use which crate from outside. A dependency that is not
 /// named here is a new one: say who owns it.
 const OWNED: &[(&str, &[&str])] = &[
+    ("age", &["ccpeer-agent"]),
+    ("bech32", &["ccpeer-agent"]),
     ("blake3", ANY),
     ("clap", &["ccpeer"]),
     ("clap_complete", &["ccpeer"]),
@@ -76,7 +78,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ),
     ("tracing-subscriber", &["ccpeer-agent"]),
     ("zeroize", &["ccpeer-net", "ccpeer-agent"]),
-    ("zstd", &["ccpeer-store", "ccpeer-net"]),
+    ("zstd", &["ccpeer-store", "ccpeer-net", "ccpeer-agent"]),
 ];
 
 /// What tests may use beyond that: a package and a crate.

@@ -14,6 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
+mod git;
 mod near;
 mod pairing;
 mod placing;
@@ -22,6 +23,7 @@ mod relay;
 mod status;
 mod summary;
 mod upkeep;
+pub use git::*;
 pub use near::*;
 pub use pairing::*;
 pub use placing::*;
@@ -235,6 +237,20 @@ pub enum Request {
         new: String,
         /// Say what would be done, and do nothing.
         dry_run: bool,
+    },
+    /// Add, forget or bring up to date a git mirror, or ask how all do. A sync
+    /// streams [`Progress`]. → `[Mirror]`
+    Git {
+        /// What to do, if anything.
+        change: Option<GitChange>,
+    },
+    /// Take over what the mirror of a device holds. Streams
+    /// [`Progress`] and one [`Imported`] a session, then [`GitImported`].
+    GitImport {
+        /// A path, absolute, or the address of a repository.
+        from: String,
+        /// A file with the keys that open an encrypted mirror; absolute.
+        key_file: Option<String>,
     },
     /// Change which relay is used, or ask how it does. → [`Relay`]
     Relay {

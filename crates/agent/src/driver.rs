@@ -14,6 +14,7 @@ mod expiry;
 mod hooks;
 mod left;
 mod members;
+mod mirror;
 mod near;
 mod presence;
 mod questions;
@@ -56,6 +57,7 @@ pub(crate) use enrich::{Enriched, Enriching};
 pub(crate) use expiry::{Expiry, cleanup_days};
 pub(crate) use left::Endings;
 pub(crate) use members::Acceptance;
+pub(crate) use mirror::{Candidate, OutSession, Outgoing};
 pub(crate) use questions::{Ask, Head, Target};
 pub(crate) use unasked::{Busy, Outlook};
 
@@ -160,6 +162,8 @@ pub(crate) struct Shared {
     pub(crate) notices: broadcast::Sender<Notice>,
     /// What is placed without being asked for is told of what changed.
     pub(crate) bell: crate::unasked::Bell,
+    /// Git mirrors are changed by one at a time.
+    pub(crate) mirrors: tokio::sync::Mutex<()>,
     /// Files of sessions are placed and taken back by one at a time.
     pub(crate) placing: tokio::sync::Mutex<()>,
 }

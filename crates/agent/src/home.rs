@@ -240,6 +240,32 @@ impl Home {
         self.root.join("backups")
     }
 
+    /// What is kept of git mirrors: a directory for each.
+    #[must_use]
+    pub fn mirrors(&self) -> PathBuf {
+        self.root.join("mirrors")
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn mirror(&self, name: &str) -> PathBuf {
+        self.mirrors().join(name)
+    }
+
+    /// The key that opens this device's encrypted mirrors when the device's own is
+    /// gone. A copy of it belongs somewhere else.
+    #[must_use]
+    pub fn recovery_key(&self) -> PathBuf {
+        self.root.join("recovery.key")
+    }
+
+    /// Where what is imported is unpacked before it is looked at; gone when that has
+    /// ended.
+    #[must_use]
+    pub fn imports(&self) -> PathBuf {
+        self.root.join("imports")
+    }
+
     /// Claude Code's settings as they were before each edit.
     #[must_use]
     pub fn settings_backups(&self) -> PathBuf {

@@ -4,6 +4,8 @@
 mod around;
 pub(crate) mod bring;
 mod elsewhere;
+pub(crate) mod git;
+mod import;
 mod members;
 mod pair;
 mod policy;
@@ -91,6 +93,10 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
         Request::Policy { change } => to_value(&policy::policy(handle, change).await?),
         Request::Why { session } => to_value(&why::why(handle, session).await?),
         Request::Relay { change } => to_value(&relay::relay(handle, change).await?),
+        Request::Git { change } => to_value(&git::git(handle, &out, change).await?),
+        Request::GitImport { from, key_file } => {
+            to_value(&import::import(handle, &out, &from, key_file.as_deref()).await?)
+        }
         Request::Projects => to_value(&projects::list(handle).await?),
         Request::ProjectsChange(change) => to_value(&projects::change(handle, change).await?),
         Request::Move { old, new, dry_run } => {
@@ -120,7 +126,7 @@ async fn look_for_vanished(handle: &Handle) -> Result<(), ApiError> {
     let shared = Arc::clone(&handle.shared);
     let gone = blocking(move || {
         let found = scan::all_sessions(&shared.home);
-        scan::vanished(&shared.home, &expected, &found)
+        scan::vanished(&shared.store, &shared.home, &expected, &found)
     })
     .await;
     if gone.is_empty() {

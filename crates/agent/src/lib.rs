@@ -37,6 +37,7 @@ mod lists;
 mod live;
 mod local;
 mod logging;
+mod mirror;
 mod parcels;
 mod peers;
 mod place;

@@ -10,9 +10,11 @@ use ccpeer_core::id::SessionId;
 use ccpeer_core::time::Timestamp;
 use ccpeer_formats::claude::layout;
 use ccpeer_formats::claude::slug::project_slug;
+use ccpeer_store::Store;
 
 use crate::confined::{Root, Stamp};
 use crate::home::Home;
+use crate::local::LocalState;
 
 /// Directories of projects that are looked into.
 const PROJECTS_MAX: usize = 16 * 1024;
@@ -84,9 +86,16 @@ pub(crate) fn all_sessions(home: &Home) -> Vec<Found> {
 /// Which of the sessions that were expected here are not, looked for one by one
 /// after they were missed in `found`: a file may be moved meanwhile.
 #[must_use]
-pub(crate) fn vanished(home: &Home, expected: &[SessionId], found: &[Found]) -> Vec<SessionId> {
+pub(crate) fn vanished(
+    store: &Store,
+    home: &Home,
+    expected: &[SessionId],
+    found: &[Found],
+) -> Vec<SessionId> {
     expected
         .iter()
+        // What was never here, but restored from a mirror, cannot go from here.
+        .filter(|s| !matches!(LocalState::load(store, s), Ok(None)))
         .filter(|s| found.binary_search_by(|f| f.session.cmp(s)).is_err())
         .filter(|s| find_session(home, s).is_empty())
         .copied()

@@ -31,8 +31,8 @@ use crate::listen::Listener;
 use crate::peers::PeerBook;
 use crate::spare::SpareTrust;
 use crate::{
-    dumps, ipc, lists, logging, parcels, place, problem, random, relays, rounds, server, spool,
-    starts, unasked, wake,
+    dumps, ipc, lists, logging, mirror, parcels, place, problem, random, relays, rounds, server,
+    spool, starts, unasked, wake,
 };
 
 mod store;
@@ -214,6 +214,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
         me,
         mdns: options.mdns,
         notices,
+        mirrors: tokio::sync::Mutex::new(()),
         bell: unasked::Bell::default(),
         placing: tokio::sync::Mutex::new(()),
     });
@@ -237,6 +238,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
     let driver = Driver::new(parts, tx.clone());
     let rounds = tokio::spawn(rounds::rounds(handle.clone(), std::time::Instant::now()));
     let placing = tokio::spawn(unasked::run(handle.clone()));
+    let mirroring = tokio::spawn(mirror::clock::run(handle.clone()));
     let waking = tokio::spawn(wake::watch(net.clone()));
     let driving = tokio::spawn(async move { driver.run(rx, events, &hostname).await });
 
@@ -272,6 +274,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
     serving.abort();
     rounds.abort();
     placing.abort();
+    mirroring.abort();
     waking.abort();
     let _gone = fs::remove_file(home.socket());
     tracing::info!("ended");

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::bug;
 use crate::commands::{
-    accept, agent, completions, continue_task, demo, devices, dial, doctor, done, down, hook,
+    accept, agent, completions, continue_task, demo, devices, dial, doctor, done, down, git, hook,
     hooks, join, man, mv, pair, policy, projects, pull, push, rekey, relay, rename, reopen, revoke,
     sessions, show, snapshot, status, tasks, undo, up, verify, why,
 };
@@ -65,6 +65,7 @@ enum Command {
     Projects(projects::ProjectsArgs),
     Mv(mv::MvArgs),
     Policy(policy::PolicyArgs),
+    Git(git::GitArgs),
     Undo(undo::UndoArgs),
     Verify(verify::VerifyArgs),
     Doctor(doctor::DoctorArgs),
@@ -122,6 +123,7 @@ fn dispatch(cli: Cli, context: &Context) -> Result<(), CommandError> {
         Some(Command::Doctor(args)) => doctor::run(&args, context),
         Some(Command::Rekey(args)) => rekey::run(&args, context),
         Some(Command::Policy(args)) => policy::run(&args, context),
+        Some(Command::Git(args)) => git::run(&args, context),
         Some(Command::Why(args)) => why::run(&args, context),
         Some(Command::Demo(args)) => demo::run(&args, context),
         Some(Command::Completions(args)) => completions::run(&args, context),

@@ -12,6 +12,7 @@ pub(crate) mod dial;
 pub(crate) mod doctor;
 pub(crate) mod done;
 pub(crate) mod down;
+pub(crate) mod git;
 pub(crate) mod hook;
 pub(crate) mod hooks;
 pub(crate) mod join;

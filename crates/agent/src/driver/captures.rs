@@ -481,7 +481,7 @@ impl Driver {
                     tracing::warn!(error = %e, "old backups are left for later");
                 }
                 let found = scan::all_sessions(&shared.home);
-                let gone = scan::vanished(&shared.home, &expected, &found);
+                let gone = scan::vanished(&shared.store, &shared.home, &expected, &found);
                 (found, gone, super::expiry::cleanup_days(&shared.home))
             };
             let (found, gone, days) = blocking(look).await;

@@ -119,6 +119,10 @@ pub(crate) enum Ask {
     Lines(retention::Known, oneshot::Sender<Vec<Line>>),
     /// What hooks told about a session here.
     HookWord(SessionId, oneshot::Sender<HookWord>),
+    /// Everything that a git mirror of this device is made of.
+    Outgoing(oneshot::Sender<super::Outgoing>),
+    /// Which of these versions, of a mirror or of another program, say nothing new.
+    SaidAlready(Vec<super::Candidate>, oneshot::Sender<Vec<bool>>),
     /// The other versions on the line of one.
     Relatives(SessionId, EntryHash, oneshot::Sender<Relatives>),
 }
@@ -256,6 +260,11 @@ impl Driver {
             }
             Ask::Charges(to) => drop(to.send(self.charges())),
             Ask::Authors(to) => drop(to.send(self.authors())),
+            Ask::SaidAlready(candidates, to) => {
+                let said = candidates.iter().map(|c| self.is_said(c)).collect();
+                drop(to.send(said));
+            }
+            Ask::Outgoing(to) => drop(to.send(self.outgoing())),
             Ask::Known(to) => drop(to.send(self.machine.frontier().0)),
             Ask::Lines(old, to) => drop(to.send(self.lines(&old))),
             Ask::HookWord(session, to) => drop(to.send(self.hook_word(&session))),

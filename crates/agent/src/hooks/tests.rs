@@ -309,3 +309,56 @@ fn k_h14_no_write_of_another_program_is_lost() {
     assert!(written > 0);
     assert_eq!(n_now()["n"], written);
 }
+
+/// Another program's hooks beside ours: it installs and removes its own by a test on
+/// the text of each group, and neither of us touches what is the other's.
+#[test]
+fn hooks_of_the_extension_and_ours_stand_in_one_file() {
+    use serde_json::{Value, json};
+    let theirs = |event: &str| {
+        let command = format!("node \"/home/ann/.claude-sync-sessions/bin/hook.cjs\" {event}");
+        json!({ "hooks": [{ "type": "command", "command": command }] })
+    };
+    let is_theirs = |group: &Value| {
+        let text = group.to_string();
+        text.contains("claude-sync-sessions") || text.contains("hook.cjs")
+    };
+    let begun = json!({ "hooks": { "SessionEnd": [theirs("SessionEnd")] }, "model": "opus" });
+    let begun = serde_json::to_vec_pretty(&begun).unwrap();
+    let scratch = Scratch::with(&begun);
+    scratch.install().unwrap();
+    let read = || serde_json::from_slice::<Value>(&scratch.settings().unwrap()).unwrap();
+    let groups = |settings: &Value| -> Vec<Value> {
+        let events = settings["hooks"].as_object().unwrap().values();
+        events.flat_map(|e| e.as_array().unwrap().clone()).collect()
+    };
+    let ours = groups(&read()).iter().filter(|g| !is_theirs(g)).count();
+    assert!(ours > 1, "none of ours looks like theirs");
+
+    // It installs one more, and writes the whole file anew, as it does.
+    let mut settings = read();
+    let starts = settings["hooks"]["SessionStart"].as_array_mut().unwrap();
+    starts.push(theirs("SessionStart"));
+    let written = serde_json::to_vec_pretty(&settings).unwrap();
+    fs::write(scratch.home.claude_settings(), written).unwrap();
+    scratch.install().unwrap();
+    let both = groups(&read());
+    assert_eq!(both.iter().filter(|g| is_theirs(g)).count(), 2);
+    assert_eq!(both.iter().filter(|g| !is_theirs(g)).count(), ours);
+
+    // It takes its own out: ours work on.
+    let mut settings = read();
+    for event in settings["hooks"].as_object_mut().unwrap().values_mut() {
+        event.as_array_mut().unwrap().retain(|g| !is_theirs(g));
+    }
+    fs::write(scratch.home.claude_settings(), settings.to_string()).unwrap();
+    assert_eq!(groups(&read()).len(), ours);
+    // And we take out ours, theirs being there again.
+    let mut settings = read();
+    let ends = settings["hooks"]["SessionEnd"].as_array_mut().unwrap();
+    ends.insert(0, theirs("SessionEnd"));
+    fs::write(scratch.home.claude_settings(), settings.to_string()).unwrap();
+    remove(&scratch.home).unwrap();
+    let left = groups(&read());
+    assert!(left.len() == 1 && is_theirs(&left[0]), "{left:?}");
+}

@@ -1,0 +1,97 @@
+//! What a git mirror of this device is made of, as the machine knows it.
+
+use ccpeer_core::entry::{ContentRef, Version};
+use ccpeer_core::id::{DeviceId, EntryHash, LogId, Seq, SessionId};
+use ccpeer_core::lineage::{Document, VersionNode};
+
+use super::Driver;
+
+/// Everything that this device says, and may mirror.
+#[derive(Debug, Clone)]
+pub(crate) struct Outgoing {
+    pub(crate) me: DeviceId,
+    /// Its logs, those of its former keys among them, and how far they go.
+    pub(crate) logs: Vec<(LogId, Seq)>,
+    /// Who may read what is encrypted: this device and those that are trusted.
+    pub(crate) readers: Vec<DeviceId>,
+    pub(crate) sessions: Vec<OutSession>,
+}
+
+/// A session that this device has written of.
+#[derive(Debug, Clone)]
+pub(crate) struct OutSession {
+    pub(crate) session: SessionId,
+    /// The lines that it wrote itself; the newest last.
+    pub(crate) heads: Vec<OutHead>,
+}
+
+/// The newest version of a line.
+#[derive(Debug, Clone)]
+pub(crate) struct OutHead {
+    pub(crate) id: EntryHash,
+    pub(crate) log: LogId,
+    pub(crate) seq: Seq,
+    pub(crate) version: Version,
+    /// The better document, if there is one for this very version.
+    pub(crate) document: Option<ContentRef>,
+}
+
+/// A version that somebody else may have stated already.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidate {
+    pub(crate) session: SessionId,
+    /// The entry that said it elsewhere, if one did.
+    pub(crate) version: Option<EntryHash>,
+    pub(crate) manifest: Option<ContentRef>,
+    pub(crate) snapshot: Option<ContentRef>,
+}
+
+impl Driver {
+    /// Whether a version of the session is this one, or says just the same; a mere
+    /// document says nothing new of a session that is here.
+    pub(super) fn is_said(&self, candidate: &Candidate) -> bool {
+        let Some(record) = self.machine.session(&candidate.session) else {
+            return false;
+        };
+        if candidate.manifest.is_none() {
+            let same = |n: &VersionNode| {
+                n.version.manifest.is_some() || n.version.snapshot == candidate.snapshot
+            };
+            return record.nodes().any(same);
+        }
+        let whole = |n: &VersionNode| n.version.roots().all(|r| self.machine.is_complete(&r));
+        let mut nodes = record.nodes().filter(|n| whole(n));
+        nodes.any(|n| Some(n.id) == candidate.version || n.version.manifest == candidate.manifest)
+    }
+
+    pub(super) fn outgoing(&self) -> Outgoing {
+        let me = self.shared.me;
+        let own = |d: &DeviceId| self.machine.current(d) == me;
+        let frontier = self.machine.frontier().0;
+        let logs = frontier.into_iter().filter(|(log, _)| own(&log.device));
+        let trusted = self.machine.trusted().copied();
+        let sessions = self.machine.sessions().filter_map(|(session, record)| {
+            let nodes = record.lines().into_iter();
+            let nodes: Vec<_> = nodes.filter(|n| own(&n.log.device)).collect();
+            (!nodes.is_empty()).then(|| OutSession {
+                session: *session,
+                heads: nodes
+                    .iter()
+                    .map(|n| OutHead {
+                        id: n.id,
+                        log: n.log,
+                        seq: n.seq,
+                        version: n.version.clone(),
+                        document: record.document(n).map(|d: &Document| d.snapshot),
+                    })
+                    .collect(),
+            })
+        });
+        Outgoing {
+            me,
+            logs: logs.collect(),
+            readers: std::iter::once(me).chain(trusted).collect(),
+            sessions: sessions.collect(),
+        }
+    }
+}
