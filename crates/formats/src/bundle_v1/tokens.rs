@@ -192,8 +192,8 @@ fn placeholders(origin: &Origin, number: u32) -> ([Placeholder; 2], Rewriter) {
 }
 
 /// Puts tokens for the placeholders and the separators before them. What is named
-/// by a place has no token, nor has a path in another spelling than the plain one:
-/// they become what they were.
+/// by a place has no token, nor has a path within an address, where slashes are spelled
+/// with a percent: they become what they were.
 fn placed(text: Vec<u8>, places: &[Placeholder; 2]) -> Vec<u8> {
     let mut out = text;
     for place in places {
@@ -211,7 +211,7 @@ fn placed(text: Vec<u8>, places: &[Placeholder; 2]) -> Vec<u8> {
             with.extend_from_slice(before);
             match str::from_utf8(spelled) {
                 Ok("-") => with.extend_from_slice(place.slug.as_bytes()),
-                Ok(odd) if len > 1 && place.path.starts_with('/') => {
+                Ok(odd) if odd.starts_with('%') && place.path.starts_with('/') => {
                     with.extend_from_slice(place.path.replace('/', odd).as_bytes());
                 }
                 _ => with.extend_from_slice(place.token.as_bytes()),
@@ -356,10 +356,10 @@ mod tests {
             r#"{"a":"/home/ann/.claude/projects/-home-ann-other/x"}"#,
             r#"{"a":"${HOME}/.claude/projects/-home-ann-other/x"}"#,
         );
-        // Nor has another spelling.
+        // Nor has one within an address.
         check(
-            r#"{"a":"%2Fhome%2Fann%2Fx","b":"\/home\/ann\/x"}"#,
-            r#"{"a":"%2Fhome%2Fann%2Fx","b":"\/home\/ann\/x"}"#,
+            r#"{"a":"%2Fhome%2Fann%2Fx"}"#,
+            r#"{"a":"%2Fhome%2Fann%2Fx"}"#,
         );
         // What looks like our own placeholder is not one.
         check(
