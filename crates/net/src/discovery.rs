@@ -35,12 +35,8 @@ use packet::{Announced, Heard, Own, Statement};
 use plan::Plan;
 use sightings::{Record, Sightings};
 
-/// How often it is asked whether somebody is missing, and the interfaces are looked
-/// at if so.
+/// How often the interfaces are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
-/// How often the interfaces are looked at while nobody is: what is linked has its
-/// own way of noticing that a wire was pulled.
-const LOOK_EVERY_QUIET: Duration = Duration::from_secs(15);
 /// Pause before sockets that failed are opened again.
 const REOPEN_AFTER: Duration = Duration::from_secs(5);
 /// Pause when more is heard than is listened to.
@@ -268,7 +264,6 @@ async fn attend(
     let name = discovery.running().name.clone();
     let question = packet::question().map_err(std::io::Error::other)?;
     let mut look = tokio::time::interval(LOOK_EVERY);
-    let mut looked = None;
     let mut heard = Packet::new();
     loop {
         let next = plan.next();
@@ -298,17 +293,11 @@ async fn attend(
             }
             () = discovery.refresh.notified() => plan.refresh(Instant::now()),
             _ = look.tick() => {
-                let now = Instant::now();
-                let missing = shared.board.somebody_is_missing();
-                let rests = |at: Instant| !missing && now < at + LOOK_EVERY_QUIET;
-                if !looked.is_some_and(rests) {
-                    looked = Some(now);
-                    if usable(discovery.loopback)? != cast.interfaces {
-                        tracing::debug!("the interfaces have changed");
-                        return Ok(());
-                    }
+                if usable(discovery.loopback)? != cast.interfaces {
+                    tracing::debug!("the interfaces have changed");
+                    return Ok(());
                 }
-                plan.missing(missing, now);
+                plan.missing(shared.board.somebody_is_missing(), Instant::now());
             }
             () = due => {
                 let now = Instant::now();
