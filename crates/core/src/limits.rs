@@ -328,8 +328,6 @@ pub const COLLECT_GRACE_MS: u64 = 24 * 60 * 60 * 1000;
 pub const COLLECT_STEP_MS_MAX: u64 = 2 * 60 * 60 * 1000;
 /// Rows that one transaction of the collector changes.
 pub const COLLECT_ROWS_MAX: usize = 1024;
-/// Content that one run of the collector brings together into packs.
-pub const REPACK_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// A store's file that is shorter is not worth writing anew.
 pub const COMPACT_FILE_BYTES_MIN: u64 = 64 * 1024 * 1024;
 /// Key of a note, bytes.

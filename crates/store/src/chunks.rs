@@ -1,12 +1,9 @@
-//! Chunks: packed, alone or many in one pack, cut into parts, kept by their hash,
-//! and checked against it every time they are read. Knows no manifest.
+//! Chunks: packed, cut into parts, kept by their hash, and checked against it
+//! every time they are read. Knows no manifest.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
 use std::num::NonZero;
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ccpeer_core::id::ChunkId;
 use ccpeer_core::limits;
@@ -15,9 +12,8 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransacti
 use zstd::bulk::{Compressor, Decompressor};
 
 use crate::error::{Place, StoreError, Trouble};
-use crate::packs::{self, List, Pack, Shelf};
-use crate::tables::{CHUNKS, COMPLETE, CONDEMNED, HAVE, Have, META, META_TOTALS, PACKS, TAILS};
-use crate::tables::{PART_KEY_LEN, PackNo, cut, mark_key, part_key, seal, unseal};
+use crate::tables::{CHUNKS, COMPLETE, CONDEMNED, HAVE, Have, META, META_TOTALS, TAILS};
+use crate::tables::{cut, mark_key, part_key, seal, unseal};
 
 /// How a packed chunk is written, its first byte.
 const RAW: u8 = 0;
@@ -34,52 +30,28 @@ const PACKERS_MAX: usize = 4;
 /// A frame that asks for a larger window is none of ours.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-/// Chunks as they lie in the tables, before they are cut.
+/// A chunk as it lies in the tables, before it is cut.
 #[derive(Debug)]
-pub(crate) enum Packed {
-    /// One by itself.
-    Alone(Alone),
-    /// Many together.
-    Pack(Pack),
-}
-
-/// A chunk that is packed for itself.
-#[derive(Debug)]
-pub(crate) struct Alone {
+pub(crate) struct Packed {
     id: ChunkId,
     raw_len: u32,
     bytes: Vec<u8>,
 }
 
 impl Packed {
-    pub(crate) fn ids(&self) -> Vec<ChunkId> {
-        match self {
-            Self::Alone(alone) => vec![alone.id],
-            Self::Pack(pack) => pack.ids().collect(),
-        }
-    }
-
-    pub(crate) fn no(&self) -> Option<PackNo> {
-        match self {
-            Self::Alone(_) => None,
-            Self::Pack(pack) => Some(pack.no),
-        }
+    pub(crate) fn id(&self) -> ChunkId {
+        self.id
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        match self {
-            Self::Alone(alone) => alone.bytes.len() + 128,
-            Self::Pack(pack) => pack.bytes(),
-        }
+        self.bytes.len() + 128
     }
-}
 
-impl Alone {
     fn have(&self) -> Have {
+        let packed_len = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         Have {
             raw_len: self.raw_len,
-            packed_len: u32::try_from(self.bytes.len()).unwrap_or(u32::MAX),
-            spot: None,
+            packed_len,
         }
     }
 }
@@ -87,142 +59,68 @@ impl Alone {
 /// Content under its id, as callers give it.
 pub(crate) type Given = (ChunkId, Vec<u8>);
 
-/// Checks chunks against their ids and packs them: together, where there is enough
-/// of them. Much of it is packed on all cores: it is most of the work of keeping a
-/// long session.
-pub(crate) fn pack(chunks: &[&Given], shelf: &Shelf) -> Result<Vec<Packed>, StoreError> {
-    let (groups, alone) = packs::group(chunks);
-    let mut tasks: Vec<Vec<&Given>> = groups;
-    let shared = tasks.len();
-    tasks.extend(alone.into_iter().map(|chunk| vec![chunk]));
+/// Checks chunks against their ids and packs them, in the same order. Much of it is
+/// packed on all cores: it is most of the work of keeping a long session.
+pub(crate) fn pack(chunks: &[&Given]) -> Result<Vec<Packed>, StoreError> {
     let bytes: usize = chunks.iter().map(|(_, content)| content.len()).sum();
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let packers = (bytes / BYTES_PER_PACKER).clamp(1, cores.min(PACKERS_MAX));
-    let next = AtomicUsize::new(0);
-    // Each takes the next one until there is none; then they are put in order.
-    let work = || {
+    let share = chunks.len().div_ceil(packers).max(1);
+    let pack = |share: &[&Given]| {
         let mut packer = Packer::new();
-        let mut packed = Vec::new();
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(task) = tasks.get(at) else {
-                return Ok(packed);
-            };
-            packed.push((at, packer.task(task, at < shared, shelf)?));
-        }
+        let packed = share.iter().map(|(id, content)| packer.pack(*id, content));
+        packed.collect::<Result<Vec<_>, _>>()
     };
-    let mut packed = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..packers)
-            // Where no thread can be started it only takes longer.
-            .filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok())
+    let mut shares = chunks.chunks(share);
+    let Some(own) = shares.next() else {
+        return Ok(Vec::new());
+    };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = shares
+            .map(|share| {
+                let other = std::thread::Builder::new().spawn_scoped(scope, move || pack(share));
+                (share, other)
+            })
             .collect();
-        let mut packed = work()?;
-        for other in others {
-            packed.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic))?);
+        let mut packed = pack(own)?;
+        for (share, other) in others {
+            packed.extend(match other {
+                Ok(other) => other.join().unwrap_or_else(|panic| resume_unwind(panic))?,
+                // Where no thread can be started it only takes longer.
+                Err(_) => pack(share)?,
+            });
         }
-        Ok::<_, StoreError>(packed)
-    })?;
-    packed.sort_unstable_by_key(|(at, _)| *at);
-    Ok(packed.into_iter().map(|(_, packed)| packed).collect())
+        Ok(packed)
+    })
 }
 
-/// Packs one after the other.
-pub(crate) struct Packer {
+/// Packs chunks one after the other.
+struct Packer {
     zstd: Option<Compressor<'static>>,
-    /// Looks for what is the same over all of a pack.
-    far: Option<Compressor<'static>>,
 }
 
 impl Packer {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         // Without a compressor (no memory for one) chunks are kept as they are.
         Self {
             zstd: Compressor::new(ZSTD_LEVEL).ok(),
-            far: None,
         }
     }
 
-    /// Checks chunks and packs them, together or the one by itself.
-    fn task(
-        &mut self,
-        chunks: &[&Given],
-        together: bool,
-        shelf: &Shelf,
-    ) -> Result<Packed, StoreError> {
-        for (id, content) in chunks {
-            check(*id, content)?;
-        }
-        Ok(match chunks {
-            [(id, content)] if !together => Packed::Alone(self.alone(*id, content)),
-            _ => Packed::Pack(Pack::of(shelf.number(), chunks, self)),
-        })
-    }
-
-    fn alone(&mut self, id: ChunkId, content: &[u8]) -> Alone {
-        let (method, body) = self.squeeze(content);
+    /// Checks a chunk against its id and packs it.
+    fn pack(&mut self, id: ChunkId, content: &[u8]) -> Result<Packed, StoreError> {
+        check(id, content)?;
+        let small = self.zstd.as_mut().and_then(|z| z.compress(content).ok());
+        let (method, body) = match &small {
+            Some(small) if small.len() < content.len() => (ZSTD, small.as_slice()),
+            _ => (RAW, content),
+        };
         let raw_len = u32::try_from(content.len()).unwrap_or(u32::MAX);
         let mut bytes = Vec::with_capacity(HEAD_LEN + body.len());
         bytes.push(method);
         bytes.extend_from_slice(&raw_len.to_le_bytes());
-        bytes.extend_from_slice(&body);
-        Alone { id, raw_len, bytes }
-    }
-
-    /// How content is kept, and as what: as one frame where that is shorter.
-    fn squeeze<'c>(&mut self, content: &'c [u8]) -> (u8, Cow<'c, [u8]>) {
-        Self::shorter(&mut self.zstd, content)
-    }
-
-    /// The same for many chunks one behind the other.
-    pub(crate) fn squeeze_pack<'c>(&mut self, content: &'c [u8]) -> (u8, Cow<'c, [u8]>) {
-        if self.far.is_none() {
-            self.far = far_compressor().ok();
-        }
-        Self::shorter(&mut self.far, content)
-    }
-
-    fn shorter<'c>(
-        zstd: &mut Option<Compressor<'static>>,
-        content: &'c [u8],
-    ) -> (u8, Cow<'c, [u8]>) {
-        let small = zstd.as_mut().and_then(|z| z.compress(content).ok());
-        match small {
-            Some(small) if small.len() < content.len() => (ZSTD, Cow::Owned(small)),
-            _ => (RAW, Cow::Borrowed(content)),
-        }
-    }
-}
-
-fn far_compressor() -> std::io::Result<Compressor<'static>> {
-    let mut zstd = Compressor::new(ZSTD_LEVEL)?;
-    zstd.window_log(packs::PACK_WINDOW_LOG)?;
-    zstd.long_distance_matching(true)?;
-    Ok(zstd)
-}
-
-/// What was squeezed, as far as it can be had: at most so many
-/// bytes, whatever the frame claims.
-pub(crate) fn expand(method: u8, body: &[u8], whole: usize) -> Result<Vec<u8>, &'static str> {
-    const FAILED: &str = "it cannot be unpacked";
-    match method {
-        RAW => Ok(body.get(..whole).unwrap_or(body).to_vec()),
-        ZSTD => {
-            let mut zstd = Decompressor::new().map_err(|_| FAILED)?;
-            zstd.window_log_max(ZSTD_WINDOW_LOG_MAX)
-                .map_err(|_| FAILED)?;
-            if let Ok(content) = zstd.decompress(body, whole) {
-                return Ok(content);
-            }
-            let mut stream = zstd::stream::read::Decoder::with_buffer(body).map_err(|_| FAILED)?;
-            stream
-                .window_log_max(ZSTD_WINDOW_LOG_MAX)
-                .map_err(|_| FAILED)?;
-            let mut content = Vec::new();
-            // It ends where the frame does, or is damaged.
-            let _cut_off = stream.take(whole as u64).read_to_end(&mut content);
-            Ok(content)
-        }
-        _ => Err("its packing is unknown"),
+        bytes.extend_from_slice(body);
+        Ok(Packed { id, raw_len, bytes })
     }
 }
 
@@ -254,12 +152,18 @@ pub(crate) fn unpack(id: &ChunkId, packed: &[u8]) -> Result<Vec<u8>, &'static st
     if raw_len > limits::CHUNK_BYTES_MAX {
         return Err("its length is impossible");
     }
-    if method == RAW && body.len() != raw_len {
-        return Err("its length differs");
-    }
     let content = match method {
         RAW => Cow::Borrowed(body),
-        _ => Cow::Owned(expand(method, body, raw_len)?),
+        ZSTD => {
+            let mut zstd = Decompressor::new().map_err(|_| "it cannot be unpacked")?;
+            zstd.window_log_max(ZSTD_WINDOW_LOG_MAX)
+                .map_err(|_| "it cannot be unpacked")?;
+            Cow::Owned(
+                zstd.decompress(body, raw_len)
+                    .map_err(|_| "it cannot be unpacked")?,
+            )
+        }
+        _ => return Err("its packing is unknown"),
     };
     if content.len() != raw_len {
         return Err("its length differs");
@@ -277,42 +181,17 @@ pub(crate) fn apply(chunks: &[Packed], txn: &WriteTransaction) -> Result<(), Tro
     let mut condemned = txn.open_table(CONDEMNED)?;
     let any_condemned = !condemned.is_empty()?;
     let mut totals = Totals::read(&txn.open_table(META)?)?;
-    for packed in chunks {
-        if any_condemned {
-            for id in packed.ids() {
-                condemned.remove(id.0.as_slice())?;
-            }
-        }
-        let chunk = match packed {
-            Packed::Alone(alone) => alone,
-            Packed::Pack(pack) => {
-                let mut any = false;
-                for (member, row) in pack.rows() {
-                    let id = member.id.0.as_slice();
-                    if have.get(id)?.is_some() {
-                        continue;
-                    }
-                    have.insert(id, row.to_row().as_slice())?;
-                    totals.add(row);
-                    any = true;
-                    // What is left of a damaged predecessor.
-                    if tails.remove(id)?.is_some() {
-                        remove_parts(&mut parts, &member.id, 0)?;
-                    }
-                }
-                if any {
-                    pack.put(txn)?;
-                }
-                continue;
-            }
-        };
+    for chunk in chunks {
         let id = chunk.id.0.as_slice();
+        if any_condemned {
+            condemned.remove(id)?;
+        }
         if have.get(id)?.is_some() {
             continue;
         }
         let mut rest = chunk.bytes.as_slice();
         let mut part = 0u8;
-        for len in cut(rest.len(), PART_KEY_LEN) {
+        for len in cut(rest.len()) {
             let (here, after) = rest.split_at(len);
             rest = after;
             parts.insert(part_key(&chunk.id, part).as_slice(), here)?;
@@ -333,27 +212,18 @@ pub(crate) fn remove(ids: &[ChunkId], txn: &WriteTransaction) -> Result<(), Trou
     let mut parts = txn.open_table(CHUNKS)?;
     let mut tails = txn.open_table(TAILS)?;
     let mut totals = Totals::read(&txn.open_table(META)?)?;
-    let mut of_packs: BTreeMap<PackNo, Vec<(ChunkId, u32)>> = BTreeMap::new();
     for id in ids {
-        let row = have.remove(id.0.as_slice())?;
-        if let Some(have) = row.and_then(|row| Have::from_row(row.value())) {
-            totals.subtract(have);
-            if let Some(spot) = have.spot {
-                let gone = of_packs.entry(spot.pack).or_default();
-                gone.push((*id, spot.offset));
-            }
+        if let Some(row) = have.remove(id.0.as_slice())? {
+            Have::from_row(row.value()).inspect(|h| totals.subtract(*h));
         }
         remove_parts(&mut parts, id, 0)?;
         tails.remove(id.0.as_slice())?;
-    }
-    for (pack, gone) in of_packs {
-        packs::let_go(pack, &gone, txn)?;
     }
     totals.write(txn)
 }
 
 /// Removes the parts of a chunk from this one on.
-pub(crate) fn remove_parts(
+fn remove_parts(
     parts: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
     id: &ChunkId,
     from: u8,
@@ -383,23 +253,6 @@ pub(crate) fn is_struck_off(txn: &ReadTransaction, id: &ChunkId) -> Result<bool,
     Ok(txn.open_table(HAVE)?.get(id)?.is_none() && txn.open_table(TAILS)?.get(id)?.is_some())
 }
 
-/// Those of these that lie in packs, and in which.
-pub(crate) fn packs_of(
-    txn: &ReadTransaction,
-    ids: &[ChunkId],
-) -> Result<BTreeSet<PackNo>, Trouble> {
-    let rows = rows(txn, ids)?;
-    Ok(rows
-        .into_iter()
-        .filter_map(|have| Some(have.spot?.pack))
-        .collect())
-}
-
-/// What is known of a chunk, if it is there.
-pub(crate) fn row(txn: &ReadTransaction, id: &ChunkId) -> Result<Option<Have>, Trouble> {
-    Ok(rows(txn, std::slice::from_ref(id))?.pop())
-}
-
 /// Which of these are there.
 pub(crate) fn has(txn: &ReadTransaction, ids: &[ChunkId]) -> Result<Vec<bool>, Trouble> {
     let have = txn.open_table(HAVE)?;
@@ -413,7 +266,6 @@ pub(crate) fn has(txn: &ReadTransaction, ids: &[ChunkId]) -> Result<Vec<bool>, T
 /// A chunk's content. The inner error says why it is damaged.
 pub(crate) fn get(
     txn: &ReadTransaction,
-    shelf: &Shelf,
     id: &ChunkId,
 ) -> Result<Option<Result<Vec<u8>, &'static str>>, Trouble> {
     let Some(row) = txn.open_table(HAVE)?.get(id.0.as_slice())? else {
@@ -422,9 +274,6 @@ pub(crate) fn get(
     let Some(have) = Have::from_row(row.value()) else {
         return Ok(Some(Err("its length is unknown")));
     };
-    if let Some(spot) = have.spot {
-        return packs::get(txn, shelf, id, have.raw_len, spot).map(Some);
-    }
     Ok(Some(match gather(txn, id, have.packed_len as usize)? {
         Some(packed) => unpack(id, &packed),
         None => Err("a part of it is missing"),
@@ -455,7 +304,6 @@ pub(crate) fn find_unlisted(
     let have = Have {
         raw_len: len(&content),
         packed_len: len(&packed),
-        spot: None,
     };
     Ok(Some((content, have)))
 }
@@ -465,7 +313,7 @@ fn gather(txn: &ReadTransaction, id: &ChunkId, len: usize) -> Result<Option<Vec<
         return Ok(None);
     }
     let mut packed = Vec::with_capacity(len);
-    let lengths = cut(len, PART_KEY_LEN);
+    let lengths = cut(len);
     if !lengths.is_empty() {
         let parts = txn.open_table(CHUNKS)?;
         for (part, _) in (0u8..).zip(&lengths) {
@@ -492,8 +340,6 @@ pub(crate) struct Amendment {
     pub(crate) adopt: Vec<(ChunkId, Have)>,
     /// Manifests that are not complete (any more).
     pub(crate) incomplete: Vec<Want>,
-    /// Lists of packs that were damaged, as what is found there says.
-    pub(crate) lists: Vec<(PackNo, List)>,
     /// Totals, counted anew.
     pub(crate) recount: bool,
 }
@@ -504,13 +350,8 @@ impl Amendment {
         self.forget.iter().copied().chain(adopted)
     }
 
-    pub(crate) fn packs(&self) -> impl Iterator<Item = PackNo> {
-        self.lists.iter().map(|(no, _)| *no)
-    }
-
     pub(crate) fn bytes(&self) -> usize {
-        let listed: usize = self.lists.iter().map(|(_, l)| l.members.len()).sum();
-        (self.forget.len() + self.adopt.len() + self.incomplete.len() + listed) * 64
+        (self.forget.len() + self.adopt.len() + self.incomplete.len()) * 64
     }
 
     pub(crate) fn apply(&self, txn: &WriteTransaction) -> Result<(), Trouble> {
@@ -535,9 +376,6 @@ impl Amendment {
         let mut complete = txn.open_table(COMPLETE)?;
         for want in &self.incomplete {
             complete.remove(mark_key(want).as_slice())?;
-        }
-        for (no, list) in &self.lists {
-            list.write(&mut txn.open_table(PACKS)?, *no)?;
         }
         if self.recount {
             totals = Totals::default();
@@ -577,7 +415,7 @@ impl Totals {
         Ok(value.and_then(read).unwrap_or_default())
     }
 
-    pub(crate) fn write(self, txn: &WriteTransaction) -> Result<(), Trouble> {
+    fn write(self, txn: &WriteTransaction) -> Result<(), Trouble> {
         let mut value = [0; 16];
         let (raw, packed) = value.split_at_mut(8);
         raw.copy_from_slice(&self.raw.to_le_bytes());
@@ -587,12 +425,12 @@ impl Totals {
         Ok(())
     }
 
-    pub(crate) fn add(&mut self, have: Have) {
+    fn add(&mut self, have: Have) {
         self.raw = self.raw.saturating_add(u64::from(have.raw_len));
         self.packed = self.packed.saturating_add(u64::from(have.packed_len));
     }
 
-    pub(crate) fn subtract(&mut self, have: Have) {
+    fn subtract(&mut self, have: Have) {
         self.raw = self.raw.saturating_sub(u64::from(have.raw_len));
         self.packed = self.packed.saturating_sub(u64::from(have.packed_len));
     }
@@ -614,7 +452,7 @@ mod tests {
             .collect();
         for content in [vec![], vec![7], vec![b'x'; 100_000], noise] {
             let id = ChunkId::of(&content);
-            let packed = Packer::new().alone(id, &content);
+            let packed = Packer::new().pack(id, &content).unwrap();
             assert!(packed.bytes.len() <= content.len() + HEAD_LEN);
             assert_eq!(unpack(&id, &packed.bytes).as_ref(), Ok(&content));
             for delta in [-1i64, 1, 1 << 20, 1 << 31] {
@@ -626,7 +464,7 @@ mod tests {
             }
         }
         let id = ChunkId::of(b"x");
-        assert!(check(id, b"y").is_err());
+        assert!(Packer::new().pack(id, b"y").is_err());
         assert!(unpack(&id, b"").is_err());
         assert!(unpack(&id, &[9, 1, 0, 0, 0, b'x']).is_err());
     }
@@ -640,25 +478,19 @@ mod tests {
             })
             .collect();
         let given: Vec<&Given> = chunks.iter().collect();
-        let shelf = Shelf::default();
-        let packed = pack(&given, &shelf).unwrap();
-        let ids: Vec<ChunkId> = packed.iter().flat_map(Packed::ids).collect();
-        assert!(ids.iter().eq(chunks.iter().map(|(id, _)| id)));
-        assert!(packed.iter().all(|p| p.no().is_some()));
+        let packed = pack(&given).unwrap();
+        assert_eq!(packed.len(), chunks.len());
+        for (packed, (id, content)) in packed.iter().zip(&chunks) {
+            assert_eq!(packed.id, *id);
+            assert_eq!(unpack(id, &packed.bytes).as_ref(), Ok(content));
+        }
         let lie = (ChunkId([0; 32]), vec![7; 10]);
         for at in [0, 100, 200] {
             let mut given = given.clone();
             given.insert(at, &lie);
-            assert!(pack(&given, &shelf).is_err(), "a lie at {at}");
+            assert!(pack(&given).is_err(), "a lie at {at}");
         }
-        for packed in pack(&given[..1], &shelf).unwrap() {
-            let Packed::Alone(alone) = packed else {
-                panic!("so little needs no pack");
-            };
-            let content = chunks.iter().find(|(id, _)| *id == alone.id).unwrap();
-            assert_eq!(unpack(&alone.id, &alone.bytes).as_ref(), Ok(&content.1));
-        }
-        assert!(pack(&[], &shelf).unwrap().is_empty());
+        assert!(pack(&[]).unwrap().is_empty());
     }
 
     #[test]

@@ -18,10 +18,9 @@ use crate::disk::Disk;
 use crate::error::{Place, StoreError, Trouble};
 use crate::queue::Touched;
 use crate::tables::{
-    CHUNKS, COMPLETE, CONDEMNED, Definition, ENTRIES, HAVE, META, META_FLOOR, NOTES, PACKS, PIECES,
-    TAILS,
+    CHUNKS, COMPLETE, CONDEMNED, Definition, ENTRIES, HAVE, META, META_FLOOR, NOTES, TAILS,
 };
-use crate::{Stats, Store, chunks, packs, scan, tables};
+use crate::{Stats, Store, chunks, scan, tables};
 
 /// What was gained.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -73,7 +72,7 @@ impl Store {
 
     fn rewrite(&self, go_on: &mut dyn FnMut() -> bool) -> Result<bool, StoreError> {
         let new = self.disk.beside()?;
-        for table in [HAVE, TAILS, CHUNKS, PACKS, PIECES, ENTRIES, NOTES] {
+        for table in [HAVE, TAILS, CHUNKS, ENTRIES, NOTES] {
             if copy(&self.disk, &new, table, go_on)?.is_break() {
                 return Ok(false);
             }
@@ -121,7 +120,7 @@ impl Store {
 /// Rows are copied again this often, while they go on changing, before writers
 /// have to wait for the rest.
 const CATCH_UPS_MAX: usize = 8;
-/// Each may be a pack, or a chunk or a note of 1 MiB.
+/// Each may be a chunk or a note of 1 MiB.
 const TOUCHED_AT_ONCE: usize = 16;
 
 /// Copies all rows of a table.
@@ -195,12 +194,6 @@ fn now(txn: &ReadTransaction, touched: &[Touched]) -> Result<Vec<Row>, Trouble> 
             Touched::Note(key) => {
                 add(NOTES, key)?;
             }
-            Touched::Pack(no) => {
-                add(PACKS, &no.key())?;
-                for part in 0..=packs::PIECES_MAX {
-                    add(PIECES, &no.piece_key(part))?;
-                }
-            }
             Touched::Chunk(id) => {
                 add(HAVE, &id.0)?;
                 add(TAILS, &id.0)?;
@@ -216,7 +209,7 @@ fn now(txn: &ReadTransaction, touched: &[Touched]) -> Result<Vec<Row>, Trouble> 
 
 fn count_all(txn: &ReadTransaction) -> Result<Vec<u64>, Trouble> {
     let mut counts = Vec::new();
-    for table in [HAVE, TAILS, CHUNKS, PACKS, PIECES, ENTRIES, NOTES, COMPLETE] {
+    for table in [HAVE, TAILS, CHUNKS, ENTRIES, NOTES, COMPLETE] {
         counts.push(txn.open_table(table)?.len()?);
     }
     Ok(counts)

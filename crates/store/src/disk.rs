@@ -245,13 +245,6 @@ impl Disk {
     }
 }
 
-impl Drop for State {
-    /// Closing writes; what a damaged file does then must not end the process.
-    fn drop(&mut self) {
-        close(self);
-    }
-}
-
 fn close(state: &mut State) {
     state.generation += 1;
     if let Some(old) = state.db.take() {

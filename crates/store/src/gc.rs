@@ -21,7 +21,6 @@
 //! hides what it refers to; until it is whole again, nobody can tell what is
 //! garbage.
 
-mod repack;
 mod run;
 mod sweep;
 
@@ -87,8 +86,6 @@ pub struct Collected {
     /// Their bytes, as they were kept. The file gets shorter by
     /// [`Store::compact`] only; until then new content takes their place.
     pub freed_bytes: u64,
-    /// Chunks that were brought together into packs.
-    pub moved: u64,
     /// Manifests and documents that are no longer held for complete. Whoever
     /// remembers that they were must forget it.
     pub withdrawn: Vec<Want>,
@@ -161,8 +158,7 @@ impl Store {
         for (author, roots) in authors {
             let charge = charges.entry(*author).or_default();
             reach.extend(self, roots, &mut |fresh| {
-                let fresh: Vec<ChunkId> = fresh.iter().map(|want| want.id).collect();
-                for have in self.disk.read(|txn| chunks::rows(txn, &fresh))? {
+                for have in self.disk.read(|txn| chunks::rows(txn, fresh))? {
                     charge.chunks += 1;
                     charge.raw_bytes += u64::from(have.raw_len);
                     charge.packed_bytes += u64::from(have.packed_len);

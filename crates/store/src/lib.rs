@@ -21,7 +21,6 @@ mod error;
 mod gc;
 mod log;
 mod notes;
-mod packs;
 mod queue;
 mod salvage;
 mod scan;
@@ -68,7 +67,6 @@ pub struct Store {
     disk: Disk,
     queue: Queue,
     watch: gc::Watch,
-    shelf: packs::Shelf,
 }
 
 /// Sizes, to be shown.
@@ -125,7 +123,6 @@ impl Store {
             disk: Disk::open(volume)?,
             queue: Queue::default(),
             watch: gc::Watch::default(),
-            shelf: packs::Shelf::default(),
         };
         if store
             .disk
@@ -136,7 +133,6 @@ impl Store {
         if store.disk.read(check_format)? < FORMAT {
             store.upgrade()?;
         }
-        store.disk.read(|txn| store.shelf.begin(txn))?;
         if let Err(error) = store.disk.discard() {
             tracing::warn!(%error, "what an unfinished rewriting left cannot be removed");
         }
@@ -157,21 +153,14 @@ impl Store {
         })
     }
 
-    /// Brings an older store to what is written today, in one transaction; if it
-    /// cannot be written, the store is as it was.
-    ///
-    /// Of format 1, which does not say as what something is complete, all of that is
+    /// A store of format 1 does not say as what something is complete. All of it is
     /// looked at once more: what holds is said again, with its kind, and what does
-    /// not is found out by whoever needs it. Format 2 knows no packs: what lies by
-    /// itself is read as before, and comes into packs by and by.
+    /// not is found out by whoever needs it. One transaction; if it cannot be
+    /// written, the store is as it was.
     fn upgrade(&self) -> Result<(), StoreError> {
         let ids: Vec<ChunkId> = self.disk.read(|txn| {
             let mut ids = Vec::new();
-            let complete = match txn.open_table(COMPLETE_OF_1) {
-                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(ids),
-                complete => complete?,
-            };
-            for row in complete.iter()? {
+            for row in txn.open_table(COMPLETE_OF_1)?.iter()? {
                 ids.extend(tables::id_of(row?.0.value()));
             }
             Ok(ids)
@@ -186,11 +175,12 @@ impl Store {
                 complete.insert(tables::mark_key(want).as_slice(), &[][..])?;
             }
             txn.delete_table(COMPLETE_OF_1)?;
-            txn.open_table(tables::PACKS)?;
-            txn.open_table(tables::PIECES)?;
             write_format(txn)
         })?;
-        tracing::info!("the store was brought to format {FORMAT}");
+        tracing::info!(
+            complete = wants.len(),
+            "the store was brought to format {FORMAT}"
+        );
         Ok(())
     }
 
@@ -224,7 +214,7 @@ impl Store {
         let ids: Vec<ChunkId> = content.iter().map(|c| c.0).collect();
         let here = self.has(&ids)?;
         self.pardon(&ids)?;
-        let packed = chunks::pack(&absent(content, &here), &self.shelf)?;
+        let packed = chunks::pack(&absent(content, &here))?;
         let noted = notes.iter().map(notes::Row::of).collect::<Result<_, _>>()?;
         let bytes: usize = packed.iter().map(chunks::Packed::bytes).sum();
         if bytes > limits::STORE_COMMIT_BYTES_MAX || !self.nothing_can_have_gone()? {
@@ -277,7 +267,7 @@ impl Store {
         }
         // What was garbage and is put again is none, whatever happens next.
         self.pardon(&ids)?;
-        let packed = chunks::pack(&absent(chunks, &here), &self.shelf)?;
+        let packed = chunks::pack(&absent(chunks, &here))?;
         let mut load = Vec::new();
         let mut bytes = 0;
         for packed in packed {
@@ -301,7 +291,7 @@ impl Store {
     /// `Corrupt` if it is damaged. It is forgotten then: [`Store::has`] denies it,
     /// manifests that refer to it are no longer complete, and it can be put again.
     pub fn get_chunk(&self, id: &ChunkId) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.disk.read(|txn| chunks::get(txn, &self.shelf, id))? {
+        match self.disk.read(|txn| chunks::get(txn, id))? {
             None => Ok(None),
             Some(Ok(content)) => Ok(Some(content)),
             Some(Err(why)) => {

@@ -15,8 +15,7 @@ use redb::WriteTransaction;
 
 use crate::disk::Disk;
 use crate::error::{StoreError, Trouble};
-use crate::tables::PackNo;
-use crate::{chunks, gc, log, notes, packs};
+use crate::{chunks, gc, log, notes};
 
 /// Something to be made durable, encoded and checked as far as that can be done
 /// without the tables.
@@ -32,8 +31,6 @@ pub(crate) enum Job {
     Amend(chunks::Amendment),
     /// A step of the collector.
     Sweep(gc::Sweep),
-    /// Chunks that are to lie together.
-    Move(packs::Move),
     /// Notes.
     Notes(Vec<notes::Row>),
 }
@@ -50,7 +47,6 @@ impl Job {
             Self::Chunks(packed) => packed.iter().map(chunks::Packed::bytes).sum(),
             Self::Amend(amendment) => amendment.bytes(),
             Self::Sweep(sweep) => sweep.bytes(),
-            Self::Move(moved) => moved.bytes(),
             Self::Notes(rows) => rows.iter().map(notes::Row::bytes).sum(),
         }
     }
@@ -62,24 +58,14 @@ impl Job {
             Self::Commit(rows) => rows.keys().for_each(|k| see(Touched::Entry(k))),
             Self::Together(rows, packed, noted) => {
                 rows.keys().for_each(|k| see(Touched::Entry(k)));
-                see_packed(packed, see);
+                packed.iter().for_each(|p| see(Touched::Chunk(p.id())));
                 for row in noted {
                     see(Touched::Note(row.key().to_vec()));
                 }
             }
-            Self::Chunks(packed) => see_packed(packed, see),
-            Self::Amend(amendment) => {
-                amendment.ids().for_each(|id| see(Touched::Chunk(id)));
-                amendment.packs().for_each(|no| see(Touched::Pack(no)));
-            }
-            Self::Sweep(sweep) => {
-                sweep.freed().for_each(|id| see(Touched::Chunk(id)));
-                sweep.packs().for_each(|no| see(Touched::Pack(no)));
-            }
-            Self::Move(moved) => {
-                moved.ids().for_each(|id| see(Touched::Chunk(id)));
-                moved.packs().for_each(|no| see(Touched::Pack(no)));
-            }
+            Self::Chunks(packed) => packed.iter().for_each(|p| see(Touched::Chunk(p.id()))),
+            Self::Amend(amendment) => amendment.ids().for_each(|id| see(Touched::Chunk(id))),
+            Self::Sweep(sweep) => sweep.freed().for_each(|id| see(Touched::Chunk(id))),
             Self::Notes(rows) => {
                 rows.iter()
                     .for_each(|row| see(Touched::Note(row.key().to_vec())));
@@ -100,22 +86,8 @@ impl Job {
             Self::Chunks(packed) => chunks::apply(packed, txn),
             Self::Amend(amendment) => amendment.apply(txn),
             Self::Sweep(sweep) => sweep.apply(txn),
-            Self::Move(moved) => moved.apply(txn),
             Self::Notes(rows) => notes::apply(rows, txn),
         }
-    }
-}
-
-fn see_packed(packed: &[chunks::Packed], see: &mut dyn FnMut(Touched)) {
-    for packed in packed {
-        packed
-            .ids()
-            .into_iter()
-            .for_each(|id| see(Touched::Chunk(id)));
-        packed
-            .no()
-            .into_iter()
-            .for_each(|no| see(Touched::Pack(no)));
     }
 }
 
@@ -126,8 +98,6 @@ pub(crate) enum Touched {
     Entry([u8; 56]),
     /// All rows of a chunk.
     Chunk(ChunkId),
-    /// All rows of a pack.
-    Pack(PackNo),
     /// A note, by its key.
     Note(Vec<u8>),
 }

@@ -16,8 +16,7 @@ use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::log::Chain;
 use crate::notes::{Namespace, NoteWrite};
-use crate::packs::Shelf;
-use crate::tables::{self, COMPLETE, COMPLETE_OF_1, ENTRIES, HAVE, Have, NOTES};
+use crate::tables::{self, COMPLETE, COMPLETE_OF_1, ENTRIES, HAVE, NOTES};
 use crate::{Options, Store, backend, chunks, scan, walk};
 
 mod carve;
@@ -174,18 +173,11 @@ fn by_table(
 
     let mut load = Load::new(new);
     let mut result = Ok(());
-    let shelf = Shelf::default();
-    // What lies in packs comes in their order, so that each is unpacked once.
-    let mut in_packs = Vec::new();
-    gaps += scan::rows(disk, HAVE, &[], &mut |key, row| {
+    gaps += scan::rows(disk, HAVE, &[], &mut |key, _| {
         let Some(id) = tables::id_of(key) else {
             return true;
         };
-        if let Some(spot) = Have::from_row(row).and_then(|have| have.spot) {
-            in_packs.push((spot.pack, spot.offset, id));
-            return true;
-        }
-        match disk.read(|txn| chunks::get(txn, &shelf, &id)) {
+        match disk.read(|txn| chunks::get(txn, &id)) {
             Ok(Some(Ok(content))) => result = load.add(id, content),
             _ => report.chunks_lost += 1,
         }
@@ -193,13 +185,6 @@ fn by_table(
     })?
     .count;
     result?;
-    in_packs.sort_unstable();
-    for (_, _, id) in in_packs {
-        match disk.read(|txn| chunks::get(txn, &shelf, &id)) {
-            Ok(Some(Ok(content))) => load.add(id, content)?,
-            _ => report.chunks_lost += 1,
-        }
-    }
     report.chunks += load.finish()?;
 
     let mut writes = Vec::new();
@@ -316,11 +301,6 @@ impl<'s> Load<'s> {
         } else {
             Ok(())
         }
-    }
-
-    /// Whether it is on its way.
-    fn holds(&self, id: &ChunkId) -> bool {
-        self.chunks.iter().any(|(on_its_way, _)| on_its_way == id)
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {

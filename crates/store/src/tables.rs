@@ -24,10 +24,6 @@ pub(crate) const ENTRIES: Definition = TableDefinition::new("entries-1");
 pub(crate) const CHUNKS: Definition = TableDefinition::new("chunks-1");
 /// `chunk id (32)` → the rest of the packed chunk, shorter than a page.
 pub(crate) const TAILS: Definition = TableDefinition::new("tails-1");
-/// `number (8, big-endian)` → `check (8) ‖` what lies where in this pack.
-pub(crate) const PACKS: Definition = TableDefinition::new("packs-1");
-/// `number (8, big-endian) ‖ part (1)` → a piece of a pack.
-pub(crate) const PIECES: Definition = TableDefinition::new("pieces-1");
 /// `chunk id (32)` → [`Have`]. A chunk without this row is not there.
 pub(crate) const HAVE: Definition = TableDefinition::new("have-1");
 /// `chunk id (32) ‖ kind (2, big-endian)` → nothing: what is whole, as what. Keys
@@ -46,8 +42,8 @@ pub(crate) const NOTES: Definition = TableDefinition::new("notes-1");
 pub(crate) const META: Definition = TableDefinition::new("meta-1");
 
 /// All of them; a new store gets them all in its first transaction.
-pub(crate) const ALL: [Definition; 10] = [
-    ENTRIES, CHUNKS, TAILS, PACKS, PIECES, HAVE, COMPLETE, CONDEMNED, NOTES, META,
+pub(crate) const ALL: [Definition; 8] = [
+    ENTRIES, CHUNKS, TAILS, HAVE, COMPLETE, CONDEMNED, NOTES, META,
 ];
 
 /// Version of the whole, `u32`. It rises when an older ccpeer must keep away.
@@ -63,8 +59,8 @@ pub(crate) const META_FLOOR: &[u8] = b"floor";
 
 /// What we write and the newest that we can read.
 ///
-/// 2 says of what is complete as what it is. 3 keeps many chunks in one pack.
-pub(crate) const FORMAT: u32 = 3;
+/// 2 says of what is complete as what it is.
+pub(crate) const FORMAT: u32 = 2;
 
 const CHECK_LEN: usize = 8;
 
@@ -139,93 +135,31 @@ pub(crate) fn read_entry(key: &[u8], row: &[u8]) -> Result<SignedEntry, StoreErr
 /// Header, signature, payload and the lengths between them.
 const ENTRY_ROW_MAX: usize = limits::HEADER_BYTES_MAX + 64 + limits::PAYLOAD_BYTES_MAX + 16;
 
-/// The number of a pack. The store gives each but once while it is open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct PackNo(pub(crate) u64);
-
-impl PackNo {
-    pub(crate) fn key(self) -> [u8; 8] {
-        self.0.to_be_bytes()
-    }
-
-    /// The number that a key is, or begins with.
-    pub(crate) fn of_key(key: &[u8]) -> Option<Self> {
-        key.first_chunk::<8>()
-            .map(|no| Self(u64::from_be_bytes(*no)))
-    }
-
-    pub(crate) fn piece_key(self, part: u8) -> [u8; 9] {
-        let mut key = [part; 9];
-        if let Some(front) = key.first_chunk_mut::<8>() {
-            *front = self.key();
-        }
-        key
-    }
-}
-
-/// Where in a pack a chunk lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Spot {
-    pub(crate) pack: PackNo,
-    /// Where its content begins in that of the pack.
-    pub(crate) offset: u32,
-    /// Length of the content of the whole pack.
-    pub(crate) whole: u32,
-}
-
 /// What is known of a chunk without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Have {
     /// Length of its content.
     pub(crate) raw_len: u32,
-    /// Length as packed, header included; its share of that, if it lies in a pack.
+    /// Length as packed, header included.
     pub(crate) packed_len: u32,
-    /// Where it lies, unless it is packed for itself.
-    pub(crate) spot: Option<Spot>,
 }
 
 impl Have {
-    pub(crate) fn to_row(self) -> Vec<u8> {
-        let mut row = Vec::with_capacity(HAVE_LEN);
-        row.extend_from_slice(&self.raw_len.to_le_bytes());
-        row.extend_from_slice(&self.packed_len.to_le_bytes());
-        if let Some(spot) = self.spot {
-            row.extend_from_slice(&spot.pack.0.to_le_bytes());
-            row.extend_from_slice(&spot.offset.to_le_bytes());
-            row.extend_from_slice(&spot.whole.to_le_bytes());
-        }
+    pub(crate) fn to_row(self) -> [u8; 8] {
+        let mut row = [0; 8];
+        let (a, b) = row.split_at_mut(4);
+        a.copy_from_slice(&self.raw_len.to_le_bytes());
+        b.copy_from_slice(&self.packed_len.to_le_bytes());
         row
     }
 
     pub(crate) fn from_row(row: &[u8]) -> Option<Self> {
-        let (raw_len, rest) = number(row)?;
-        let (packed_len, rest) = number(rest)?;
-        let spot = if rest.is_empty() {
-            None
-        } else {
-            let (pack, rest) = rest.split_first_chunk::<8>()?;
-            let (offset, rest) = number(rest)?;
-            Some(Spot {
-                pack: PackNo(u64::from_le_bytes(*pack)),
-                offset,
-                whole: u32::from_le_bytes(rest.try_into().ok()?),
-            })
-        };
+        let (raw, packed) = row.split_first_chunk::<4>()?;
         Some(Self {
-            raw_len,
-            packed_len,
-            spot,
+            raw_len: u32::from_le_bytes(*raw),
+            packed_len: u32::from_le_bytes(packed.try_into().ok()?),
         })
     }
-}
-
-/// Length of the row of a chunk that lies in a pack.
-const HAVE_LEN: usize = 24;
-
-/// A number in front of other things.
-pub(crate) fn number(bytes: &[u8]) -> Option<(u32, &[u8])> {
-    let (number, rest) = bytes.split_first_chunk::<4>()?;
-    Some((u32::from_le_bytes(*number), rest))
 }
 
 /// Key of a part of a chunk.
@@ -268,23 +202,18 @@ pub(crate) fn id_of(key: &[u8]) -> Option<ChunkId> {
 
 /// Bytes of a redb page.
 const PAGE: usize = 4096;
-/// What redb needs in a leaf page beside key and value of the only row: its head
-/// (4), the ends of both (4 + 4).
-const PAGE_OVERHEAD: usize = 12;
-/// Length of the keys of [`CHUNKS`].
-pub(crate) const PART_KEY_LEN: usize = 33;
-/// Length of the keys of [`PIECES`].
-pub(crate) const PIECE_KEY_LEN: usize = 9;
+/// What redb needs in a leaf page beside the value of one row of [`CHUNKS`]:
+/// its head (4), the ends of key and value (4 + 4), the key (33).
+const PAGE_OVERHEAD: usize = 45;
 
 /// How a packed chunk is cut: lengths of the parts that go to [`CHUNKS`]; what
-/// is left, less than a page, goes to [`TAILS`]. Packs are cut likewise, under keys
-/// of another length.
+/// is left, less than a page, goes to [`TAILS`].
 ///
 /// redb gives a row that does not share a page the next power of two of pages.
 /// One row per chunk would waste a third of the file; parts that fill their
 /// pages to the last byte, and tails that share pages, waste next to nothing.
-pub(crate) fn cut(mut len: usize, key_len: usize) -> Vec<usize> {
-    let fill = |order: u32| (PAGE << order) - PAGE_OVERHEAD - key_len;
+pub(crate) fn cut(mut len: usize) -> Vec<usize> {
+    let fill = |order: u32| (PAGE << order) - PAGE_OVERHEAD;
     let mut parts = Vec::new();
     while len >= fill(0) {
         let order = (0..=PART_ORDER_MAX)
@@ -333,7 +262,7 @@ mod tests {
             300_000,
             1 << 20,
         ] {
-            let parts = cut(len, PART_KEY_LEN);
+            let parts = cut(len);
             let covered: usize = parts.iter().sum();
             assert!(covered <= len && len - covered < PAGE, "{len}: {parts:?}");
             assert!(parts.len() <= 32, "{len}: {parts:?}");
@@ -354,24 +283,10 @@ mod tests {
         }
         assert_eq!(mark_of(&[3; 32]), None);
         assert_eq!(mark_of(&[9; MARK_LEN]), None);
-        let spot = Spot {
-            pack: PackNo(1 << 40),
-            offset: 77,
-            whole: 2_000_000,
+        let have = Have {
+            raw_len: 70_000,
+            packed_len: 9,
         };
-        for spot in [None, Some(spot)] {
-            let have = Have {
-                raw_len: 70_000,
-                packed_len: 9,
-                spot,
-            };
-            let row = have.to_row();
-            assert_eq!(Have::from_row(&row), Some(have));
-            for len in (1..row.len()).filter(|len| *len != 8) {
-                assert_eq!(Have::from_row(&row[..len]), None, "{len}");
-            }
-        }
-        assert!(PackNo(255).piece_key(9) < PackNo(256).piece_key(0));
-        assert_eq!(PackNo::of_key(&PackNo(256).piece_key(3)), Some(PackNo(256)));
+        assert_eq!(Have::from_row(&have.to_row()), Some(have));
     }
 }

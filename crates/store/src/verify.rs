@@ -6,14 +6,15 @@ mod pass;
 
 use std::collections::BTreeSet;
 
+use ccpeer_core::id::ChunkId;
 use ccpeer_core::manifest::Want;
 use redb::ReadableTableMetadata;
 
 use crate::error::StoreError;
 use crate::queue::Job;
-use crate::tables::{COMPLETE, ENTRIES, HAVE, NOTES};
+use crate::tables::{self, COMPLETE, ENTRIES, HAVE, NOTES};
 use crate::{Store, chunks, scan};
-use pass::{Found, Pass};
+use pass::Pass;
 
 /// What was looked at and what was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,16 +69,9 @@ enum Stage {
     Notes = 2,
     Chunks = 3,
     Complete = 4,
-    Packs = 5,
 }
 
-const STAGES: [Stage; 5] = [
-    Stage::Entries,
-    Stage::Notes,
-    Stage::Chunks,
-    Stage::Packs,
-    Stage::Complete,
-];
+const STAGES: [Stage; 4] = [Stage::Entries, Stage::Notes, Stage::Chunks, Stage::Complete];
 
 /// Problems that a report names; there may be more.
 pub const PROBLEMS_MAX: usize = 10_000;
@@ -162,18 +156,16 @@ impl Store {
         })?;
         pass.structure(read_data)?;
         pass.entries()?;
-        let mut found = Found {
-            damaged: pass.chunks(read_data)?,
-            ..Found::default()
+        let damaged = pass.chunks(read_data)?;
+        let adopt = if read_data {
+            pass.unlisted()?
+        } else {
+            Vec::new()
         };
-        if read_data {
-            pass.packs(&mut found)?;
-            found.adopt.extend(pass.unlisted()?);
-        }
-        pass.report.recovered = found.adopt.len() as u64;
+        pass.report.recovered = adopt.len() as u64;
         let sound = pass.raw_bytes == self.stats()?.raw_bytes;
-        let changed = !found.damaged.is_empty() || !found.adopt.is_empty();
-        self.strike_off(found, changed || !sound, &mut pass)?;
+        let changed = !damaged.is_empty() || !adopt.is_empty();
+        self.strike_off(damaged, adopt, changed || !sound, &mut pass)?;
         pass.manifests()?;
         pass.notes()?;
         pass.orphans()?;
@@ -216,18 +208,7 @@ impl Store {
                 Stage::Notes => pass.notes()?,
                 Stage::Chunks => {
                     let damaged = pass.chunks(true)?;
-                    let found = Found {
-                        damaged,
-                        ..Found::default()
-                    };
-                    self.strike_off(found, false, &mut pass)?;
-                }
-                Stage::Packs => {
-                    let mut found = Found::default();
-                    pass.packs(&mut found)?;
-                    // Taken back where everything is looked at.
-                    found.adopt.clear();
-                    self.strike_off(found, false, &mut pass)?;
+                    self.strike_off(damaged, Vec::new(), false, &mut pass)?;
                 }
                 Stage::Complete => pass.manifests()?,
             }
@@ -243,16 +224,12 @@ impl Store {
     /// that is held for complete and is not.
     fn strike_off(
         &self,
-        found: Found,
+        forget: Vec<ChunkId>,
+        adopt: Vec<(ChunkId, tables::Have)>,
         recount: bool,
         pass: &mut Pass<'_>,
     ) -> Result<(), StoreError> {
-        let Found {
-            damaged: forget,
-            adopt,
-            lists,
-        } = found;
-        if forget.is_empty() && adopt.is_empty() && lists.is_empty() && !recount {
+        if forget.is_empty() && adopt.is_empty() && !recount {
             return Ok(());
         }
         let incomplete = if forget.is_empty() {
@@ -267,7 +244,6 @@ impl Store {
             forget,
             adopt,
             incomplete,
-            lists,
             recount,
         });
         Ok(())

@@ -60,7 +60,7 @@ pub(crate) fn needs_any(
 /// manifest is taken for one; if it is needed as something else, that is looked
 /// for anew.
 pub(crate) fn complete_by_content(store: &Store, id: ChunkId) -> Result<Option<Want>, StoreError> {
-    let content = store.disk.read(|txn| chunks::get(txn, &store.shelf, &id))?;
+    let content = store.disk.read(|txn| chunks::get(txn, &id))?;
     let Some(Ok(content)) = content else {
         return Ok(None);
     };
@@ -117,7 +117,7 @@ fn visit(
             (None, Look::Asked) => store.get_chunk(&want.id),
             (None, Look::Aside) => store
                 .disk
-                .read(|txn| chunks::get(txn, &store.shelf, &want.id))
+                .read(|txn| chunks::get(txn, &want.id))
                 .map(|c| c?.ok()),
         };
         let content = match content {
@@ -194,7 +194,7 @@ impl<'b> Reach<'b> {
         &mut self,
         store: &Store,
         roots: &[Want],
-        see: &mut dyn FnMut(&[Want]) -> Result<bool, StoreError>,
+        see: &mut dyn FnMut(&[ChunkId]) -> Result<bool, StoreError>,
     ) -> Result<bool, StoreError> {
         let mut unread = Vec::new();
         for some in roots.chunks(limits::COLLECT_ROWS_MAX) {
@@ -211,12 +211,12 @@ impl<'b> Reach<'b> {
         Ok(true)
     }
 
-    fn add(&mut self, wants: &[Want], unread: &mut Vec<Want>) -> Vec<Want> {
+    fn add(&mut self, wants: &[Want], unread: &mut Vec<Want>) -> Vec<ChunkId> {
         let mut fresh = Vec::new();
         for want in wants {
             let known = self.base.is_some_and(|base| base.ids.contains(&want.id));
             if !known && self.ids.insert(want.id) {
-                fresh.push(*want);
+                fresh.push(want.id);
             }
             let known = self.base.is_some_and(|base| base.nodes.contains(want));
             if want.kind != WantKind::Data && !known && self.nodes.insert(*want) {
@@ -228,7 +228,7 @@ impl<'b> Reach<'b> {
 
     fn look_into(&mut self, store: &Store, want: Want) -> Result<Vec<Want>, StoreError> {
         let (content, struck_off) = store.disk.read(|txn| {
-            let content = chunks::get(txn, &store.shelf, &want.id)?;
+            let content = chunks::get(txn, &want.id)?;
             Ok((content, chunks::is_struck_off(txn, &want.id)?))
         })?;
         match content {

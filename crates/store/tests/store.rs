@@ -27,7 +27,5 @@ mod faults;
 mod fixture;
 #[path = "store/kinds.rs"]
 mod kinds;
-#[path = "store/packs.rs"]
-mod packs;
 #[path = "store/workload.rs"]
 mod workload;

@@ -9,7 +9,6 @@ use ccpeer_core::manifest::Want;
 use redb::ReadTransaction;
 
 use super::Collected;
-use super::repack::Loose;
 use super::sweep::{Sweep, open_condemned, slice, stamp_of};
 use crate::error::StoreError;
 use crate::queue::Job;
@@ -30,11 +29,7 @@ impl Run<'_> {
     pub(super) fn pass(&mut self, roots: &[Want]) -> Result<bool, StoreError> {
         let store = self.store;
         let mut needed = Reach::default();
-        let mut loose = Loose::default();
-        if !needed.extend(store, roots, &mut |fresh| {
-            loose.look_at(store, fresh)?;
-            Ok((self.go_on)())
-        })? {
+        if !needed.extend(store, roots, &mut |_| Ok((self.go_on)()))? {
             return Ok(false);
         }
         self.done.needed = needed.len();
@@ -54,7 +49,7 @@ impl Run<'_> {
         let Some(due) = self.condemn(&needed, &spared)? else {
             return Ok(false);
         };
-        Ok(self.withdraw(&withdraw)? && self.free(&due)? && self.repack(loose)?)
+        Ok(self.withdraw(&withdraw)? && self.free(&due)?)
     }
 
     /// Of the manifests and documents that are held for complete and not needed,
@@ -194,7 +189,6 @@ impl Run<'_> {
             let before = self.store.disk.read(packed)?;
             self.store.watch.freed_some.store(true, Ordering::Release);
             self.run(Sweep {
-                packs: self.store.disk.read(|txn| chunks::packs_of(txn, &free))?,
                 free: free.clone(),
                 ..Sweep::default()
             })?;

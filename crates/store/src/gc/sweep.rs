@@ -1,8 +1,6 @@
 //! The rows of the collector: who is condemned since when, and what one
 //! transaction changes. Decides nothing.
 
-use std::collections::BTreeSet;
-
 use ccpeer_core::id::ChunkId;
 use ccpeer_core::limits;
 use ccpeer_core::manifest::Want;
@@ -10,7 +8,7 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransacti
 
 use crate::chunks;
 use crate::error::Trouble;
-use crate::tables::{self, COMPLETE, CONDEMNED, HAVE, META, META_UPTIME, PackNo};
+use crate::tables::{self, COMPLETE, CONDEMNED, HAVE, META, META_UPTIME};
 
 /// What one transaction of the collector changes.
 #[derive(Debug, Default)]
@@ -23,8 +21,6 @@ pub(crate) struct Sweep {
     pub(super) withdraw: Vec<Want>,
     /// To go, if they are still condemned.
     pub(super) free: Vec<ChunkId>,
-    /// The packs in which those lie.
-    pub(super) packs: BTreeSet<PackNo>,
     /// Milliseconds to be added to the uptime.
     pub(super) passed_ms: u64,
 }
@@ -32,10 +28,6 @@ pub(crate) struct Sweep {
 impl Sweep {
     pub(crate) fn freed(&self) -> impl Iterator<Item = ChunkId> {
         self.free.iter().copied()
-    }
-
-    pub(crate) fn packs(&self) -> impl Iterator<Item = PackNo> {
-        self.packs.iter().copied()
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -12,8 +12,6 @@ use ccpeer_core::limits;
 
 use super::{Load, Logs, SalvageReport, carve};
 use crate::error::StoreError;
-use crate::packs::{PIECES_MAX, Unpacked};
-use crate::tables::{PIECE_KEY_LEN, PackNo};
 use crate::{Store, chunks, tables};
 
 /// Takes entries and chunks from single pages. Both prove themselves: entries by
@@ -28,7 +26,6 @@ pub(super) fn copy(
     let mut file = File::open(old).map_err(failed)?;
     let mut logs = Logs::default();
     let mut pieces: BTreeMap<ChunkId, Pieces> = BTreeMap::new();
-    let mut packs: BTreeMap<PackNo, Pieces> = BTreeMap::new();
     carve::rows(&mut file, &mut |row| match row.key.len() {
         56 => {
             let signed = tables::read_entry(row.key, row.value).ok();
@@ -46,14 +43,6 @@ pub(super) fn copy(
                 .or_default()
                 .add(row.key.get(32).copied(), found);
         }
-        PIECE_KEY_LEN => {
-            if let (Some(no), Some(part)) = (PackNo::of_key(row.key), row.key.last()) {
-                packs
-                    .entry(no)
-                    .or_default()
-                    .add(Some(*part), Piece::of(&row));
-            }
-        }
         _ => {}
     })
     .map_err(failed)?;
@@ -70,17 +59,6 @@ pub(super) fn copy(
         };
         if let Some(content) = pieces.join(id, &mut file) {
             load.add(*id, content)?;
-        }
-    }
-    // What is found has its own name, whatever the pack is called. What is damaged
-    // gets a name that nobody knows, and is collected.
-    for pieces in packs.values() {
-        for unpacked in pieces.unpacked(&mut file) {
-            for (member, content) in unpacked.members() {
-                if new.has(&[member.id])? == [false] && !load.holds(&member.id) {
-                    load.add(member.id, content.to_vec())?;
-                }
-            }
         }
     }
     let written = load.finish()?;
@@ -148,27 +126,6 @@ impl Pieces {
         if list.len() < CANDIDATES_MAX && list.iter().all(|p| p.hash != found.hash) {
             list.push(found);
         }
-    }
-
-    /// What any choice of candidates gives, as a pack.
-    fn unpacked(&self, file: &mut File) -> Vec<Unpacked> {
-        let mut all = Vec::new();
-        for choice in 0..CANDIDATES_MAX {
-            if choice > 0 && self.parts.values().all(|list| list.len() <= choice) {
-                break;
-            }
-            let mut bytes = Vec::new();
-            // What stands before a gap may be whole.
-            for (n, (part, list)) in (0u8..).zip(&self.parts) {
-                let piece = list.get(choice).or(list.last()).and_then(|p| p.read(file));
-                let Some(piece) = piece.filter(|_| n == *part && n <= PIECES_MAX) else {
-                    break;
-                };
-                bytes.extend(piece);
-            }
-            all.extend(Unpacked::of(&bytes));
-        }
-        all
     }
 
     /// The chunk, if any choice of candidates gives its hash.

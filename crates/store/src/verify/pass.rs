@@ -6,13 +6,10 @@ use ccpeer_core::entry::{Payload, SignedEntry, VerifiedEntry};
 use ccpeer_core::id::ChunkId;
 use ccpeer_core::manifest::{Want, WantKind};
 
-use redb::{ReadTransaction, ReadableTable as _};
-
-use crate::error::{Place, StoreError, Trouble};
+use crate::error::{Place, StoreError};
 use crate::log::Chain;
 use crate::notes::Namespace;
-use crate::packs::{self, List, Listed, Member, Unpacked};
-use crate::tables::{self, COMPLETE, ENTRIES, HAVE, NOTES, PACKS, PackNo, TAILS};
+use crate::tables::{self, COMPLETE, ENTRIES, HAVE, NOTES, TAILS};
 use crate::{Store, chunks, scan};
 
 use super::{PROBLEMS_MAX, Problem, ProblemKind, VerifyReport};
@@ -36,17 +33,6 @@ pub(super) struct Pass<'s> {
     pub(super) left: u64,
     /// The first key that was not looked at for want of them.
     pub(super) stopped_at: Option<Vec<u8>>,
-}
-
-/// What is to be set right.
-#[derive(Default)]
-pub(super) struct Found {
-    /// Damaged chunks.
-    pub(super) damaged: Vec<ChunkId>,
-    /// Chunks that are not listed and whole.
-    pub(super) adopt: Vec<(ChunkId, tables::Have)>,
-    /// What damaged lists of packs should say.
-    pub(super) lists: Vec<(PackNo, List)>,
 }
 
 /// What looking at a row costs in any case: finding it.
@@ -122,7 +108,6 @@ impl Pass<'_> {
         for (name, table) in [
             ("entries", ENTRIES),
             ("have", HAVE),
-            ("packs", PACKS),
             ("complete", COMPLETE),
             ("notes", NOTES),
         ] {
@@ -196,29 +181,8 @@ impl Pass<'_> {
             let Some(id) = tables::id_of(key) else {
                 return true;
             };
-            // Packs are read one after the other, each once.
-            let in_pack = match have.and_then(|have| have.spot) {
-                Some(spot) => store
-                    .disk
-                    .read(|txn| packs::listed(&txn.open_table(PACKS)?, spot.pack)),
-                None => Ok(Listed::Absent),
-            };
-            let later = match in_pack {
-                Ok(Listed::Here(list)) => have.is_some_and(|have| {
-                    let spot = have.spot.map_or(0, |spot| spot.offset);
-                    let len = have.raw_len;
-                    list.members.contains(&Member {
-                        id,
-                        offset: spot,
-                        len,
-                    })
-                }),
-                Ok(Listed::Damaged) => true,
-                Ok(Listed::Absent) | Err(_) => false,
-            };
-            if read_data && !later {
-                let shelf = packs::Shelf::default();
-                let read = || store.disk.read(|txn| chunks::get(txn, &shelf, &id));
+            if read_data {
+                let read = || store.disk.read(|txn| chunks::get(txn, &id));
                 // What cannot be read twice is as good as damaged; once may have
                 // been bad luck.
                 let content = match read() {
@@ -242,60 +206,11 @@ impl Pass<'_> {
             true
         })?;
         self.gaps("have", gaps);
-        Ok(self.damaged(damaged))
-    }
-
-    fn damaged(&mut self, damaged: Vec<(ChunkId, String)>) -> Vec<ChunkId> {
         let ids = damaged.iter().map(|d| d.0).collect();
         for (id, why) in damaged {
             self.problem(ProblemKind::Chunk, id.to_string(), why);
         }
-        ids
-    }
-
-    /// Every pack, and all that is found in it. Each is read once.
-    pub(super) fn packs(&mut self, found: &mut Found) -> Result<(), StoreError> {
-        let store = self.store;
-        let from = std::mem::take(&mut self.from);
-        let mut damaged = Vec::new();
-        let gaps = scan::rows(&store.disk, PACKS, &from, &mut |key, row| {
-            if !self.may(key, row) {
-                return false;
-            }
-            let Some(no) = PackNo::of_key(key) else {
-                return true;
-            };
-            let look = || store.disk.read(|txn| look_into(txn, no));
-            let seen = match look() {
-                Err(e) if e.is_transient() => look(),
-                seen => seen,
-            };
-            match seen {
-                Ok(seen) => {
-                    self.report.bytes += seen.bytes;
-                    self.pay(seen.bytes);
-                    damaged.extend(
-                        seen.damaged
-                            .into_iter()
-                            .map(|(id, why)| (id, why.to_owned())),
-                    );
-                    found.adopt.extend(seen.adopt);
-                    found.lists.extend(seen.list.map(|list| (no, list)));
-                }
-                // A page of it cannot be read: whose chunks those were, the list says.
-                Err(e) => {
-                    let listed = store
-                        .disk
-                        .read(|txn| found_in(txn, no, List::read(key, row).as_ref()));
-                    let lost = listed.unwrap_or_default().into_iter();
-                    damaged.extend(lost.map(|(member, _)| (member.id, e.to_string())));
-                }
-            }
-            true
-        })?;
-        self.gaps("packs", gaps);
-        found.damaged.extend(self.damaged(damaged));
-        Ok(())
+        Ok(ids)
     }
 
     /// Chunks that are not listed and yet whole.
@@ -426,90 +341,4 @@ impl Pass<'_> {
         })?;
         Ok(())
     }
-}
-
-/// What was seen in a pack.
-#[derive(Default)]
-struct Seen {
-    bytes: u64,
-    damaged: Vec<(ChunkId, &'static str)>,
-    adopt: Vec<(ChunkId, tables::Have)>,
-    /// What its list should say, if it does not.
-    list: Option<List>,
-}
-
-fn look_into(txn: &ReadTransaction, no: PackNo) -> Result<Seen, Trouble> {
-    let mut seen = Seen::default();
-    let list = match packs::listed(&txn.open_table(PACKS)?, no)? {
-        // Written anew or let go meanwhile.
-        Listed::Absent => return Ok(seen),
-        Listed::Here(list) => Some(list),
-        Listed::Damaged => None,
-    };
-    let (unpacked, why) = match packs::read(txn, no)? {
-        Ok(unpacked) => (Some(unpacked), "its hash differs"),
-        Err(why) => (None, why),
-    };
-    let chunk = |member: &Member| {
-        let unpacked: &Unpacked = unpacked.as_ref()?;
-        unpacked.chunk(&member.id, member.offset, member.len)
-    };
-    let found = found_in(txn, no, list.as_ref())?;
-    for (member, _) in &found {
-        match chunk(member) {
-            Some(content) => seen.bytes += content.len() as u64,
-            None => seen.damaged.push((member.id, why)),
-        }
-    }
-    let Some(list) = list else {
-        let whole = found.iter().filter_map(|(_, have)| Some(have.spot?.whole));
-        seen.list = Some(List {
-            whole: whole.max().unwrap_or(0),
-            members: found.into_iter().map(|(member, _)| member).collect(),
-        });
-        return Ok(seen);
-    };
-    for member in &list.members {
-        if chunks::row(txn, &member.id)?.is_none() && chunk(member).is_some() {
-            seen.adopt
-                .push((member.id, packs::row_of(txn, no, &list, member)?));
-        }
-    }
-    Ok(seen)
-}
-
-/// The chunks that are found in a pack and nowhere else. Without a list, everything
-/// that we hold is looked through for them.
-fn found_in(
-    txn: &ReadTransaction,
-    no: PackNo,
-    list: Option<&List>,
-) -> Result<Vec<(Member, tables::Have)>, Trouble> {
-    let mut found = Vec::new();
-    if let Some(list) = list {
-        for member in &list.members {
-            let have = chunks::row(txn, &member.id)?;
-            found.extend(
-                have.filter(|have| packs::is_at(*have, no, member))
-                    .map(|have| (*member, have)),
-            );
-        }
-        return Ok(found);
-    }
-    for row in txn.open_table(HAVE)?.iter()? {
-        let (key, row) = row?;
-        let have = tables::Have::from_row(row.value());
-        if let (Some(id), Some(have)) = (tables::id_of(key.value()), have)
-            && let Some(spot) = have.spot.filter(|spot| spot.pack == no)
-        {
-            let member = Member {
-                id,
-                offset: spot.offset,
-                len: have.raw_len,
-            };
-            found.push((member, have));
-        }
-    }
-    found.sort_by_key(|(member, _)| member.offset);
-    Ok(found)
 }

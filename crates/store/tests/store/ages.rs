@@ -13,7 +13,7 @@ use ccpeer_store::{CollectPlan, Namespace, NoteWrite, Store, salvage};
 use crate::fixture::*;
 
 /// All there are, in `testdata/store`.
-pub(crate) const RELEASES: [&str; 2] = ["0.1.0.redb.zst", "0.1.0-format-2.redb.zst"];
+pub(crate) const RELEASES: [&str; 1] = ["0.1.0.redb.zst"];
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/store")

@@ -27,7 +27,7 @@ pub(crate) enum Step {
     Quarantine(usize, usize),
     Verify,
     /// So many runs of the collector, a while apart; only the first session is
-    /// needed, and a little of the last.
+    /// needed.
     Collect(u64),
     Compact,
 }
@@ -35,7 +35,7 @@ pub(crate) enum Step {
 use Step::*;
 
 /// A life, in short: everything that a store can be asked to change.
-pub(crate) const LIFE: [Step; 25] = [
+pub(crate) const LIFE: [Step; 22] = [
     Put(0, 0, 5),
     Notes(1),
     Commit(0, None),
@@ -49,9 +49,6 @@ pub(crate) const LIFE: [Step; 25] = [
     Verify,
     Put(0, 3, 4),
     Commit(18, Some(0)),
-    Put(3, 0, 17),
-    Quarantine(3, 5),
-    Put(3, 5, 6),
     Collect(1),
     Notes(3),
     Collect(3),
@@ -72,7 +69,7 @@ impl Step {
 
 pub(crate) struct Workload {
     log: Vec<VerifiedEntry>,
-    pub(crate) sessions: [Session; 4],
+    pub(crate) sessions: [Session; 3],
 }
 
 /// All that a store holds, in terms that can be compared.
@@ -88,13 +85,11 @@ impl Workload {
     pub(crate) fn new() -> Self {
         Self {
             log: chain(1, 36),
-            // Of several parts, of tails only with a list page, of one part, and of
-            // one pack.
+            // Of several parts, of tails only with a list page, of one part.
             sessions: [
                 session(5, 11, 9000),
                 session(6, 140, 700),
                 session(7, 4, 5000),
-                session(8, 16, 9000),
             ],
         }
     }
@@ -119,11 +114,7 @@ impl Workload {
             Collect(runs) => {
                 for run in 0..runs {
                     let now = Instant(run * limits::COLLECT_STEP_MS_MAX);
-                    // Of the pack so little that it is written anew.
-                    let few = self.sessions[3].chunks[1..4].iter();
-                    let mut roots: Vec<Want> = few.map(|c| Want::data(c.0)).collect();
-                    roots.push(self.sessions[0].want);
-                    let mut plan = CollectPlan::new(roots, now);
+                    let mut plan = CollectPlan::new(vec![self.sessions[0].want], now);
                     plan.grace_ms = limits::COLLECT_STEP_MS_MAX;
                     assert!(store.collect(&plan, &mut || true)?.finished);
                 }
