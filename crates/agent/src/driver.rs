@@ -67,8 +67,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(300);
 /// How often the registry of live sessions is looked at. The end of a process
 /// that we know is told by the system.
 const LIVENESS_EVERY: Duration = Duration::from_secs(5);
-/// Of so many looks one is taken while no session is open as far as we know and
-/// the system tells when the registry changes.
+/// Of so many looks one is taken while no session is open, as far as we know and the
+/// registry says, and the system tells when that changes.
 const LIVENESS_RESTS: u32 = 12;
 /// A change of the registry is looked at after this: it comes in several steps.
 const STIRRED: Duration = Duration::from_millis(50);
@@ -280,6 +280,9 @@ pub(crate) struct Driver {
     captures: captures::Captures,
     /// Sessions that a process here holds open.
     open: BTreeMap<SessionId, presence::Open>,
+    /// The registry named somebody when it was looked at last, perhaps a session that
+    /// was not captured yet: then it is looked at again.
+    registry_names: bool,
     /// Processes that said good-bye to a session and have not ended yet.
     farewell: BTreeMap<SessionId, u32>,
     /// Processes whose end we will be told.
@@ -357,6 +360,7 @@ impl Driver {
             peers: parts.peers,
             captures: captures::Captures::default(),
             open: BTreeMap::new(),
+            registry_names: true,
             farewell: BTreeMap::new(),
             watched: BTreeSet::new(),
             registry: BTreeMap::new(),
@@ -429,7 +433,8 @@ impl Driver {
                 _ = liveness.tick() => {
                     self.look_for_past();
                     rested += 1;
-                    if rested >= LIVENESS_RESTS || !self.open.is_empty() || !registry.is_watched() {
+                    let idle = self.open.is_empty() && !self.registry_names && registry.is_watched();
+                    if rested >= LIVENESS_RESTS || !idle {
                         rested = 0;
                         registry.renew();
                         self.check_liveness();

@@ -5,7 +5,7 @@
 //! the remote's tip and adds what is missing there, so nothing has to be merged
 //! but names, and nothing that others wrote is touched. Plumbing runs in [`run`]
 //! and [`repo`]; [`part`] and [`seal`] are our own form; [`sync`] is one go.
-//! docs/MIRROR.md tells the user's side, decision 0032 why it is so.
+//! docs/MIRROR.md tells the user's side, decision 0031 why it is so.
 
 pub(crate) mod carried;
 pub(crate) mod clock;

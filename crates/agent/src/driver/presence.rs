@@ -176,6 +176,7 @@ impl Driver {
                 self.state_presence(session).await;
             }
         }
+        self.registry_names = !seen.registry.is_empty();
         self.heed_registry(seen.registry).await;
     }
 
