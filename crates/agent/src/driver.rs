@@ -46,7 +46,7 @@ use crate::home::Home;
 use crate::inbox::{Inbox, Pending};
 use crate::peers::PeerBook;
 use crate::policy::Introduce;
-use crate::registry_watch::RegistryWatch;
+use crate::registry_watch::{LIVENESS_RESTS, RegistryWatch, STIRRED};
 use crate::spare::SpareTrust;
 use crate::view;
 
@@ -67,11 +67,6 @@ const SWEEP_EVERY: Duration = Duration::from_secs(300);
 /// How often the registry of live sessions is looked at. The end of a process
 /// that we know is told by the system.
 const LIVENESS_EVERY: Duration = Duration::from_secs(5);
-/// Of so many looks one is taken while no session is open, as far as we know and the
-/// registry says, and the system tells when that changes.
-const LIVENESS_RESTS: u32 = 12;
-/// A change of the registry is looked at after this: it comes in several steps.
-const STIRRED: Duration = Duration::from_millis(50);
 /// How often the spool is looked at, although hooks that leave an event there say
 /// so: they may have died before they could.
 const SPOOL_EVERY: Duration = Duration::from_secs(30);
