@@ -100,19 +100,44 @@ impl SessionRecord {
 
     /// The heads that differ in content: what a person would call the lines of a
     /// fork. A head that says, under another name, exactly what another line has
-    /// said already is no line of its own. That happens when a device whose store
-    /// was restored from a backup states again what peers still hold of it.
+    /// said already is no line of its own, and neither is one that only says again
+    /// what others went on from. That happens when a device whose store was restored
+    /// from a backup states again what it holds, before it hears what it had said
+    /// since; and when git has something new to say of a version that grows elsewhere.
     #[must_use]
     pub fn lines(&self) -> Vec<&VersionNode> {
         let heads = self.heads();
         if heads.len() < 2 {
             return heads;
         }
-        heads
+        let lines: Vec<&VersionNode> = heads
             .iter()
             .filter(|h| !self.nodes().any(|twin| self.stands_for(twin, h)))
+            .filter(|h| !self.repeats_past(h, &heads))
             .copied()
-            .collect()
+            .collect();
+        // Where each has said what the others say, nobody's word stands for another's.
+        if lines.is_empty() { heads } else { lines }
+    }
+
+    /// Whether a head has nothing in it but what a version of its own past had, and
+    /// another head grew from that one. Of two that repeat the same, the newer stays.
+    fn repeats_past(&self, head: &VersionNode, heads: &[&VersionNode]) -> bool {
+        let content = head.version.manifest;
+        let mut first = head;
+        while let [parent] = first.version.parents.as_slice()
+            && let Some(before) = self.node(parent)
+            && before.version.manifest == content
+        {
+            first = before;
+        }
+        first.id != head.id
+            && content.is_some()
+            && heads.iter().any(|other| {
+                (other.version.manifest != content || other.order() > head.order())
+                    && self.is_ancestor(&first.id, &other.id)
+                    && other.id != head.id
+            })
     }
 
     /// Whether a node stands for a head: the same content, on a line that is not

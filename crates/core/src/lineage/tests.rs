@@ -180,6 +180,22 @@ fn a_mark_holds_until_somebody_works_on() {
 }
 
 proptest! {
+    /// Whatever is said again of whatever: somebody's line is always there.
+    #[test]
+    fn some_line_stays(
+        parents in prop::collection::vec(prop::collection::vec(0..9usize, 0..3), 1..9),
+        contents in prop::collection::vec(1..4u8, 9),
+    ) {
+        let mut record = SessionRecord::default();
+        for (i, of) in parents.iter().enumerate() {
+            let mut of: Vec<u8> = of.iter().filter(|p| **p < i).map(|p| *p as u8 + 1).collect();
+            of.sort_unstable();
+            of.dedup();
+            record.add_version(content(node(i as u8 + 1, i as u64 + 1, &of), contents[i]));
+        }
+        prop_assert!(!record.lines().is_empty());
+    }
+
     /// S7: whatever comes first, the same record stands in the end, and its
     /// heads are exactly the versions that nothing grew from.
     #[test]
@@ -223,9 +239,8 @@ proptest! {
     }
 }
 
-#[test]
-fn the_same_said_again_is_no_line_of_its_own() {
-    let content = |node: VersionNode, manifest: u8| VersionNode {
+fn content(node: VersionNode, manifest: u8) -> VersionNode {
+    VersionNode {
         version: Version {
             manifest: Some(crate::entry::ContentRef {
                 id: crate::id::ChunkId([manifest; 32]),
@@ -234,21 +249,59 @@ fn the_same_said_again_is_no_line_of_its_own() {
             ..node.version
         },
         ..node
-    };
-    let ids = |r: &SessionRecord| -> Vec<u8> { r.lines().iter().map(|n| n.id.0[0]).collect() };
+    }
+}
+
+fn lines(record: &SessionRecord) -> Vec<u8> {
+    record.lines().iter().map(|n| n.id.0[0]).collect()
+}
+
+#[test]
+fn what_others_went_on_from_is_no_line_when_it_is_said_again() {
+    let mut record = SessionRecord::default();
+    record.add_version(content(node(1, 1, &[]), 10));
+    // A salvaged store begins a new log, and says again what it still holds.
+    record.add_version(content(node(2, 2, &[1]), 10));
+    assert_eq!(lines(&record), [2]);
+    // What it had said since comes back from a peer, is said again, and goes on.
+    record.add_version(content(node(3, 2, &[1]), 20));
+    assert_eq!(lines(&record), [3], "whatever clock it has");
+    record.add_version(content(node(4, 3, &[3]), 20));
+    record.add_version(content(node(5, 4, &[4]), 30));
+    assert_eq!(heads(&record), [2, 5]);
+    assert_eq!(lines(&record), [5]);
+    // Two that say the same again: one of them stays.
+    let mut twice = SessionRecord::default();
+    twice.add_version(content(node(1, 1, &[]), 10));
+    twice.add_version(content(node(2, 2, &[1]), 10));
+    twice.add_version(content(node(3, 3, &[1]), 10));
+    assert_eq!(lines(&twice), [3]);
+    // What went back to the first content did something.
+    let mut back = SessionRecord::default();
+    back.add_version(content(node(1, 1, &[]), 10));
+    back.add_version(content(node(2, 2, &[1]), 20));
+    back.add_version(content(node(3, 3, &[2]), 10));
+    back.add_version(content(node(4, 3, &[2]), 20));
+    assert_eq!(lines(&back), [3]);
+    back.add_version(content(node(5, 4, &[1]), 40));
+    assert_eq!(lines(&back), [3, 5]);
+}
+
+#[test]
+fn the_same_said_again_is_no_line_of_its_own() {
     let mut record = SessionRecord::default();
     record.add_version(content(node(1, 1, &[]), 10));
     // Said by the old log, and again by the new one of a restored device.
     record.add_version(content(node(2, 2, &[1]), 20));
     record.add_version(content(node(3, 3, &[1]), 20));
     assert_eq!(record.heads().len(), 2);
-    assert_eq!(ids(&record), [3]);
+    assert_eq!(lines(&record), [3]);
     record.add_version(content(node(4, 4, &[3]), 30));
-    assert_eq!(ids(&record), [4]);
+    assert_eq!(lines(&record), [4]);
     // A line that goes back to what it was is still one.
     record.add_version(content(node(5, 5, &[4]), 20));
-    assert_eq!(ids(&record), [5]);
+    assert_eq!(lines(&record), [5]);
     // Other content is another line.
     record.add_version(content(node(6, 6, &[1]), 40));
-    assert_eq!(ids(&record), [5, 6]);
+    assert_eq!(lines(&record), [5, 6]);
 }
