@@ -46,7 +46,7 @@ use crate::home::Home;
 use crate::inbox::{Inbox, Pending};
 use crate::peers::PeerBook;
 use crate::policy::Introduce;
-use crate::registry_watch::{LIVENESS_RESTS, RegistryWatch, STIRRED};
+use crate::registry_watch::{LIVENESS_RESTS, RegistryWatch};
 use crate::spare::SpareTrust;
 use crate::view;
 
@@ -420,11 +420,8 @@ impl Driver {
                     Input::Machine(Box::new(Event::Tick))
                 }
                 _ = sweep.tick() => { self.sweep(); continue }
-                () = registry.stirred(), if rested < LIVENESS_RESTS => {
-                    rested = LIVENESS_RESTS;
-                    liveness.reset_after(STIRRED);
-                    continue
-                }
+                // Looked at when it is due: what two looks agree on needs time between them.
+                () = registry.stirred() => { rested = LIVENESS_RESTS; continue }
                 _ = liveness.tick() => {
                     self.look_for_past();
                     rested += 1;

@@ -8,7 +8,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
@@ -19,8 +18,6 @@ use crate::live;
 /// Of so many looks one is taken while no session is open, as far as we know and the
 /// registry says, and the system tells when that changes.
 pub(crate) const LIVENESS_RESTS: u32 = 12;
-/// A change of the registry is looked at after this: it comes in several steps.
-pub(crate) const STIRRED: Duration = Duration::from_millis(50);
 
 /// A watch over the registry, or over the directory in which it will appear.
 pub(crate) struct RegistryWatch {
@@ -138,6 +135,7 @@ fn cover(watcher: &mut RecommendedWatcher, path: &Path) -> Covered {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::time::Duration;
 
     use super::*;
     use crate::testing::World;
