@@ -79,7 +79,7 @@ pub fn examine(around: &Around<'_>) -> Vec<Check> {
     let mut out = vec![
         home_dir(home),
         system::file_system(home.root()),
-        space(home.root()),
+        space(system::free_space(home.root())),
         key(home),
         store(home),
         agent(around),
@@ -157,8 +157,9 @@ fn home_dir(home: &Home) -> Check {
     }
 }
 
-fn space(root: &Path) -> Check {
-    let Some(free) = system::free_space(root) else {
+/// What `free` bytes on the disk of `CCPEER_HOME` mean; `None`: not known.
+fn space(free: Option<u64>) -> Check {
+    let Some(free) = free else {
         return note("space", "free space cannot be told here", "");
     };
     let said = format!("{} MiB free", free / (1024 * 1024));
@@ -489,4 +490,22 @@ fn summary(summary: &SummaryStatus) -> Check {
             summary.runs_today, summary.per_day
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_full_before_nothing_fits_any_more() {
+        for (free, state) in [
+            (Some(0), State::Problem),
+            (Some(SPACE_LOW - 1), State::Problem),
+            (Some(SPACE_LOW), State::Note),
+            (Some(SPACE_NOTE), State::Ok),
+            (None, State::Note),
+        ] {
+            assert_eq!(space(free).state, state, "{free:?}");
+        }
+    }
 }
