@@ -336,6 +336,8 @@ pub const WEB_DRAIN_MS: u64 = 2_000;
 /// Bytes of a bundle that is pushed to `ccpeer serve`, as the reference server
 /// takes them.
 pub const SERVE_PUSH_BYTES_MAX: usize = 50 * 1024 * 1024;
+/// Bytes of the files of a session that `ccpeer serve` gives as one bundle.
+pub const SERVE_PULL_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// Clients that have a token for `ccpeer serve`.
 pub const SERVE_TOKENS_MAX: usize = 64;
 

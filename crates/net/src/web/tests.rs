@@ -165,7 +165,11 @@ async fn k_l11_odd_requests_get_an_answer_and_no_more() {
     let smuggled = format!("{request}0\r\n\r\nGET /second HTTP/1.1\r\nHost: x\r\n\r\n");
     let got = said(&server, smuggled.as_bytes()).await;
     assert_eq!(got.matches("HTTP/1.1").count(), 1, "{got}");
-    let got = said(&server, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 no http").await;
+    let got = said(
+        &server,
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 no http",
+    )
+    .await;
     assert!(got.is_empty() || got.starts_with("HTTP/1.1 400 "), "{got}");
 }
 
@@ -186,7 +190,13 @@ async fn what_is_too_long_is_refused_and_its_sender_sees_why() {
         b"\r\n0\r\n\r\n",
     ]
     .concat();
-    check("/", "Transfer-Encoding: chunked\r\n", &chunked, "HTTP/1.1 413 ").await;
+    check(
+        "/",
+        "Transfer-Encoding: chunked\r\n",
+        &chunked,
+        "HTTP/1.1 413 ",
+    )
+    .await;
     check("/unread", &length, &long, "HTTP/1.1 200 ").await;
     check("/", "Content-Length: nine\r\n", b"", "HTTP/1.1 400 ").await;
 }
