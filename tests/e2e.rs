@@ -46,6 +46,7 @@ mod retention;
 mod round_trip;
 #[cfg(target_os = "linux")]
 mod secrets;
+mod serve;
 mod start_line;
 mod story;
 #[cfg(target_os = "linux")]

@@ -20,6 +20,7 @@ mod pairing;
 mod placing;
 mod projects;
 mod relay;
+mod serve;
 mod status;
 mod summary;
 mod upkeep;
@@ -29,6 +30,7 @@ pub use pairing::*;
 pub use placing::*;
 pub use projects::*;
 pub use relay::*;
+pub use serve::*;
 pub use status::*;
 pub use summary::*;
 pub use upkeep::*;
@@ -257,6 +259,8 @@ pub enum Request {
         /// What to change, if anything.
         change: Option<RelayChange>,
     },
+    /// The server for claude-sync-sessions. → as [`Serve`] says
+    Serve(Serve),
 }
 
 /// What becomes of a session that another device is at work on.

@@ -10,6 +10,7 @@ mod describe;
 mod digest;
 mod files;
 mod fitting;
+pub(crate) mod foreign;
 pub(crate) mod opaque;
 mod worktree;
 

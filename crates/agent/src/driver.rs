@@ -15,9 +15,11 @@ mod hooks;
 mod left;
 mod members;
 mod mirror;
+mod names;
 mod near;
 mod presence;
 mod questions;
+mod taken;
 mod unasked;
 mod upkeep;
 
@@ -39,7 +41,7 @@ use ccpeer_store::{Store, StoreError};
 use ed25519_dalek::SigningKey;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
-use crate::api::{ApiError, DeviceName, ErrorCode};
+use crate::api::{ApiError, ErrorCode};
 use crate::capture::{self, NewVersion};
 use crate::findings::{Findings, Kind};
 use crate::home::Home;
@@ -48,7 +50,6 @@ use crate::peers::PeerBook;
 use crate::policy::Introduce;
 use crate::registry_watch::{LIVENESS_RESTS, RegistryWatch};
 use crate::spare::SpareTrust;
-use crate::view;
 
 pub(crate) use captures::{CaptureDone, Cause};
 use effects::With;
@@ -59,6 +60,7 @@ pub(crate) use left::Endings;
 pub(crate) use members::Acceptance;
 pub(crate) use mirror::{Candidate, OutSession, Outgoing};
 pub(crate) use questions::{Ask, Head, Target};
+pub(crate) use taken::{Held, load as load_taken_in};
 pub(crate) use unasked::{Busy, Outlook};
 
 /// How often the whole of Claude's directory is looked through for sessions
@@ -92,6 +94,8 @@ pub(crate) enum Input {
     Heard(SessionId),
     /// State something in our log; answered when it is durable.
     Append(Payload, oneshot::Sender<Result<EntryHash, ApiError>>),
+    /// State a version that came from another program; answered when it is durable.
+    TakeIn(Box<Version>, oneshot::Sender<Result<EntryHash, ApiError>>),
     /// Capture a session.
     Capture(SessionId, Cause, Option<oneshot::Sender<CaptureDone>>),
     /// A job changes the session's files: no capture until it lets go.
@@ -161,6 +165,8 @@ pub(crate) struct Shared {
     pub(crate) mirrors: tokio::sync::Mutex<()>,
     /// Files of sessions are placed and taken back by one at a time.
     pub(crate) placing: tokio::sync::Mutex<()>,
+    /// What the server for other programs needs.
+    pub(crate) serving: crate::serve::Serving,
 }
 
 /// How jobs and the server reach the driver.
@@ -305,6 +311,8 @@ pub(crate) struct Driver {
     expiry: Expiry,
     enrich: enrich::Telling,
     endings: Endings,
+    /// Versions that we stated and that were never files here.
+    taken_in: BTreeSet<EntryHash>,
     /// Since when devices that were connected are not.
     away: BTreeMap<DeviceId, std::time::Instant>,
 }
@@ -332,6 +340,7 @@ pub(crate) struct Parts {
     pub(crate) arrival: Arrival,
     pub(crate) expiry: Expiry,
     pub(crate) endings: Endings,
+    pub(crate) taken_in: BTreeSet<EntryHash>,
 }
 
 impl Shared {
@@ -373,6 +382,7 @@ impl Driver {
             expiry: parts.expiry,
             enrich: enrich::Telling::default(),
             endings: parts.endings,
+            taken_in: parts.taken_in,
             away: BTreeMap::new(),
         }
     }
@@ -473,6 +483,7 @@ impl Driver {
                 let result = self.append(&payload).await;
                 let _gone = done.send(result.map_err(|e| crate::problem::store(&e)));
             }
+            Input::TakeIn(version, done) => self.take_in(*version, done).await,
             Input::Capture(session, cause, done) => self.want_capture(session, cause, done),
             Input::Hold(session, done) => self.hold(session, done),
             Input::Release(session) => self.release(session),
@@ -617,47 +628,6 @@ impl Driver {
         };
         if let Err(e) = self.append(&Payload::Device(info)).await {
             tracing::error!(error = %e, "cannot describe this device");
-        }
-    }
-
-    /// The name under which a device is shown here: the one it gave itself, and
-    /// the beginning of its id where another device is called so, too.
-    fn name_of(&self, device: &DeviceId) -> DeviceName {
-        // Who replaced his key is still the same.
-        let device = &self.machine.current(device);
-        let own = self.bare_name(device);
-        let members = self.machine.members();
-        let revoked =
-            self.machine.revoked().any(|d| d == device) || members.against(device).is_some();
-        let lower = own.to_lowercase();
-        let alike: Vec<String> = self
-            .machine
-            .trusted()
-            .chain(std::iter::once(&self.shared.me))
-            .filter(|d| *d != device && self.bare_name(d).to_lowercase() == lower)
-            .map(ToString::to_string)
-            .collect();
-        let id = device.to_string();
-        // A device that is out for good takes nobody's name away.
-        let name = if revoked || !alike.is_empty() || view::is_marked(&own) {
-            view::marked(&own, &id, &alike)
-        } else {
-            own
-        };
-        DeviceName { id, name }
-    }
-
-    /// The name that a device gave itself; not always one device's alone.
-    fn bare_name(&self, device: &DeviceId) -> String {
-        let own = self.machine.device_info(device).map(|i| i.name.clone());
-        let offered = || self.introduced_as(device).map(|i| i.name.clone());
-        let name = own.or_else(|| self.peers.name(device)).or_else(offered);
-        let name = name.unwrap_or_default();
-        let name = text::one_line(&name, limits::DEVICE_NAME_CHARS_MAX);
-        if name.is_empty() {
-            device.short()
-        } else {
-            name
         }
     }
 

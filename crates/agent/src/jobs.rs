@@ -14,6 +14,7 @@ mod rekey;
 mod relay;
 mod relocate;
 mod send;
+mod serve;
 mod upkeep;
 mod verify;
 mod why;
@@ -97,6 +98,7 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
         Request::GitImport { from, key_file } => {
             to_value(&import::import(handle, &out, &from, key_file.as_deref()).await?)
         }
+        Request::Serve(what) => serve::serve(handle, &out, what).await,
         Request::Projects => to_value(&projects::list(handle).await?),
         Request::ProjectsChange(change) => to_value(&projects::change(handle, change).await?),
         Request::Move { old, new, dry_run } => {

@@ -21,7 +21,9 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::api::{ApiError, DeviceName, ErrorCode};
 use crate::binding::{self, Standing};
 use crate::client::Client;
-use crate::driver::{Arrival, Driver, End, Endings, Expiry, Handle, Input, Parts, Shared};
+use crate::driver::{
+    Arrival, Driver, End, Endings, Expiry, Handle, Input, Parts, Shared, load_taken_in,
+};
 use crate::findings::{Findings, Kind};
 use crate::former;
 use crate::home::Home;
@@ -202,6 +204,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
     let inbox = Inbox::open(Arc::clone(&store), &home.events()).map_err(|e| problem::store(&e))?;
     let expiry = Expiry::load(&store).map_err(|e| problem::store(&e))?;
     let endings = Endings::load(&store).map_err(|e| problem::store(&e))?;
+    let taken_in = load_taken_in(&store).map_err(|e| problem::store(&e))?;
     let last_list = lists::load(&store).map_err(|e| problem::store(&e))?;
     let notices = Shared::notices();
     let shared = Arc::new(Shared {
@@ -217,6 +220,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
         mirrors: tokio::sync::Mutex::new(()),
         bell: unasked::Bell::default(),
         placing: tokio::sync::Mutex::new(()),
+        serving: crate::serve::Serving::default(),
     });
     let (tx, rx) = mpsc::channel(limits::DRIVER_QUEUE_MAX);
     let handle = Handle {
@@ -234,6 +238,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
         arrival,
         expiry,
         endings,
+        taken_in,
     };
     let driver = Driver::new(parts, tx.clone());
     let rounds = tokio::spawn(rounds::rounds(handle.clone(), std::time::Instant::now()));

@@ -311,6 +311,36 @@ pub const RELAY_HANDSHAKE_MS: u64 = 5_000;
 /// sets another bound.
 pub const RELAY_RATE_BYTES: u32 = 64 * 1024 * 1024;
 
+/// Connections to the web server that have not said yet what they want; of more,
+/// the oldest is closed.
+pub const WEB_UNHEARD_MAX: usize = 64;
+/// How long one has for its handshake and the head of its request.
+pub const WEB_HEAD_MS: u64 = 5_000;
+/// Bytes of the head of a request.
+pub const WEB_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Headers of a request.
+pub const WEB_HEADERS_MAX: usize = 48;
+/// Requests that are dealt with at once.
+pub const WEB_ANSWERS_MAX: usize = 8;
+/// How long a request may take from its head to the end of its answer.
+pub const WEB_REQUEST_MS: u64 = 600_000;
+/// Every so many bytes of a body have [`WEB_BODY_PAUSE_MS`] to come in.
+pub const WEB_BODY_PACE_BYTES: usize = 64 * 1024;
+/// See [`WEB_BODY_PACE_BYTES`].
+pub const WEB_BODY_PAUSE_MS: u64 = 10_000;
+/// Of a body that was refused so much is read, for so long, that its sender gets
+/// to see why.
+pub const WEB_DRAIN_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// See [`WEB_DRAIN_BYTES_MAX`].
+pub const WEB_DRAIN_MS: u64 = 2_000;
+/// Bytes of a bundle that is pushed to `ccpeer serve`, as the reference server
+/// takes them.
+pub const SERVE_PUSH_BYTES_MAX: usize = 50 * 1024 * 1024;
+/// Bytes of the files of a session that `ccpeer serve` gives as one bundle.
+pub const SERVE_PULL_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// Clients that have a token for `ccpeer serve`.
+pub const SERVE_TOKENS_MAX: usize = 64;
+
 /// Memory that the store may use to cache pages.
 pub const STORE_CACHE_BYTES: usize = 32 * 1024 * 1024;
 /// Bytes written in one transaction of the store; more is split or waits.

@@ -33,6 +33,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod timing;
+pub mod web;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

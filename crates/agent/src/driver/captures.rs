@@ -399,6 +399,8 @@ impl Driver {
         let mut own: Vec<_> = record
             .nodes()
             .filter(|n| n.log.device == self.shared.me)
+            // What came from another program is not what lies here.
+            .filter(|n| n.id == base || !self.taken_in.contains(&n.id))
             .collect();
         own.sort_by_key(|n| n.lamport);
         own.iter()
@@ -411,7 +413,7 @@ impl Driver {
         let record = self.machine.session(session)?;
         record
             .nodes()
-            .filter(|n| n.log.device == self.shared.me)
+            .filter(|n| n.log.device == self.shared.me && !self.taken_in.contains(&n.id))
             .max_by_key(|n| n.lamport)
             .map(|n| n.id)
     }

@@ -17,6 +17,7 @@ use ccpeer_net::PathKind;
 use ccpeer_store::NoteWrite;
 use tokio::sync::oneshot;
 
+use super::taken::Held;
 use super::{Acceptance, Driver, Outlook, Standing};
 use crate::api::{self, ApiError, DeviceName, ErrorCode};
 use crate::live::HookWord;
@@ -123,6 +124,8 @@ pub(crate) enum Ask {
     Outgoing(oneshot::Sender<super::Outgoing>),
     /// Which of these versions, of a mirror or of another program, say nothing new.
     SaidAlready(Vec<super::Candidate>, oneshot::Sender<Vec<bool>>),
+    /// The lines of every session, or of one alone and then with what they grew from.
+    Held(Option<SessionId>, oneshot::Sender<Vec<Vec<Held>>>),
     /// The other versions on the line of one.
     Relatives(SessionId, EntryHash, oneshot::Sender<Relatives>),
 }
@@ -268,6 +271,7 @@ impl Driver {
             Ask::Known(to) => drop(to.send(self.machine.frontier().0)),
             Ask::Lines(old, to) => drop(to.send(self.lines(&old))),
             Ask::HookWord(session, to) => drop(to.send(self.hook_word(&session))),
+            Ask::Held(only, to) => drop(to.send(self.held(only))),
             Ask::Relatives(session, version, to) => {
                 drop(to.send(self.relatives(&session, version)));
             }
@@ -623,7 +627,7 @@ impl Driver {
         start_line::line(session, source, known)
     }
 
-    fn relatives(&self, session: &SessionId, version: EntryHash) -> Relatives {
+    pub(super) fn relatives(&self, session: &SessionId, version: EntryHash) -> Relatives {
         let Some(record) = self.machine.session(session) else {
             return Relatives::default();
         };

@@ -228,7 +228,10 @@ impl Drop for RelayHost {
     }
 }
 
-fn tls_of(chain: &str, key: &str) -> Result<(rustls::ServerConfig, [u8; 32]), HostError> {
+pub(crate) fn tls_of(
+    chain: &str,
+    key: &str,
+) -> Result<(rustls::ServerConfig, [u8; 32]), HostError> {
     let bad = |e: &dyn std::fmt::Display| HostError::Certificate(e.to_string());
     let chain = CertificateDer::pem_slice_iter(chain.as_bytes())
         .collect::<Result<Vec<_>, _>>()

@@ -1,0 +1,351 @@
+//! The HTTP server for the unmodified claude-sync-sessions extension: its contract,
+//! with the answers of its reference server.
+//!
+//! Off unless `ccpeer serve` runs. What a client pushes becomes a version that this
+//! device states, and any session held here can be pulled as a bundle. Must not
+//! know how bytes travel, nor what a bundle looks like inside.
+
+pub(crate) mod give;
+mod route;
+pub(crate) mod tokens;
+
+use std::sync::Arc;
+
+use ccpeer_core::entry::ContentRef;
+use ccpeer_core::id::SessionId;
+use ccpeer_core::limits;
+use ccpeer_core::presence::{EndReason, SessionState};
+use ccpeer_core::time::Timestamp;
+use ccpeer_formats::bundle_v1::http::{self, Listed, Refusal};
+use ccpeer_formats::bundle_v1::{Bounds, Bundle, OpenError};
+use ccpeer_net::web::{Answer, Answers, Asked, Upload, UploadError};
+use tokio::sync::mpsc;
+
+use crate::api::{ApiError, ErrorCode, ServeEvent};
+use crate::capture::foreign::{self, Around, Growth, TakenIn};
+use crate::driver::{Ask, Handle, Head, Held, wall};
+use crate::pool::blocking;
+use crate::{problem, view};
+
+use give::GiveError;
+use route::{Route, route};
+
+/// What is no JSON, as the reference server types its refusals.
+const TEXT: &str = "text/plain; charset=utf-8";
+/// A session that was touched within this time and has no end is one that somebody
+/// means to go on with.
+const INTERRUPTED_MS_MAX: u64 = 72 * 3600 * 1000;
+
+/// What all servers of an agent share.
+#[derive(Debug, Default)]
+pub(crate) struct Serving {
+    /// Tokens are changed by one at a time.
+    pub(crate) tokens: tokio::sync::Mutex<()>,
+    /// Bundles are taken in and made by one at a time: each may be large.
+    bundles: tokio::sync::Mutex<()>,
+}
+
+/// Who answers.
+pub(crate) struct Desk {
+    pub(crate) handle: Handle,
+    /// What is told to whoever started the server.
+    pub(crate) events: mpsc::Sender<ServeEvent>,
+}
+
+impl Answers for Desk {
+    async fn answer(&self, asked: Asked, body: &mut Upload) -> Answer {
+        let route = route(&asked.method, &asked.path, &asked.query);
+        match route {
+            Route::Health => return json(http::OK),
+            Route::Nowhere => return Answer::new(404, TEXT, "404 page not found\n"),
+            Route::Method(allow) => {
+                return Answer {
+                    allow: Some(allow),
+                    ..Answer::new(405, TEXT, "Method Not Allowed\n")
+                };
+            }
+            _ => {}
+        }
+        let client = match self.client(&asked).await {
+            Ok(Some(client)) => client,
+            Ok(None) => {
+                tracing::info!(from = %asked.from, "refused: no token, or none that is known");
+                return said(Refusal::Token);
+            }
+            Err(e) => return self.failed(&e),
+        };
+        match route {
+            Route::Push(Ok(pushed)) => match self.push(pushed, &client, body).await {
+                Ok(()) => json(http::OK),
+                Err(answer) => *answer,
+            },
+            Route::Push(Err(refusal)) => {
+                self.tell_refused(&client, &refusal.to_string());
+                said(refusal)
+            }
+            Route::List => match self.list().await {
+                Ok(list) => json(http::list(list)),
+                Err(e) => self.failed(&e),
+            },
+            Route::Get(prefix) => match self.get(prefix.as_deref()).await {
+                Ok(Some(bundle)) => Answer::new(200, http::BUNDLE_TYPE, bundle),
+                Ok(None) => said(Refusal::NotFound),
+                Err(e) => self.failed(&e),
+            },
+            Route::Delete => refuse(403, "sessions are not deleted from here"),
+            Route::Admin => refuse(403, "admin access required"),
+            Route::Health | Route::Method(_) | Route::Nowhere => self.refusal(500),
+        }
+    }
+
+    fn refusal(&self, status: u16) -> Answer {
+        refuse(
+            status,
+            match status {
+                403 => "not for web pages, and not under this name",
+                503 => "too busy",
+                _ => "refused",
+            },
+        )
+    }
+}
+
+impl Desk {
+    /// Whose token came with a request.
+    async fn client(&self, asked: &Asked) -> Result<Option<String>, ApiError> {
+        let Some(said) = asked.token.clone() else {
+            return Ok(None);
+        };
+        let store = Arc::clone(&self.handle.shared.store);
+        let found = blocking(move || {
+            let tokens = tokens::load(&store)?;
+            Ok(tokens::whose(&tokens, &said).map(|t| t.name.clone()))
+        });
+        found.await.map_err(|e| problem::store(&e))
+    }
+
+    async fn push(
+        &self,
+        session: SessionId,
+        client: &str,
+        body: &mut Upload,
+    ) -> Result<(), Box<Answer>> {
+        // Before its body: so many bodies would not fit into memory.
+        let _turn = self.handle.shared.serving.bundles.lock().await;
+        let packed = match body.read(limits::SERVE_PUSH_BYTES_MAX).await {
+            Ok(packed) => packed,
+            Err(e) => {
+                self.tell_refused(client, &e.to_string());
+                return Err(Box::new(match e {
+                    UploadError::TooLarge => said(Refusal::TooLarge),
+                    UploadError::TooSlow => refuse(408, "the upload did not come in time"),
+                    UploadError::Broken => refuse(400, "the upload broke off"),
+                }));
+            }
+        };
+        match self.take_in(session, packed).await {
+            Ok((title, result)) => {
+                tracing::info!(%session, client, result, "pushed");
+                self.tell(ServeEvent::Pushed {
+                    session_id: session.to_string(),
+                    title,
+                    client: client.to_owned(),
+                    result: result.to_owned(),
+                });
+                Ok(())
+            }
+            Err(NotTaken::Bundle(e)) => {
+                self.tell_refused(client, &e.to_string());
+                Err(Box::new(match e {
+                    OpenError::TooLong(_) => said(Refusal::TooLarge),
+                    _ => said(Refusal::Bundle),
+                }))
+            }
+            Err(NotTaken::Other(e)) => Err(Box::new(self.failed(&e))),
+        }
+    }
+
+    /// Makes a version of a bundle, if there is something new in it.
+    async fn take_in(
+        &self,
+        session: SessionId,
+        packed: Vec<u8>,
+    ) -> Result<(String, &'static str), NotTaken> {
+        let handle = &self.handle;
+        let lines = lines(handle, session).await?;
+        let store = Arc::clone(&handle.shared.store);
+        let taken = blocking(move || {
+            let bounds = Bounds {
+                packed_bytes_max: limits::SERVE_PUSH_BYTES_MAX,
+                ..Bounds::default()
+            };
+            let (bundle, warnings) = Bundle::open(&packed, Some(session), bounds)?;
+            for warning in warnings {
+                tracing::warn!(%session, %warning, "left out of a bundle");
+            }
+            let now = wall();
+            let around = Around {
+                lines,
+                state: state(bundle.head().updated, now),
+                now,
+            };
+            let title = bundle.head().first_prompt.clone();
+            let taken = foreign::take_in(&store, &bundle, &around).map_err(|e| {
+                let code = ErrorCode::Disk;
+                NotTaken::Other(ApiError::new(code, e.to_string()))
+            })?;
+            Ok::<_, NotTaken>((taken, title))
+        });
+        match taken.await? {
+            (TakenIn::Known, title) => Ok((title, "known")),
+            (TakenIn::New(version, growth), _) => {
+                let title = view::title(&version.meta);
+                handle.take_in(version).await?;
+                let result = match growth {
+                    Growth::First => "new",
+                    Growth::Grown => "grown",
+                    Growth::Beside => "fork",
+                };
+                Ok((title, result))
+            }
+        }
+    }
+
+    /// Every session that is held here whole, once.
+    async fn list(&self) -> Result<Vec<Listed>, ApiError> {
+        let heads = self.heads().await?;
+        Ok(heads
+            .iter()
+            .map(|(head, _)| Listed {
+                session: head.version.session,
+                project: head.version.meta.project.clone(),
+                first_prompt: view::title(&head.version.meta),
+                updated: head.version.meta.updated,
+            })
+            .collect())
+    }
+
+    /// The bundle of the newest session whose id begins so.
+    async fn get(&self, prefix: Option<&str>) -> Result<Option<Vec<u8>>, ApiError> {
+        let Some(prefix) = prefix else {
+            return Ok(None);
+        };
+        let heads = self.heads().await?;
+        let mut fitting = heads.into_iter();
+        let found = fitting.find(|(h, _)| http::begins(&h.version.session, prefix));
+        let Some((head, manifest)) = found else {
+            return Ok(None);
+        };
+        let device = self.handle.ask(Ask::Me).await?.name;
+        let _turn = self.handle.shared.serving.bundles.lock().await;
+        let store = Arc::clone(&self.handle.shared.store);
+        let made = blocking(move || give::bundle(&store, manifest, &device, wall())).await;
+        match made {
+            Ok(bundle) => Ok(Some(bundle)),
+            Err(GiveError::Store(e)) => Err(problem::store(&e)),
+            Err(e) => {
+                let session = head.version.session;
+                tracing::warn!(%session, error = %e, "cannot be given as a bundle");
+                Ok(None)
+            }
+        }
+    }
+
+    /// The line of each session that a client is given, the newest first: of
+    /// several the newest that is here.
+    async fn heads(&self) -> Result<Vec<(Head, ContentRef)>, ApiError> {
+        let sessions = self.handle.ask(|to| Ask::Held(None, to)).await?;
+        let mut out = Vec::new();
+        for lines in sessions {
+            let whole = lines.into_iter().rev().map(|held| held.head);
+            let mut whole = whole.filter(|h| h.complete && !h.unreadable);
+            let fits = |h: &Head| h.version.meta.bytes <= limits::SERVE_PULL_BYTES_MAX;
+            let found = whole.find_map(|h| {
+                let manifest = h.version.manifest.filter(|_| fits(&h))?;
+                Some((h, manifest))
+            });
+            out.extend(found);
+        }
+        out.sort_by_key(|(h, _)| std::cmp::Reverse(h.version.meta.updated));
+        Ok(out)
+    }
+
+    fn tell(&self, event: ServeEvent) {
+        // Nobody waits for whoever reads along.
+        let _dropped = self.events.try_send(event);
+    }
+
+    fn tell_refused(&self, client: &str, reason: &str) {
+        tracing::warn!(client, reason, "a push was refused");
+        self.tell(ServeEvent::Refused {
+            client: client.to_owned(),
+            reason: reason.to_owned(),
+        });
+    }
+
+    fn failed(&self, e: &ApiError) -> Answer {
+        tracing::error!(error = %e.message, "a request could not be answered");
+        match e.code {
+            // It stops: another time will do.
+            ErrorCode::Agent => refuse(503, "the agent is stopping"),
+            ErrorCode::Disk => refuse(507, "it could not be kept"),
+            _ => refuse(500, "internal error"),
+        }
+    }
+}
+
+/// Why nothing was taken in.
+enum NotTaken {
+    Bundle(OpenError),
+    Other(ApiError),
+}
+
+impl From<OpenError> for NotTaken {
+    fn from(error: OpenError) -> Self {
+        Self::Bundle(error)
+    }
+}
+
+impl From<ApiError> for NotTaken {
+    fn from(error: ApiError) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// What is known of a session.
+async fn lines(handle: &Handle, session: SessionId) -> Result<Vec<foreign::Line>, ApiError> {
+    let held = handle.ask(|to| Ask::Held(Some(session), to)).await?;
+    let line = |Held { head, older }: Held| {
+        Some(foreign::Line {
+            id: head.id,
+            manifest: head.version.manifest?,
+            older,
+        })
+    };
+    Ok(held.into_iter().flatten().rev().filter_map(line).collect())
+}
+
+/// Where a session stands that nobody here has open.
+fn state(updated: Option<Timestamp>, now: Timestamp) -> SessionState {
+    let recent = updated.is_none_or(|at| now.0.saturating_sub(at.0) <= INTERRUPTED_MS_MAX);
+    if recent {
+        SessionState::Interrupted
+    } else {
+        SessionState::Ended(EndReason::Unseen)
+    }
+}
+
+fn json(body: impl Into<Vec<u8>>) -> Answer {
+    Answer::new(200, http::JSON_TYPE, body)
+}
+
+/// A refusal of the reference server.
+fn said(refusal: Refusal) -> Answer {
+    Answer::new(refusal.status(), TEXT, refusal.body())
+}
+
+/// One that it does not know, in its form.
+fn refuse(status: u16, why: &str) -> Answer {
+    let body = serde_json::json!({ "error": why });
+    Answer::new(status, TEXT, body.to_string())
+}
