@@ -41,6 +41,26 @@ fn k_s09_of_many_agents_on_one_home_one_serves() {
     println!("k_s09 refused: {refused}");
 }
 
+/// However it was started. Only root may read the environment of a process that
+/// keeps secrets.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_agent_has_one_heap_for_all_its_threads() {
+    let world = World::new();
+    let mut a = world.device("desk");
+    a.start();
+    match std::fs::read(format!("/proc/{}/environ", a.agent_pid())) {
+        Ok(environment) => {
+            let told = String::from_utf8_lossy(&environment).into_owned();
+            assert!(
+                told.split('\0').any(|v| v == "MALLOC_ARENA_MAX=1"),
+                "{told}"
+            );
+        }
+        Err(e) => assert_eq!(e.kind(), std::io::ErrorKind::PermissionDenied),
+    }
+}
+
 /// Waits until an agent serves, or has ended because another one does; then how
 /// long that took.
 fn first_word(mut child: Child, begin: Instant) -> (Child, Option<Duration>) {

@@ -17,6 +17,7 @@ use crate::relay_choice;
 const READY_MAX: Duration = Duration::from_secs(15);
 /// The C library keeps a heap for each thread and what was freed in it: after a first
 /// capture that is more than all the rest. One heap for all halves an idle agent.
+#[cfg(target_os = "linux")]
 const MALLOC_ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "1");
 /// Begins the line that says that the agent accepts work.
 pub(crate) const READY: &str = "ready";
@@ -42,6 +43,29 @@ pub(crate) struct Network {
     pub(crate) salvage: bool,
 }
 
+/// Becomes the same program again with one heap for all threads, unless the
+/// environment says how many: the C library asks once, when it starts. Returns
+/// where that is not to be had, and the agent runs all the same.
+#[cfg(target_os = "linux")]
+pub(crate) fn with_one_heap() {
+    use std::os::unix::process::CommandExt as _;
+
+    if std::env::var_os(MALLOC_ARENAS.0).is_some() {
+        return;
+    }
+    if let Ok(program) = std::env::current_exe() {
+        let mut again = Command::new(program);
+        again.args(std::env::args_os().skip(1));
+        again.env(MALLOC_ARENAS.0, MALLOC_ARENAS.1);
+        // It only returns where it failed, and then the agent is merely larger.
+        let _ = again.exec();
+    }
+}
+
+/// Elsewhere the heap is another one.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn with_one_heap() {}
+
 /// Starts an agent that outlives us and waits until it accepts work.
 ///
 /// # Errors
@@ -66,9 +90,6 @@ pub(crate) fn start_in_background(home: &Home, network: &Network) -> Result<(), 
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log);
-    if cfg!(target_os = "linux") && std::env::var_os(MALLOC_ARENAS.0).is_none() {
-        command.env(MALLOC_ARENAS.0, MALLOC_ARENAS.1);
-    }
     if std::env::var_os("CLAUDE_CONFIG_DIR").is_some_and(|v| !v.is_empty()) {
         command.env("CLAUDE_CONFIG_DIR", home.claude());
     }

@@ -24,6 +24,7 @@ pub(crate) struct AgentArgs {
 }
 
 pub(crate) fn run(args: &AgentArgs, context: &Context) -> Result<(), CommandError> {
+    starting::with_one_heap();
     run_with(&args.network, args.background, context)
 }
 
