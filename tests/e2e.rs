@@ -47,6 +47,8 @@ mod round_trip;
 #[cfg(target_os = "linux")]
 mod secrets;
 mod serve;
+#[cfg(target_os = "linux")]
+mod service;
 mod start_line;
 mod story;
 #[cfg(target_os = "linux")]

@@ -104,7 +104,7 @@ pub(crate) fn hook_client() -> Result<PathBuf, CommandError> {
 ///
 /// # Errors
 /// When the system does not say where it is.
-fn this_program() -> Result<PathBuf, CommandError> {
+pub(crate) fn this_program() -> Result<PathBuf, CommandError> {
     std::env::current_exe().map_err(|e| {
         CommandError::new(
             ErrorCode::Disk,
