@@ -21,6 +21,7 @@ mod kills;
 mod lan;
 #[cfg(target_os = "linux")]
 mod latency;
+mod mcp;
 mod members;
 #[cfg(unix)]
 mod mirror;

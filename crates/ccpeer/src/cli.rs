@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::bug;
 use crate::commands::{
     accept, agent, completions, continue_task, demo, devices, dial, doctor, done, down, git, hook,
-    hooks, join, man, mv, pair, policy, projects, pull, push, rekey, relay, rename, reopen,
+    hooks, join, man, mcp, mv, pair, policy, projects, pull, push, rekey, relay, rename, reopen,
     revoke, serve, service, sessions, show, snapshot, status, tasks, undo, up, verify, why,
 };
 use crate::context::Context;
@@ -64,6 +64,7 @@ enum Command {
     Reopen(reopen::ReopenArgs),
     Hook(hook::HookArgs),
     Hooks(hooks::HooksArgs),
+    Mcp(mcp::McpArgs),
     Projects(projects::ProjectsArgs),
     Mv(mv::MvArgs),
     Policy(policy::PolicyArgs),
@@ -120,6 +121,7 @@ fn dispatch(cli: Cli, context: &Context) -> Result<(), CommandError> {
         Some(Command::Reopen(args)) => reopen::run(&args, context),
         Some(Command::Hook(args)) => hook::run(&args, context),
         Some(Command::Hooks(args)) => hooks::run(&args, context),
+        Some(Command::Mcp(args)) => mcp::run(&args, context),
         Some(Command::Projects(args)) => projects::run(&args, context),
         Some(Command::Mv(args)) => mv::run(&args, context),
         Some(Command::Undo(args)) => undo::run(&args, context),

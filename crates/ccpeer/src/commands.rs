@@ -17,6 +17,7 @@ pub(crate) mod hook;
 pub(crate) mod hooks;
 pub(crate) mod join;
 pub(crate) mod man;
+pub(crate) mod mcp;
 pub(crate) mod mv;
 pub(crate) mod pair;
 pub(crate) mod policy;
