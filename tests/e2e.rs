@@ -21,6 +21,7 @@ mod kills;
 mod lan;
 #[cfg(target_os = "linux")]
 mod latency;
+mod mcp;
 mod members;
 #[cfg(unix)]
 mod mirror;
@@ -47,6 +48,8 @@ mod round_trip;
 #[cfg(target_os = "linux")]
 mod secrets;
 mod serve;
+#[cfg(target_os = "linux")]
+mod service;
 mod start_line;
 mod story;
 #[cfg(target_os = "linux")]

@@ -61,6 +61,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("qrcode", &["ccpeer"]),
     ("rcgen", &["ccpeer-net"]),
     ("redb", &["ccpeer-store"]),
+    ("rmcp", &["ccpeer"]),
     ("rustls", &["ccpeer-net"]),
     ("rustix", &["ccpeer-agent"]),
     ("serde", ANY),

@@ -23,6 +23,7 @@ import traceback
 import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import asked
 import ends
 import fake_api
 import matrix
@@ -234,7 +235,7 @@ def third(lab):
 
 
 STORIES = {"there-and-back": there_and_back, "window": in_the_window, "at-once": at_once, "apart": apart, "joined": joined, "third": third,
-           "by-itself": ends.by_itself, "ends": ends.how_it_ends}
+           "by-itself": ends.by_itself, "ends": ends.how_it_ends, "asked": asked.asked}
 
 
 # --------------------------------------------------------------------- passages

@@ -14,6 +14,7 @@ use crate::binding::{self, Standing};
 use crate::home::Home;
 use crate::hooks::{self, Installed};
 use crate::keys::{DeviceKey, KeyError};
+use crate::service::{Found, Service};
 use crate::{spool, start, starts};
 
 pub mod net;
@@ -85,6 +86,7 @@ pub fn examine(around: &Around<'_>) -> Vec<Check> {
         agent(around),
     ];
     out.extend(starts::why(home).map(|e| problem("starts", e.message, hint_of(&e.hint))));
+    out.extend(service(around));
     out.push(waiting(home));
     out.extend(settings(around));
     out.push(system::claude());
@@ -262,6 +264,43 @@ fn agent(around: &Around<'_>) -> Check {
             "run `ccpeer up`",
         ),
     }
+}
+
+/// The service, where there is something that could run one.
+fn service(around: &Around<'_>) -> Option<Check> {
+    const ID: &str = "service";
+    let service = Service::of(around.home).ok()?;
+    let install = "run `ccpeer service install`";
+    let status = service.status(around.program);
+    let logs = || format!("see {}", status.logs.join(", or "));
+    Some(match status.installed {
+        Found::Missing if !service.can_be_asked() => return None,
+        Found::Missing => note(ID, "none: the agent does not start at login", install),
+        Found::Changed | Found::Foreign => note(
+            ID,
+            format!("{} is not as ccpeer wrote it", status.file),
+            "move it away and run `ccpeer service install`, or leave it so",
+        ),
+        Found::Installed if !status.enabled => {
+            problem(ID, "installed, but does not start at login", install)
+        }
+        Found::Installed if around.program.is_some() && !status.runs_this_program => {
+            note(ID, "it runs another ccpeer than this one", install)
+        }
+        Found::Installed if status.running.state == "failed" => {
+            let why = status.running.why.as_deref().unwrap_or("it failed");
+            problem(ID, text::one_line(why, 200), logs())
+        }
+        Found::Installed => ok(
+            ID,
+            format!(
+                "{}, starts at login ({}); logs: {}",
+                status.running.state,
+                status.manager.as_str(),
+                status.logs.join(", ")
+            ),
+        ),
+    })
 }
 
 fn waiting(home: &Home) -> Check {

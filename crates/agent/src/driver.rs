@@ -158,6 +158,8 @@ pub(crate) struct Shared {
     pub(crate) me: DeviceId,
     /// Devices are looked for by multicast.
     pub(crate) mdns: bool,
+    /// The only address that is listened on, if one was named at the start.
+    pub(crate) listen: Option<std::net::SocketAddr>,
     pub(crate) notices: broadcast::Sender<Notice>,
     /// What is placed without being asked for is told of what changed.
     pub(crate) bell: crate::unasked::Bell,

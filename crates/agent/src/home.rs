@@ -138,6 +138,12 @@ impl Home {
         self.root.join("starts.json")
     }
 
+    /// What the Windows task scheduler is told, where it runs the agent.
+    #[must_use]
+    pub fn service_task(&self) -> PathBuf {
+        self.root.join("service.xml")
+    }
+
     /// The store.
     #[must_use]
     pub fn store(&self) -> PathBuf {

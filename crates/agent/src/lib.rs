@@ -15,6 +15,7 @@ pub mod home;
 pub mod hooks;
 pub mod ipc;
 pub mod relay_host;
+pub mod service;
 pub mod spool;
 pub mod start;
 pub mod starts;

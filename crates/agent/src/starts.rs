@@ -112,6 +112,13 @@ pub(crate) fn why(home: &Home) -> Option<ApiError> {
     may_start(home).err()
 }
 
+/// The reason of the last start that failed, unless one has succeeded since.
+#[must_use]
+pub fn last_failure(home: &Home) -> Option<String> {
+    let failed = load(home);
+    (!failed.at.is_empty()).then_some(failed.why)
+}
+
 fn load(home: &Home) -> Failed {
     fs::read(home.failed_starts())
         .ok()
@@ -155,7 +162,9 @@ mod tests {
             may_start(&home).unwrap();
         }
         failed(&home, &error);
+        assert_eq!(last_failure(&home), Some(error.message));
         forget(&home);
         assert!(load(&home).at.is_empty());
+        assert_eq!(last_failure(&home), None);
     }
 }

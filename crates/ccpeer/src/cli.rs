@@ -9,8 +9,8 @@ use clap::{Parser, Subcommand};
 use crate::bug;
 use crate::commands::{
     accept, agent, completions, continue_task, demo, devices, dial, doctor, done, down, git, hook,
-    hooks, join, man, mv, pair, policy, projects, pull, push, rekey, relay, rename, reopen, revoke,
-    serve, sessions, show, snapshot, status, tasks, undo, up, verify, why,
+    hooks, join, man, mcp, mv, pair, policy, projects, pull, push, rekey, relay, rename, reopen,
+    revoke, serve, service, sessions, show, snapshot, status, tasks, undo, up, verify, why,
 };
 use crate::context::Context;
 use crate::environment;
@@ -40,6 +40,7 @@ pub(crate) struct Cli {
 enum Command {
     Up(up::UpArgs),
     Agent(agent::AgentArgs),
+    Service(service::ServiceArgs),
     Down(down::DownArgs),
     Status(status::StatusArgs),
     Pair(pair::PairArgs),
@@ -63,6 +64,7 @@ enum Command {
     Reopen(reopen::ReopenArgs),
     Hook(hook::HookArgs),
     Hooks(hooks::HooksArgs),
+    Mcp(mcp::McpArgs),
     Projects(projects::ProjectsArgs),
     Mv(mv::MvArgs),
     Policy(policy::PolicyArgs),
@@ -96,6 +98,7 @@ fn dispatch(cli: Cli, context: &Context) -> Result<(), CommandError> {
         None => tasks::run(&cli.tasks, context),
         Some(Command::Up(args)) => up::run(&args, context),
         Some(Command::Agent(args)) => agent::run(&args, context),
+        Some(Command::Service(args)) => service::run(&args, context),
         Some(Command::Down(args)) => down::run(&args, context),
         Some(Command::Status(args)) => status::run(&args, context),
         Some(Command::Pair(args)) => pair::run(&args, context),
@@ -118,6 +121,7 @@ fn dispatch(cli: Cli, context: &Context) -> Result<(), CommandError> {
         Some(Command::Reopen(args)) => reopen::run(&args, context),
         Some(Command::Hook(args)) => hook::run(&args, context),
         Some(Command::Hooks(args)) => hooks::run(&args, context),
+        Some(Command::Mcp(args)) => mcp::run(&args, context),
         Some(Command::Projects(args)) => projects::run(&args, context),
         Some(Command::Mv(args)) => mv::run(&args, context),
         Some(Command::Undo(args)) => undo::run(&args, context),

@@ -9,16 +9,19 @@ mod context;
 mod demo;
 mod environment;
 mod error;
+mod fence;
 mod hook;
 mod json;
 mod paths;
 mod prompt;
 #[cfg(test)]
 mod reference;
+mod registered;
 mod relay_choice;
 mod starting;
 mod table;
 mod terminal;
+mod tools;
 
 use std::process::ExitCode;
 

@@ -4,21 +4,23 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ccpeer_agent::api::{ApiError, ErrorCode};
+use ccpeer_agent::client::Client;
 use ccpeer_agent::home::Home;
-use ccpeer_agent::start;
+#[cfg(target_os = "linux")]
+use ccpeer_agent::service::MALLOC_ARENAS;
+use ccpeer_agent::service::Service;
+use ccpeer_agent::{start, starts};
 
 use crate::error::CommandError;
 use crate::relay_choice;
 
 /// How long a new agent may take until it accepts work.
 const READY_MAX: Duration = Duration::from_secs(15);
-/// The C library keeps a heap for each thread and what was freed in it: after a first
-/// capture that is more than all the rest. One heap for all halves an idle agent.
-#[cfg(target_os = "linux")]
-const MALLOC_ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "1");
+/// How often it is looked at whether it does, where it cannot tell us.
+const READY_LOOK: Duration = Duration::from_millis(50);
 /// Begins the line that says that the agent accepts work.
 pub(crate) const READY: &str = "ready";
 /// Begins the line on which an agent in the background says why it ended.
@@ -121,7 +123,41 @@ pub(crate) fn start_in_background(home: &Home, network: &Network) -> Result<(), 
     }
 }
 
+/// Has the service start the agent and waits until it accepts work.
+///
+/// # Errors
+/// What the service manager said, or what the agent left behind.
+pub(crate) fn start_service(home: &Home, service: &Service<'_>) -> Result<(), CommandError> {
+    // The user asks for it: earlier failures do not count.
+    starts::forget(home);
+    service.start()?;
+    let until = Instant::now() + READY_MAX;
+    while Instant::now() < until {
+        if Client::connect(home).is_ok() {
+            return Ok(());
+        }
+        if let Some(why) = starts::last_failure(home) {
+            let message = format!("the agent failed to start: {why}");
+            return Err(CommandError::new(ErrorCode::Agent, message, ""));
+        }
+        std::thread::sleep(READY_LOOK);
+    }
+    Err(CommandError::new(
+        ErrorCode::Agent,
+        format!(
+            "the agent was not ready {} s after its service was started",
+            READY_MAX.as_secs()
+        ),
+        &format!("see {}", service.logs().join(", or ")),
+    ))
+}
+
 impl Network {
+    /// Nothing is said about how it is to be started.
+    pub(crate) fn is_usual(&self) -> bool {
+        self.listen.is_none() && !self.no_mdns && !self.salvage
+    }
+
     fn as_args(&self) -> Vec<String> {
         let mut args = Vec::new();
         if let Some(listen) = self.listen {

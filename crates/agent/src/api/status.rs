@@ -46,6 +46,9 @@ pub struct Status {
     /// Whether devices are looked for by multicast; null where nobody is.
     #[serde(default)]
     pub mdns: Option<bool>,
+    /// The only address that it was told to listen on, if it was.
+    #[serde(default)]
+    pub listen_only: Option<String>,
     /// The relay, and how it does.
     #[serde(default)]
     pub relay: Option<Relay>,

@@ -583,6 +583,7 @@ impl Driver {
             last_error: self.last_error.clone(),
             findings: self.told_findings(),
             mdns: Some(self.shared.mdns),
+            listen_only: self.shared.listen.map(|at| at.to_string()),
             taken_over: self.all_taken_over(),
             expiring: self.expiring(),
             summary: Some(self.told_summary()),

@@ -1,8 +1,10 @@
 //! `ccpeer agent`
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use ccpeer_agent::api::ErrorCode;
+use ccpeer_agent::home::Home;
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -21,11 +23,30 @@ pub(crate) struct AgentArgs {
     /// Leave the terminal and log to the file only
     #[arg(long, hide = true)]
     background: bool,
+    /// Instead of CCPEER_HOME: for a task of Windows, which has no environment
+    #[arg(long, hide = true)]
+    home: Option<PathBuf>,
+    /// Instead of CLAUDE_CONFIG_DIR, likewise
+    #[arg(long, hide = true)]
+    claude_dir: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &AgentArgs, context: &Context) -> Result<(), CommandError> {
     starting::with_one_heap();
-    run_with(&args.network, args.background, context)
+    let said = |name: &str| match name {
+        "CCPEER_HOME" => args.home.as_ref(),
+        "CLAUDE_CONFIG_DIR" => args.claude_dir.as_ref(),
+        _ => None,
+    };
+    if args.home.is_none() && args.claude_dir.is_none() {
+        return run_with(&args.network, args.background, context);
+    }
+    let env = |name: &str| {
+        let said = said(name).map(|path| path.clone().into_os_string());
+        said.or_else(|| std::env::var_os(name))
+    };
+    let home = Home::from_env(&env)?;
+    run_with(&args.network, args.background, &Context { home })
 }
 
 pub(crate) fn run_with(

@@ -270,7 +270,7 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-fn find_program(name: &str) -> Option<PathBuf> {
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let endings: &[&str] = if cfg!(windows) {
         &["exe", "cmd", "bat"]
     } else {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use ccpeer_agent::api::{Done, ErrorCode, Request};
 use ccpeer_agent::client::Client;
+use ccpeer_agent::home::Home;
 use ccpeer_agent::ipc::{self, ConnectError};
 use ccpeer_agent::start;
 
@@ -29,12 +30,21 @@ pub(crate) fn run(_: &DownArgs, context: &Context) -> Result<(), CommandError> {
         return Ok(());
     }
     drop(connected);
-    let _: Done = Client::connect(&context.home)?.get(&Request::Down)?;
+    end(&context.home)?;
+    talk("The agent has ended.");
+    Ok(())
+}
+
+/// Tells the agent to end, and waits until it has let go of its files.
+///
+/// # Errors
+/// That there is none, or that it goes on.
+pub(crate) fn end(home: &Home) -> Result<(), CommandError> {
+    let _: Done = Client::connect(home)?.get(&Request::Down)?;
     let until = Instant::now() + END_MAX;
     while Instant::now() < until {
         // It stops answering before it has let go of its files.
-        if !start::is_running(&context.home) {
-            talk("The agent has ended.");
+        if !start::is_running(home) {
             return Ok(());
         }
         std::thread::sleep(LOOK_EVERY);

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use ccpeer_agent::api::ErrorCode;
-use ccpeer_agent::hooks::{self, HooksChange, SkillChange};
+use ccpeer_agent::hooks::{self, HooksChange, HooksStatus, SkillChange};
+use serde::Serialize;
 
 use crate::context::{Context, say, say_json, talk};
 use crate::error::CommandError;
+use crate::registered::{self, McpChange};
 
 /// Install, remove or check the hooks in Claude Code's settings
 ///
@@ -23,6 +25,9 @@ pub(crate) struct HooksArgs {
 enum Action {
     /// Add ccpeer's hooks and skill
     Install {
+        /// Also have Claude Code start `ccpeer mcp`, by its own `claude mcp add`
+        #[arg(long)]
+        mcp: bool,
         /// Print one JSON document
         #[arg(long)]
         json: bool,
@@ -43,30 +48,73 @@ enum Action {
 
 pub(crate) fn run(args: &HooksArgs, context: &Context) -> Result<(), CommandError> {
     let home = &context.home;
-    let (change, json) = match args.action {
-        Action::Install { json } => (hooks::install(home, &hook_client()?)?, json),
-        Action::Remove { json } => (hooks::remove(home)?, json),
-        Action::Status { json } => {
-            let status = hooks::status(home)?;
-            if json {
-                return say_json(&status);
-            }
-            say(format!("hooks     {}", status.hooks.as_str()))?;
-            say(format!("settings  {}", status.settings))?;
-            if let Some(program) = &status.program {
-                say(format!("program   {program}"))?;
-            }
-            if status.disabled {
-                talk("All hooks are switched off there: `disableAllHooks` is true.");
-            }
-            return say(format!("skill     {}", status.skill.as_str()));
+    let (change, mcp, json) = match args.action {
+        Action::Install { json, mcp } => {
+            let change = hooks::install(home, &hook_client()?)?;
+            let mcp = match mcp {
+                true => Some(registered::add(home, &this_program()?)?),
+                false => None,
+            };
+            (change, mcp, json)
         }
+        Action::Remove { json } => {
+            let change = hooks::remove(home)?;
+            (change, registered::remove(home)?, json)
+        }
+        Action::Status { json } => return status(json, context),
     };
     if json {
-        return say_json(&change);
+        return say_json(&Told { change, mcp });
     }
     told_change(&change);
+    match mcp {
+        Some(McpChange::Added) => {
+            talk("  Claude Code starts `ccpeer mcp` from its next session on")
+        }
+        Some(McpChange::Removed) => talk("  Claude Code does not start `ccpeer mcp` any more"),
+        Some(McpChange::Unchanged) | None => {}
+    }
     Ok(())
+}
+
+/// With what became of the MCP server, where it was asked for or there.
+#[derive(Debug, Serialize)]
+struct Told {
+    #[serde(flatten)]
+    change: HooksChange,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mcp: Option<McpChange>,
+}
+
+#[derive(Debug, Serialize)]
+struct Standing {
+    #[serde(flatten)]
+    hooks: HooksStatus,
+    mcp: &'static str,
+}
+
+fn status(json: bool, context: &Context) -> Result<(), CommandError> {
+    let status = Standing {
+        hooks: hooks::status(&context.home)?,
+        mcp: match registered::is_there(&context.home) {
+            true => "installed",
+            false => "missing",
+        },
+    };
+    if json {
+        return say_json(&status);
+    }
+    let Standing { hooks, mcp } = status;
+    say(format!("hooks     {}", hooks.hooks.as_str()))?;
+    say(format!("settings  {}", hooks.settings))?;
+    if let Some(program) = &hooks.program {
+        say(format!("program   {program}"))?;
+    }
+    if hooks.disabled {
+        talk("All hooks are switched off there: `disableAllHooks` is true.");
+    }
+    say(format!("skill     {}", hooks.skill.as_str()))?;
+    say(format!("mcp       {mcp}"))
 }
 
 /// Says what was done.
@@ -104,7 +152,7 @@ pub(crate) fn hook_client() -> Result<PathBuf, CommandError> {
 ///
 /// # Errors
 /// When the system does not say where it is.
-fn this_program() -> Result<PathBuf, CommandError> {
+pub(crate) fn this_program() -> Result<PathBuf, CommandError> {
     std::env::current_exe().map_err(|e| {
         CommandError::new(
             ErrorCode::Disk,

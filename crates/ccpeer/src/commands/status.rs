@@ -62,6 +62,7 @@ fn stopped(context: &Context) -> Status {
         expiring: Expiring::default(),
         findings: Vec::new(),
         mdns: None,
+        listen_only: None,
         relay: None,
         summary: None,
     }

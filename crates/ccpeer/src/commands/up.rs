@@ -3,6 +3,7 @@
 use ccpeer_agent::api::{Place, Policy, PolicyChange, Request, Status, SummaryBy, SummaryChange};
 use ccpeer_agent::home::Home;
 use ccpeer_agent::hooks::{self, Installed};
+use ccpeer_agent::service::{Found, Service};
 use ccpeer_agent::starts;
 
 use crate::commands::agent;
@@ -44,9 +45,7 @@ pub(crate) fn run(args: &UpArgs, context: &Context) -> Result<(), CommandError> 
     let relay = relay.transpose()?;
     let running = context.agent().is_ok();
     if !running {
-        // The user asks for it: earlier failures do not count.
-        starts::forget(&context.home);
-        starting::start_in_background(&context.home, &args.network)?;
+        bring_up(args, context)?;
     }
     if let Some(relay) = relay {
         relay_choice::warn(&relay);
@@ -63,7 +62,45 @@ pub(crate) fn run(args: &UpArgs, context: &Context) -> Result<(), CommandError> 
             env!("CARGO_PKG_VERSION")
         ));
     }
-    describe(&status, running)
+    describe(&status, running)?;
+    tell_of_service(context)
+}
+
+/// By the service where there is one, so that the system looks after it; else, and
+/// where the service manager does not do it, as a process of its own.
+fn bring_up(args: &UpArgs, context: &Context) -> Result<(), CommandError> {
+    let home = &context.home;
+    if let Ok(service) = Service::of(home)
+        && service.found() == Found::Installed
+        && args.network.is_usual()
+    {
+        match starting::start_service(home, &service) {
+            Ok(()) => return Ok(()),
+            Err(CommandError::Told(e)) => {
+                let why = ccpeer_core::text::one_line(&e.message, 200);
+                talk(format!("The service did not start the agent ({why})."));
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    // The user asks for it: earlier failures do not count.
+    starts::forget(home);
+    starting::start_in_background(home, &args.network)
+}
+
+/// Whether the agent is there after the next login, in one line.
+fn tell_of_service(context: &Context) -> Result<(), CommandError> {
+    let Ok(service) = Service::of(&context.home) else {
+        return Ok(());
+    };
+    match service.found() {
+        Found::Missing => {
+            talk("\nTo have the agent start at every login: `ccpeer service install`.");
+            Ok(())
+        }
+        Found::Installed => say("service starts at login"),
+        Found::Changed | Found::Foreign => say("service changed by hand"),
+    }
 }
 
 fn describe(status: &Status, running: bool) -> Result<(), CommandError> {
