@@ -33,7 +33,7 @@ use crate::listen::Listener;
 use crate::peers::PeerBook;
 use crate::spare::SpareTrust;
 use crate::{
-    dumps, ipc, lists, logging, mirror, parcels, place, problem, random, relays, rounds, server,
+    dumps, ipc, lists, logging, mirror, parcels, place, problem, random, relays, rounds, search, server,
     spool, starts, unasked, wake,
 };
 
@@ -221,6 +221,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
         bell: unasked::Bell::default(),
         placing: tokio::sync::Mutex::new(()),
         serving: crate::serve::Serving::default(),
+        search: crate::search::Search::default(),
     });
     let (tx, rx) = mpsc::channel(limits::DRIVER_QUEUE_MAX);
     let handle = Handle {
@@ -244,6 +245,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
     let rounds = tokio::spawn(rounds::rounds(handle.clone(), std::time::Instant::now()));
     let placing = tokio::spawn(unasked::run(handle.clone()));
     let mirroring = tokio::spawn(mirror::clock::run(handle.clone()));
+    let indexing = tokio::spawn(search::run(handle.clone()));
     let waking = tokio::spawn(wake::watch(net.clone()));
     let driving = tokio::spawn(async move { driver.run(rx, events, &hostname).await });
 
@@ -280,6 +282,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
     rounds.abort();
     placing.abort();
     mirroring.abort();
+    indexing.abort();
     waking.abort();
     let _gone = fs::remove_file(home.socket());
     tracing::info!("ended");

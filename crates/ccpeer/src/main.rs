@@ -19,6 +19,7 @@ mod relay_choice;
 mod starting;
 mod table;
 mod terminal;
+mod when;
 
 use std::process::ExitCode;
 

@@ -114,7 +114,7 @@ fn content(title: &str, sections: &Sections) -> String {
 
 /// Takes the meaning from tags that a model might obey, and from our own fence;
 /// everything else stays as it is, code above all.
-fn harmless(text: &str) -> String {
+pub(super) fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('<') {
