@@ -43,14 +43,26 @@ fn a_session_of_one_machine_is_found_on_the_other() {
     check(&["--file", "main.rs"], true);
     check(&["parser", "--file", "lib.rs"], false);
     // Its turns are of that day.
-    check(&["parser", "--since", "2026-11-20", "--until", "2026-11-20"], true);
+    check(
+        &["parser", "--since", "2026-11-20", "--until", "2026-11-20"],
+        true,
+    );
     check(&["parser", "--since", "2026-11-21"], false);
     check(&["--", "+-*()", "parser"], true);
 
     let hit = &hits(&b, &["write the parser"])[0];
-    assert_eq!((hit["n"].as_u64(), hit["role"].as_str()), (Some(1), Some("user")));
-    assert_eq!((hit["line"].as_u64(), hit["snippet"].as_str()), (Some(1), Some("write the parser")));
-    assert_eq!((hit["hostname"].as_str(), hit["project"].as_str()), (Some("desk"), Some("proj")));
+    assert_eq!(
+        (hit["n"].as_u64(), hit["role"].as_str()),
+        (Some(1), Some("user"))
+    );
+    assert_eq!(
+        (hit["line"].as_u64(), hit["snippet"].as_str()),
+        (Some(1), Some("write the parser"))
+    );
+    assert_eq!(
+        (hit["hostname"].as_str(), hit["project"].as_str()),
+        (Some("desk"), Some("proj"))
+    );
     assert_eq!(hit["device"]["name"], "desk");
     // The numbers mean what was found.
     assert_eq!(b.json(&["show", "1", "--json"])["session_id"], ID);
@@ -60,7 +72,11 @@ fn a_session_of_one_machine_is_found_on_the_other() {
     let nothing = b.run(&["search", "nowheretobefound"]);
     assert_eq!((nothing.code, nothing.stdout.as_str()), (1, ""));
     assert!(nothing.stderr.contains("hint:"), "{}", nothing.stderr);
-    for wrong in [&["search"][..], &["search", "+-*"], &["search", "x", "--since", "soon"]] {
+    for wrong in [
+        &["search"][..],
+        &["search", "+-*"],
+        &["search", "x", "--since", "soon"],
+    ] {
         assert_eq!(b.run(wrong).code, 2, "{wrong:?}");
     }
     let many = "word ".repeat(2000);
@@ -92,12 +108,16 @@ fn a_kill_in_the_middle_of_indexing_loses_nothing() {
     for _ in 0..4 {
         // The search has it begin; the kill comes whenever it does.
         let mut searching = a.command(&["search", "alpha"]).spawn().unwrap();
-        until("indexing has begun", || a.ccpeer_home().join("search").exists());
+        until("indexing has begun", || {
+            a.ccpeer_home().join("search").exists()
+        });
         a.kill();
         searching.wait().unwrap();
         a.start();
     }
-    until("all are found", || hits(&a, &["alpha", "--limit", "200"]).len() == ids.len());
+    until("all are found", || {
+        hits(&a, &["alpha", "--limit", "200"]).len() == ids.len()
+    });
     for (id, n) in ids.iter().zip(0..).step_by(7) {
         let found = hits(&a, &[&format!("only{n} ")]);
         assert_eq!(found.len(), 1, "{found:?}");
@@ -121,10 +141,14 @@ fn an_index_that_is_gone_or_garbage_is_made_anew() {
     };
     fs::remove_dir_all(&dir).unwrap();
     a.turn(&mut session, "and its tests");
-    until("it is found without a directory", || finds(&a, &["tests parser"]));
+    until("it is found without a directory", || {
+        finds(&a, &["tests parser"])
+    });
     spoil();
     a.turn(&mut session, "then the docs");
-    until("it is found in spite of garbage", || finds(&a, &["docs parser"]));
+    until("it is found in spite of garbage", || {
+        finds(&a, &["docs parser"])
+    });
     for how in ["garbage", "gone"] {
         a.stop();
         if how == "gone" {
@@ -139,7 +163,8 @@ fn an_index_that_is_gone_or_garbage_is_made_anew() {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let mode =
+            |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&dir), 0o700);
         for file in fs::read_dir(&dir).unwrap() {
             assert_eq!(mode(&file.unwrap().path()), 0o600);

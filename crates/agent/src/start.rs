@@ -33,8 +33,8 @@ use crate::listen::Listener;
 use crate::peers::PeerBook;
 use crate::spare::SpareTrust;
 use crate::{
-    dumps, ipc, lists, logging, mirror, parcels, place, problem, random, relays, rounds, search, server,
-    spool, starts, unasked, wake,
+    dumps, ipc, lists, logging, mirror, parcels, place, problem, random, relays, rounds, search,
+    server, spool, starts, unasked, wake,
 };
 
 mod store;

@@ -18,8 +18,9 @@ const DAY: u64 = 86_400;
 /// Reads one. For clap, which says what was typed.
 pub(crate) fn parse(text: &str) -> Result<When, String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    parse_at(text, now.map_or(0, |d| d.as_secs()))
-        .ok_or_else(|| "give `30min`, `2h`, `3d`, `2w`, `2026-11-20` or an RFC 3339 time".to_owned())
+    parse_at(text, now.map_or(0, |d| d.as_secs())).ok_or_else(|| {
+        "give `30min`, `2h`, `3d`, `2w`, `2026-11-20` or an RFC 3339 time".to_owned()
+    })
 }
 
 fn parse_at(text: &str, now: u64) -> Option<When> {
@@ -74,7 +75,18 @@ mod tests {
         check("3 d", Some((now - 3 * DAY, now - 3 * DAY)));
         check("1970-01-02", Some((DAY, 2 * DAY - 1)));
         check("1970-01-01t00:01:00z", Some((60, 60)));
-        for bad in ["", "d", "3", "3y", "-3d", "yesterday", "2026-13-45", "2026-11-32T00:00:00Z", "99999999999999999999d", "日"] {
+        for bad in [
+            "",
+            "d",
+            "3",
+            "3y",
+            "-3d",
+            "yesterday",
+            "2026-13-45",
+            "2026-11-32T00:00:00Z",
+            "99999999999999999999d",
+            "日",
+        ] {
             check(bad, None);
         }
     }

@@ -76,7 +76,9 @@ impl Driver {
         };
         match only {
             Some(only) => {
-                let known = only.iter().filter_map(|s| Some((s, self.machine.session(s)?)));
+                let known = only
+                    .iter()
+                    .filter_map(|s| Some((s, self.machine.session(s)?)));
                 known.filter_map(|(s, record)| wanted(s, record)).collect()
             }
             None => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ccpeer_core::id::{EntryHash, SessionId};
+use ccpeer_core::id::{DeviceId, EntryHash, SessionId};
 
 use crate::api::{ApiError, Building, ErrorCode, Hit, Search, Searched};
 use crate::driver::{Ask, AskSearch, Handle, Head};
@@ -14,6 +14,8 @@ use crate::view;
 const LIMIT: u64 = 20;
 /// Sessions that are given at most.
 const LIMIT_MAX: u64 = 200;
+/// Characters of this device's id from which on they name it.
+const ID_CHARS_MIN: usize = 4;
 /// Bytes of a path that is asked for.
 const PATH_BYTES_MAX: usize = 4096;
 
@@ -22,11 +24,10 @@ pub(super) async fn search(handle: &Handle, wanted: Search) -> Result<Searched, 
     let file = wanted.file.filter(|f| f.len() <= PATH_BYTES_MAX);
     let file = file.filter(|f| f.contains(|c: char| !matches!(c, '/' | '\\' | '.' | ' ')));
     if question.units.is_empty() && file.is_none() {
-        return Err(ApiError::new(
-            ErrorCode::Usage,
-            "there is no word to look for",
-        )
-        .hint("give at least one word, or a file with `--file`"));
+        return Err(
+            ApiError::new(ErrorCode::Usage, "there is no word to look for")
+                .hint("give at least one word, or a file with `--file`"),
+        );
     }
     let among = Among {
         sessions: sessions(handle, wanted.project.as_deref(), wanted.device).await?,
@@ -70,10 +71,7 @@ async fn sessions(
         last.unwrap_or_default().to_owned()
     });
     let device = match device {
-        Some(device) => {
-            let found = handle.ask(|to| Ask::Device(device, to)).await??;
-            found.id.parse().ok()
-        }
+        Some(device) => Some(self::device(handle, device).await?),
         None => None,
     };
     let among = |to| {
@@ -84,6 +82,21 @@ async fn sessions(
         })
     };
     handle.ask(among).await.map(Some)
+}
+
+/// Which one is meant; this device is one as well.
+async fn device(handle: &Handle, wanted: String) -> Result<DeviceId, ApiError> {
+    let me = handle.ask(Ask::Me).await?;
+    let lower = wanted.trim().to_lowercase();
+    let begins = lower.len() >= ID_CHARS_MIN && me.id.starts_with(&lower);
+    if begins || me.name.to_lowercase() == lower {
+        return Ok(handle.shared.me);
+    }
+    let found = handle.ask(|to| Ask::Device(wanted, to)).await??;
+    found
+        .id
+        .parse()
+        .map_err(|_| ApiError::new(ErrorCode::NotFound, "no such device"))
 }
 
 async fn find(

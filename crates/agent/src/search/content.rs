@@ -78,7 +78,9 @@ impl<'s> Content<'s> {
     /// The chunks from the one on that holds this byte.
     fn from(&self, at: u64) -> &[(u64, ChunkRef)] {
         let place = self.chunks.partition_point(|(start, _)| *start <= at);
-        self.chunks.get(place.saturating_sub(1)..).unwrap_or_default()
+        self.chunks
+            .get(place.saturating_sub(1)..)
+            .unwrap_or_default()
     }
 
     fn chunk(&self, chunk: &ChunkRef) -> Result<Vec<u8>, StoreError> {

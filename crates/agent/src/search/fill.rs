@@ -222,7 +222,10 @@ impl<'s> Filling<'s> {
 
     fn manifest(&self, id: &ChunkId) -> Result<Manifest, StoreError> {
         let place = ccpeer_store::Place::Chunk(*id);
-        let bytes = self.store.get_chunk(id)?.ok_or(StoreError::Absent { place })?;
+        let bytes = self
+            .store
+            .get_chunk(id)?
+            .ok_or(StoreError::Absent { place })?;
         Manifest::from_bytes(&bytes).map_err(|_| StoreError::Wrong {
             place,
             why: "it is not a manifest",

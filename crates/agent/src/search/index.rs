@@ -121,12 +121,19 @@ impl Role {
     ];
 
     fn number(self) -> u64 {
-        Self::ALL.iter().zip(0..).find(|(r, _)| **r == self).map_or(0, |(_, n)| n)
+        Self::ALL
+            .iter()
+            .zip(0..)
+            .find(|(r, _)| **r == self)
+            .map_or(0, |(_, n)| n)
     }
 
     pub(super) fn of(number: u64) -> Self {
         let place = usize::try_from(number).ok();
-        place.and_then(|n| Self::ALL.get(n)).copied().unwrap_or(Self::Title)
+        place
+            .and_then(|n| Self::ALL.get(n))
+            .copied()
+            .unwrap_or(Self::Title)
     }
 }
 
@@ -335,9 +342,8 @@ impl Sessions {
                     }
                     let id = (high.first(doc), low.first(doc), number.first(doc));
                     if let (Some(high), Some(low), Some(number)) = id {
-                        let id = SessionId(
-                            ((u128::from(high) << 64) | u128::from(low)).to_be_bytes(),
-                        );
+                        let id =
+                            SessionId(((u128::from(high) << 64) | u128::from(low)).to_be_bytes());
                         out.by_id.insert(id, (number, DocAddress::new(ord, doc)));
                         out.by_number.insert(number, id);
                     }
@@ -418,7 +424,8 @@ impl Writer {
     pub(super) fn remember(&mut self, title: &Entry<'_>, known: &Known) -> Result<(), IndexError> {
         let f = self.fields;
         let number = title.session;
-        self.inner.delete_term(Term::from_field_u64(f.state, number));
+        self.inner
+            .delete_term(Term::from_field_u64(f.state, number));
         let mut doc = self.document(title);
         let id = u128::from_be_bytes(known.session.0);
         doc.add_u64(f.state, number);
@@ -520,7 +527,9 @@ impl TokenStream for Made {
             return false;
         };
         self.token.text.clear();
-        self.token.text.push_str(self.text.get(self.from..end).unwrap_or_default());
+        self.token
+            .text
+            .push_str(self.text.get(self.from..end).unwrap_or_default());
         self.token.position = position;
         self.from = end;
         self.next += 1;

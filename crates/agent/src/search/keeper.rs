@@ -16,9 +16,9 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{broadcast, oneshot};
 use tokio::time::Instant;
 
-use super::fill::{self, Wanted, Way};
-use super::index::IndexError;
 use super::Standing;
+use super::fill::{self, Wanted, Way};
+use super::index::{Index, IndexError};
 use crate::driver::{Ask, AskSearch, Handle};
 
 /// The first look comes so long after a start, when the start is over.
@@ -188,7 +188,9 @@ impl Keeper {
                 Pending::Some(sessions) => Some(sessions.into_iter().collect::<Vec<_>>()),
             };
             let asked = only.clone();
-            let wanted = self.handle.ask(|to| Ask::Search(AskSearch::Wanted(asked, to)));
+            let wanted = self
+                .handle
+                .ask(|to| Ask::Search(AskSearch::Wanted(asked, to)));
             let Ok(wanted) = wanted.await else {
                 // The agent ends.
                 return true;
@@ -275,12 +277,20 @@ impl Task {
         match self.fill(self.anew) {
             // Once more from nothing: whatever was wrong with it is gone then.
             Err(IndexError::Damaged(_) | IndexError::Absent) if !self.anew => self.fill(true),
+            // A thread of the library that fell does not say over what.
+            Err(IndexError::Io(_)) if !self.anew && self.is_damaged() => self.fill(true),
             other => other,
         }
     }
 
+    fn is_damaged(&self) -> bool {
+        let looked_at = Index::open(&self.dir).and_then(|index| index.check());
+        matches!(looked_at, Err(IndexError::Damaged(_) | IndexError::Absent))
+    }
+
     fn fill(&self, anew: bool) -> Result<Done, IndexError> {
-        if anew && let Err(e) = std::fs::remove_dir_all(&self.dir)
+        if anew
+            && let Err(e) = std::fs::remove_dir_all(&self.dir)
             && e.kind() != std::io::ErrorKind::NotFound
         {
             return Err(e.into());

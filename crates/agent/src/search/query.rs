@@ -156,7 +156,10 @@ pub(super) fn find(
         units.push(query(searcher, fields.body, unit)?);
     }
     let mut allowed = among.sessions.clone();
-    let file = among.file.as_deref().map(|path| file_query(fields.path, path));
+    let file = among
+        .file
+        .as_deref()
+        .map(|path| file_query(fields.path, path));
     if let Some(file) = file {
         if units.is_empty() {
             units.push(file);
@@ -183,12 +186,13 @@ pub(super) fn find(
             times: Times::of(among),
         },
     )?;
-    let mut ranked: Vec<(u64, (Score, DocAddress))> = best.into_iter().collect();
-    ranked.sort_by(|(a_session, (a, _)), (b_session, (b, _))| {
-        b.total_cmp(a).then(b_session.cmp(a_session))
+    let mut ranked: Vec<(u64, Seen)> = best.into_iter().collect();
+    ranked.sort_by(|(a_session, a), (b_session, b)| {
+        b.best.total_cmp(&a.best).then(b_session.cmp(a_session))
     });
     ranked.truncate(limit);
-    let found = ranked.into_iter().map(|(session, (score, at))| {
+    let found = ranked.into_iter().map(|(session, seen)| {
+        let at = seen.at;
         let segment = searcher.segment_reader(at.segment_ord);
         let get = |name: &str| -> Result<Option<u64>, IndexError> {
             let column = segment.fast_fields().column_opt::<u64>(name)?;
@@ -196,7 +200,7 @@ pub(super) fn find(
         };
         Ok(Found {
             session,
-            score,
+            score: seen.best,
             role: Role::of(get(column::BY)?.unwrap_or_default()),
             line: get(column::LINE)?.unwrap_or_default(),
             offset: get(column::OFFSET)?.unwrap_or_default(),
@@ -262,7 +266,9 @@ fn endings(searcher: &Searcher, body: Field, begin: &str) -> Result<Vec<String>,
         (word != begin.as_bytes(), std::cmp::Reverse(*frequency))
     });
     all.truncate(ENDINGS_MAX);
-    let words = all.into_iter().filter_map(|(word, _)| String::from_utf8(word).ok());
+    let words = all
+        .into_iter()
+        .filter_map(|(word, _)| String::from_utf8(word).ok());
     Ok(words.collect())
 }
 
@@ -378,11 +384,11 @@ struct BestHere {
     by: Arc<dyn ColumnValues<u64>>,
     /// The session that was looked up last, and whether it may be found.
     last: Option<(u64, bool)>,
-    found: HashMap<u64, (Score, DocAddress)>,
+    found: HashMap<u64, Seen>,
 }
 
 impl Collector for Best {
-    type Fruit = HashMap<u64, (Score, DocAddress)>;
+    type Fruit = HashMap<u64, Seen>;
     type Child = BestHere;
 
     fn for_segment(
@@ -406,20 +412,17 @@ impl Collector for Best {
         true
     }
 
-    fn merge_fruits(
-        &self,
-        fruits: Vec<HashMap<u64, (Score, DocAddress)>>,
-    ) -> tantivy::Result<HashMap<u64, (Score, DocAddress)>> {
+    fn merge_fruits(&self, fruits: Vec<HashMap<u64, Seen>>) -> tantivy::Result<HashMap<u64, Seen>> {
         let mut all = HashMap::new();
         for (session, place) in fruits.into_iter().flatten() {
-            keep_best(&mut all, session, place);
+            place.add_to(&mut all, session);
         }
         Ok(all)
     }
 }
 
 impl SegmentCollector for BestHere {
-    type Fruit = HashMap<u64, (Score, DocAddress)>;
+    type Fruit = HashMap<u64, Seen>;
 
     fn collect(&mut self, doc: DocId, score: Score) {
         let session = self.session.get_val(doc);
@@ -434,9 +437,15 @@ impl SegmentCollector for BestHere {
         if !may || (self.times.bounded() && !self.times.holds(self.time.get_val(doc))) {
             return;
         }
-        let score = score * weight(Role::of(self.by.get_val(doc)));
-        let place = DocAddress::new(self.ordinal, doc);
-        keep_best(&mut self.found, session, (score, place));
+        let role = Role::of(self.by.get_val(doc));
+        let score = score * weight(role);
+        let seen = Seen {
+            best: score,
+            score,
+            at: DocAddress::new(self.ordinal, doc),
+            is_title: role == Role::Title,
+        };
+        seen.add_to(&mut self.found, session);
     }
 
     fn harvest(self) -> Self::Fruit {
@@ -444,14 +453,35 @@ impl SegmentCollector for BestHere {
     }
 }
 
-fn keep_best(
-    all: &mut HashMap<u64, (Score, DocAddress)>,
-    session: u64,
-    place: (Score, DocAddress),
-) {
-    let best = all.entry(session).or_insert(place);
-    if place.0 > best.0 {
-        *best = place;
+/// What was seen of a session.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    /// The most that anything in it scores.
+    best: Score,
+    /// What the place scores that is shown.
+    score: Score,
+    at: DocAddress,
+    is_title: bool,
+}
+
+impl Seen {
+    /// A title tells that it is the session that is meant; what is shown is where it
+    /// stands in it.
+    fn add_to(self, all: &mut HashMap<u64, Self>, session: u64) {
+        let Some(known) = all.get_mut(&session) else {
+            all.insert(session, self);
+            return;
+        };
+        let best = known.best.max(self.best);
+        let better = match (self.is_title, known.is_title) {
+            (false, true) => true,
+            (true, false) => false,
+            _ => self.score > known.score,
+        };
+        if better {
+            *known = self;
+        }
+        known.best = best;
     }
 }
 
@@ -484,9 +514,15 @@ mod tests {
         check("Fix parser", &[word("fix"), begins("parser")]);
         check("fix parser ", &[word("fix"), word("parser")]);
         check("x", &[word("x")]);
-        check("\"fix the\" bug", &[row(&["fix", "the"], false), begins("bug")]);
+        check(
+            "\"fix the\" bug",
+            &[row(&["fix", "the"], false), begins("bug")],
+        );
         check("bug \"fix the", &[word("bug"), row(&["fix", "the"], false)]);
-        check("“fix the” bug!", &[row(&["fix", "the"], false), word("bug")]);
+        check(
+            "“fix the” bug!",
+            &[row(&["fix", "the"], false), word("bug")],
+        );
         check("parse_ht", &[row(&["parse", "ht"], true)]);
         check("修复 x", &[word("修复"), word("x")]);
         check("修", &[begins("修")]);
@@ -501,7 +537,13 @@ mod tests {
     fn rubbish_is_read_within_bounds() {
         let long = "word".to_owned() + &" and another one".repeat(700);
         let many: String = (0..5000).map(|n| format!("w{n} ")).collect();
-        for text in [&long, &many, &"\"".repeat(10_000), &"x".repeat(50_000), &"修".repeat(9000)] {
+        for text in [
+            &long,
+            &many,
+            &"\"".repeat(10_000),
+            &"x".repeat(50_000),
+            &"修".repeat(9000),
+        ] {
             let question = Question::parse(text);
             assert!(question.units.len() <= WORDS_MAX);
         }

@@ -80,7 +80,10 @@ pub(super) fn cut(said: &str, question: &Question) -> Option<String> {
     }
     let mut best = (0, 0);
     for (n, (start, _)) in hits.iter().enumerate() {
-        let near = hits.iter().skip(n).take_while(|(at, _)| at - start <= WINDOW_BYTES);
+        let near = hits
+            .iter()
+            .skip(n)
+            .take_while(|(at, _)| at - start <= WINDOW_BYTES);
         let mut units: Vec<usize> = near.map(|(_, unit)| *unit).collect();
         units.sort_unstable();
         units.dedup();
@@ -90,7 +93,10 @@ pub(super) fn cut(said: &str, question: &Question) -> Option<String> {
     }
     let from = said.ceil_char_boundary(best.0.saturating_sub(BEFORE_BYTES));
     // Not from the middle of a word, where there is a space before it.
-    let from = match said.get(from..best.0).and_then(|b| b.find(char::is_whitespace)) {
+    let from = match said
+        .get(from..best.0)
+        .and_then(|b| b.find(char::is_whitespace))
+    {
         Some(space) if from > 0 => from + space,
         _ => from,
     };
@@ -119,7 +125,11 @@ mod tests {
         };
         check("the parser is broken", Some("the parser is broken"));
         check("nothing of it", None);
-        let long = format!("{}the parser\nis \u{1b}[31mbroken {}", "before ".repeat(99), "after ".repeat(99));
+        let long = format!(
+            "{}the parser\nis \u{1b}[31mbroken {}",
+            "before ".repeat(99),
+            "after ".repeat(99)
+        );
         let snippet = cut(&long, &question).unwrap();
         assert!(snippet.starts_with("…before"), "{snippet}");
         assert!(snippet.contains("the parser is broken after"), "{snippet}");

@@ -155,7 +155,10 @@ fn words_phrases_beginnings_and_chinese_are_found() {
         .concat(),
     );
     let two = bench.one(2, &line("user", "修复解析器的错误, the parser is fine"));
-    let all = [wanted(1, "Broken things\nshop", &[one]), wanted(2, "", &[two])];
+    let all = [
+        wanted(1, "Broken things\nshop", &[one]),
+        wanted(2, "", &[two]),
+    ];
     bench.fill(&all, true);
     let check = |words: &str, want: &[u8]| {
         let mut found = bench.found(words);
@@ -259,7 +262,9 @@ fn what_is_appended_is_all_that_is_indexed() {
 #[test]
 fn lines_of_a_fork_share_what_they_share_and_rewritten_ones_leave() {
     let bench = Bench::new();
-    let begin: String = (0..20).map(|n| line("user", &format!("begin{n}"))).collect();
+    let begin: String = (0..20)
+        .map(|n| line("user", &format!("begin{n}")))
+        .collect();
     let (left, right) = (
         begin.clone() + &line("user", "lefty"),
         begin.clone() + &line("user", "righty"),
@@ -269,11 +274,17 @@ fn lines_of_a_fork_share_what_they_share_and_rewritten_ones_leave() {
     bench.fill(&[wanted(1, "t", &[one, two])], true);
     // The chunk in which they part is read twice, and no more.
     assert!(bench.documents() <= 20 + 2 + 1 + 3, "{}", bench.documents());
-    assert_eq!((bench.found("lefty"), bench.found("righty")), (vec![1], vec![1]));
+    assert_eq!(
+        (bench.found("lefty"), bench.found("righty")),
+        (vec![1], vec![1])
+    );
     assert_eq!(bench.snippet("righty", two), "righty");
     // One side was let go.
     bench.fill(&[wanted(1, "t", &[two])], true);
-    assert_eq!((bench.found("lefty"), bench.found("righty")), (vec![], vec![1]));
+    assert_eq!(
+        (bench.found("lefty"), bench.found("righty")),
+        (vec![], vec![1])
+    );
     assert_eq!(bench.documents(), 22);
     // All of it was.
     bench.fill(&[], true);
@@ -293,10 +304,16 @@ fn a_title_changes_and_sub_agents_are_found() {
     assert_eq!(bench.found("first"), [0u8; 0]);
     assert_eq!(bench.found("second title"), [1]);
     assert!(bench.places("second", &Among::default())[0].is_title());
+    // What is in both is shown where it was said.
+    bench.fill(&[wanted(1, "the main title", &[it])], false);
+    let place = bench.places("main", &Among::default())[0];
+    assert_eq!((place.is_title(), place.line()), (false, 1));
     assert_eq!(bench.documents(), 3);
     let question = Question::parse("subtle");
     let place = bench.places("subtle", &Among::default())[0];
-    let there = spot(&bench.world.store, it, &place, &question).unwrap().unwrap();
+    let there = spot(&bench.world.store, it, &place, &question)
+        .unwrap()
+        .unwrap();
     assert_eq!(there.agent.as_deref(), Some("a1b2"));
 }
 
@@ -342,7 +359,12 @@ fn an_index_that_is_damaged_in_any_file_is_made_anew() {
     fs::remove_dir_all(&dir).unwrap();
     let question = Question::parse("alpha");
     bench.search.close();
-    assert!(bench.search.find(&dir, &question, &Among::default(), 5).is_none());
+    assert!(
+        bench
+            .search
+            .find(&dir, &question, &Among::default(), 5)
+            .is_none()
+    );
     assert!(bench.search.anew.load(Ordering::SeqCst));
     fs::write(&dir, "a file where a directory should be").unwrap();
     fs::remove_file(&dir).unwrap();
@@ -353,10 +375,19 @@ fn an_index_that_is_damaged_in_any_file_is_made_anew() {
 #[test]
 fn what_was_stopped_or_cannot_be_read_is_done_the_next_time() {
     let bench = Bench::new();
-    let text: String = (0..200).map(|n| line("user", &format!("alpha w{n}"))).collect();
+    let text: String = (0..200)
+        .map(|n| line("user", &format!("alpha w{n}")))
+        .collect();
     let all = [
         wanted(1, "t", &[bench.one(1, &text)]),
-        wanted(2, "gone", &[ContentRef { id: ChunkId([7; 32]), len: 9 }]),
+        wanted(
+            2,
+            "gone",
+            &[ContentRef {
+                id: ChunkId([7; 32]),
+                len: 9,
+            }],
+        ),
         wanted(3, "t", &[bench.one(3, &line("user", "gamma"))]),
     ];
     let stopped = Way::default();
@@ -365,5 +396,8 @@ fn what_was_stopped_or_cannot_be_read_is_done_the_next_time() {
     assert!(matches!(ended, Err(IndexError::Ending)));
     bench.fill(&all, true);
     assert_eq!(bench.documents(), 203);
-    assert_eq!((bench.found("w199"), bench.found("gamma")), (vec![1], vec![3]));
+    assert_eq!(
+        (bench.found("w199"), bench.found("gamma")),
+        (vec![1], vec![3])
+    );
 }

@@ -140,9 +140,8 @@ fn parts(word: &str) -> Vec<Range<usize>> {
     let mut chars = word.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
         let next_is_lower = chars.peek().is_some_and(|(_, n)| n.is_lowercase());
-        let begins = before.is_some_and(|b| {
-            c.is_uppercase() && (!b.is_uppercase() || next_is_lower)
-        });
+        let begins =
+            before.is_some_and(|b| c.is_uppercase() && (!b.is_uppercase() || next_is_lower));
         if begins {
             out.push(from..at);
             from = at;

@@ -156,22 +156,34 @@ fn assistant(record: &Record<'_>, out: &mut Collected) -> By {
 
 /// What a tool was called on.
 fn called(input: Raw<'_>, out: &mut Collected) {
-    let Some([file, notebook, path, command, pattern, url, query, about, subject, prompt]) =
-        json::pick_in(
-            input,
-            &[
-                "file_path",
-                "notebook_path",
-                "path",
-                "command",
-                "pattern",
-                "url",
-                "query",
-                "description",
-                "subject",
-                "prompt",
-            ],
-        )
+    let Some(
+        [
+            file,
+            notebook,
+            path,
+            command,
+            pattern,
+            url,
+            query,
+            about,
+            subject,
+            prompt,
+        ],
+    ) = json::pick_in(
+        input,
+        &[
+            "file_path",
+            "notebook_path",
+            "path",
+            "command",
+            "pattern",
+            "url",
+            "query",
+            "description",
+            "subject",
+            "prompt",
+        ],
+    )
     else {
         return;
     };
@@ -232,8 +244,10 @@ mod tests {
         }
         assert!(all.iter().any(|m| !m.files.is_empty()));
         assert!(all.iter().all(|m| m.at.is_some()));
-        assert!(!all.iter().any(|m| m.text.contains("<system-reminder>")
-            && m.by == By::User));
+        assert!(
+            !all.iter()
+                .any(|m| m.text.contains("<system-reminder>") && m.by == By::User)
+        );
     }
 
     #[test]
