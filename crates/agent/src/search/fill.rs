@@ -36,6 +36,19 @@ pub(crate) struct Wanted {
     pub(crate) manifests: Vec<ContentRef>,
 }
 
+impl Wanted {
+    /// Another one when something of it is another.
+    pub(super) fn mark(&self) -> [u8; 8] {
+        let mut hasher = blake3::Hasher::new();
+        for manifest in &self.manifests {
+            hasher.update(&manifest.id.0);
+        }
+        hasher.update(self.title.as_bytes());
+        let hash = hasher.finalize();
+        hash.as_bytes().first_chunk().copied().unwrap_or_default()
+    }
+}
+
 /// How far it has come, for whoever asks meanwhile; and whether to go on.
 #[derive(Debug, Default)]
 pub(super) struct Way {

@@ -3,7 +3,7 @@
 //!
 //! The work itself has a thread of the lowest priority, and ends with it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::Standing;
 use super::fill::{self, Wanted, Way};
 use super::index::{Index, IndexError};
+use crate::doctor::free_space;
 use crate::driver::{Ask, AskSearch, Handle};
 
 /// The first look comes so long after a start, when the start is over.
@@ -37,6 +38,8 @@ const FAILURES_MAX: usize = 3;
 const OPEN_MAX: Duration = Duration::from_secs(60);
 /// Sessions that wait one by one; where there are more, all are looked at.
 const PENDING_MAX: usize = 256;
+/// With less room than this on the disk nothing is indexed.
+const FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
 /// How much gentler than the agent's other threads the work is.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 15;
@@ -69,6 +72,8 @@ struct Keeper {
     handle: Handle,
     notices: broadcast::Receiver<Notice>,
     pending: Pending,
+    /// What was brought into the index in this life.
+    filled: BTreeMap<SessionId, [u8; 8]>,
     /// The index was not looked at in this life.
     unchecked: bool,
     /// Not before.
@@ -96,6 +101,7 @@ pub(crate) async fn run(handle: Handle) {
         _stop: StopAtEnd(Arc::clone(&handle.shared.search.way)),
         handle,
         pending: Pending::All,
+        filled: BTreeMap::new(),
         unchecked: true,
         at: Some(Instant::now() + FIRST / fast),
         close_at: None,
@@ -164,6 +170,7 @@ impl Keeper {
         }
         let pausing = asked && self.failures > 0 && self.at.is_some_and(|at| at > Instant::now());
         let behind = if self.pending.is_empty() {
+            self.at = None;
             false
         } else if pausing {
             true
@@ -179,6 +186,7 @@ impl Keeper {
 
     /// Does what waits; whether some of it is left.
     async fn work(&mut self) -> bool {
+        self.at = None;
         let mut again = false;
         loop {
             let pending = std::mem::replace(&mut self.pending, Pending::Some(BTreeSet::new()));
@@ -191,19 +199,30 @@ impl Keeper {
             let wanted = self
                 .handle
                 .ask(|to| Ask::Search(AskSearch::Wanted(asked, to)));
-            let Ok(wanted) = wanted.await else {
+            let Ok(mut wanted) = wanted.await else {
                 // The agent ends.
                 return true;
             };
+            if !all {
+                // Most of what is said about a session is where it stands.
+                wanted.retain(|w| self.filled.get(&w.session) != Some(&w.mark()));
+                if wanted.is_empty() {
+                    return false;
+                }
+            }
+            let marks: Vec<_> = wanted.iter().map(|w| (w.session, w.mark())).collect();
             let done = self.on_a_thread(wanted, all).await;
             let search = &self.handle.shared.search;
             search.close();
             match done {
                 Ok(Done::Filled) => {
+                    if all {
+                        self.filled.clear();
+                    }
+                    self.filled.extend(marks);
                     self.unchecked = false;
                     search.anew.store(false, Ordering::SeqCst);
                     self.failures = 0;
-                    self.at = None;
                     return false;
                 }
                 // There was none, so that all of it is to come.
@@ -225,6 +244,7 @@ impl Keeper {
         }
         self.at = pause.map(|pause| Instant::now() + pause);
         self.pending = Pending::All;
+        self.filled.clear();
         true
     }
 
@@ -289,6 +309,10 @@ impl Task {
     }
 
     fn fill(&self, anew: bool) -> Result<Done, IndexError> {
+        // The store needs the last of the disk more.
+        if free_space(&self.dir).is_some_and(|free| free < FREE_BYTES_MIN) {
+            return Err(IndexError::Io(std::io::ErrorKind::StorageFull));
+        }
         if anew
             && let Err(e) = std::fs::remove_dir_all(&self.dir)
             && e.kind() != std::io::ErrorKind::NotFound
