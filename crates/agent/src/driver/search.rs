@@ -11,6 +11,9 @@ use super::{Driver, Head};
 use crate::search::Wanted;
 use crate::view;
 
+/// Lines of one session that are looked into, the newest ones.
+const LINES_MAX: usize = 16;
+
 /// A question about what is searched.
 pub(crate) enum AskSearch {
     /// What is to be in the index, of all sessions or of these.
@@ -42,7 +45,9 @@ impl Driver {
             AskSearch::Heads(sessions, to) => {
                 let heads = sessions.iter().map(|session| {
                     let record = self.machine.session(session);
-                    record.map_or_else(Vec::new, |r| self.heads(r))
+                    let mut heads = record.map_or_else(Vec::new, |r| self.heads(r));
+                    let older = heads.len().saturating_sub(LINES_MAX);
+                    heads.split_off(older)
                 });
                 drop(to.send(heads.collect()));
             }
@@ -65,7 +70,8 @@ impl Driver {
         let wanted = |session: &SessionId, record: &SessionRecord| {
             let newest = &record.latest()?.version;
             let lines = record.lines();
-            let manifests = lines.iter().filter_map(|node| self.held_of(session, node));
+            let newest_lines = lines.iter().rev().take(LINES_MAX);
+            let manifests = newest_lines.filter_map(|node| self.held_of(session, node));
             let title = format!("{}\n{}", view::title(&newest.meta), newest.meta.project);
             Some(Wanted {
                 session: *session,

@@ -32,7 +32,7 @@ pub(crate) struct Wanted {
     pub(crate) title: String,
     /// Seconds since 1970.
     pub(crate) updated: u64,
-    /// What is here in full of its lines, the newest last.
+    /// What is here in full of its lines.
     pub(crate) manifests: Vec<ContentRef>,
 }
 
