@@ -45,6 +45,7 @@ mod projects;
 mod relay;
 mod retention;
 mod round_trip;
+mod search;
 #[cfg(target_os = "linux")]
 mod secrets;
 mod serve;

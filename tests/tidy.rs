@@ -70,6 +70,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("simple-dns", &["ccpeer-net"]),
     ("socket2", &["ccpeer-net"]),
     ("spake2", &["ccpeer-net"]),
+    ("tantivy", &["ccpeer-agent"]),
     ("thiserror", ANY),
     ("tokio", &["ccpeer-net", "ccpeer-agent", "ccpeer"]),
     ("tokio-rustls", &["ccpeer-net"]),

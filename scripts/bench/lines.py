@@ -310,6 +310,40 @@ def lists(bench):
         bench.say("lists", case, "RSS B, MiB", "ccpeer", peer.b.memory(peer.b.agent)[1:])
 
 
+def search(bench):
+    """Words in 10,000 sessions: the index is made, it is asked, and ripgrep reads the raw files beside it."""
+    count, each = (50, 12 * KIB) if bench.quick else (10000, 48 * KIB)
+    peer = begun(bench, "ccpeer", bench.corpus("found", count, each=each))
+    if not peer:
+        raise Failed("no agents with %d sessions" % count)
+    with peer:
+        case = "%d sessions" % count
+        home = os.path.join(peer.b.env["CCPEER_HOME"], "search")
+        raw = sum(os.path.getsize(os.path.join(d, f)) for d, _, names in os.walk(os.path.join(peer.a.claude, "projects")) for f in names)
+
+        def made():
+            return not peer.ask(peer.b, "search", words="session")["building"]
+        begin = time.monotonic()
+        wait("the index", made, 1800, 0.05)
+        bench.say("search", case, "index made, s", "ccpeer", [time.monotonic() - begin])
+        bench.say("search", case, "index / raw", "ccpeer", [rig.blocks(home) / raw])
+        chance = random.Random("questions")
+        questions = [" ".join(chance.sample(sessions.COMMON + sessions.ZH, chance.choice((1, 2, 3)))) for _ in range(bench.rounds(200, 20))]
+        for words in questions:
+            begin = time.monotonic()
+            peer.ask(peer.b, "search", words=words)
+            bench.say("search", case, "answer, ms", "ccpeer", [(time.monotonic() - begin) * 1e3])
+        for words in questions[:bench.rounds(20, 2)]:
+            done = peer.b.run(bench.ccpeer, "search", "--json", "--", words, out="/dev/null")
+            bench.say("search", case, "command, ms", "ccpeer", [(done["end"] - done["begin"]) * 1e3])
+        rg = rig.shutil.which("rg")
+        if not rg:
+            return bench.note("ripgrep is not installed")
+        for words in questions[:bench.rounds(20, 2)]:
+            done = peer.a.run(rg, "-l", "-i", "-F", words.split()[0], os.path.join(peer.a.claude, "projects"), out="/dev/null")
+            bench.say("search", case, "command, ms", "ripgrep", [(done["end"] - done["begin"]) * 1e3])
+
+
 def place(bench):
     """`continue` of a session that is held already, and `verify --read-data`."""
     for size in (2,) if bench.quick else (50, 500):
@@ -410,4 +444,4 @@ def captures(bench):
 
 
 # Quick ones first: whoever breaks off has seen something.
-ALL = (hook, turn, slow, first, lists, reconnect, idle, place, sizes, instructions)
+ALL = (hook, turn, slow, first, lists, search, reconnect, idle, place, sizes, instructions)

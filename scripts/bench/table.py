@@ -7,7 +7,7 @@ import json
 import os
 import re
 
-PEERS = ("ccpeer", "floor", "rsync", "syncthing", "git")
+PEERS = ("ccpeer", "floor", "rsync", "syncthing", "git", "ripgrep")
 
 # line, case (a pattern), figure, words for the bar, bound, and which statistic is bound.
 BARS = (
@@ -39,6 +39,11 @@ BARS = (
     ("lists", ".*", "sessions, ms", "<= 50", 50, "median"),
     ("lists", ".*", "agent start, ms", "<= 300", 300, "median"),
     ("lists", ".*", "RSS B, MiB", "", None, "median"),
+    ("search", ".*", "index made, s", "", None, "median"),
+    ("search", ".*", "index / raw", "", None, "median"),
+    ("search", ".*", "answer, ms", "median <= 20", 20, "median"),
+    ("search", ".*", "answer, ms", "p95 <= 60", 60, "p95"),
+    ("search", ".*", "command, ms", "", None, "median"),
     ("reconnect", "0 sessions", "in step, ms", "", None, "median"),
     ("reconnect", "0 sessions", "wire, kB", "", None, "median"),
     ("reconnect", "[1-9].*", "beyond the handshake, ms", "<= 5", 5, "median"),
@@ -105,7 +110,7 @@ def of(rows, name):
 
 def statistic(values, which):
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * {"median": 0.5, "p10": 0.1, "p90": 0.9, "p99": 0.99}[which]))]
+    return ordered[min(len(ordered) - 1, int(len(ordered) * {"median": 0.5, "p10": 0.1, "p90": 0.9, "p95": 0.95, "p99": 0.99}[which]))]
 
 
 def short(value):

@@ -130,7 +130,10 @@ fn claude_asks_for_tasks_and_gets_them_fenced() {
     let listed = talk.ask("tools/list", json!({}));
     let tools = listed["result"]["tools"].as_array().unwrap();
     let names: Vec<&str> = tools.iter().map(|t| t["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["tasks", "show", "snapshot", "continue_command"]);
+    assert_eq!(
+        names,
+        ["tasks", "show", "snapshot", "continue_command", "search"]
+    );
     assert!(
         tools.iter().all(|t| t["inputSchema"]["type"] == "object"),
         "{listed}"
@@ -142,6 +145,19 @@ fn claude_asks_for_tasks_and_gets_them_fenced() {
     let (shown, failed) = talk.call("show", json!({"task": 1}));
     assert!(!failed && shown.contains("from \"desk\""), "{shown}");
     k_i02_is_fenced(&shown);
+
+    let mut found = String::new();
+    until("the session is found", || {
+        let failed;
+        (found, failed) = talk.call("search", json!({"words": "lamp"}));
+        assert!(!failed, "{found}");
+        found.contains("fix the lamp")
+    });
+    k_i02_is_fenced(&found);
+    let (none, failed) = talk.call("search", json!({"words": "zebra"}));
+    assert!(!failed && none.starts_with("Nothing was found."), "{none}");
+    let (e, failed) = talk.call("search", json!({}));
+    assert!(failed && e.contains("`words` is missing"), "{e}");
 
     let before = laptop.json(&["sessions", "--local", "--json"]);
     let (command, failed) = talk.call("continue_command", json!({"task": THERE}));

@@ -20,6 +20,7 @@ mod pairing;
 mod placing;
 mod projects;
 mod relay;
+mod search;
 mod serve;
 mod status;
 mod summary;
@@ -30,6 +31,7 @@ pub use pairing::*;
 pub use placing::*;
 pub use projects::*;
 pub use relay::*;
+pub use search::*;
 pub use serve::*;
 pub use status::*;
 pub use summary::*;
@@ -261,6 +263,9 @@ pub enum Request {
     },
     /// The server for claude-sync-sessions. → as [`Serve`] says
     Serve(Serve),
+    /// Words in every session that is held. The order of the hits is remembered for
+    /// `<task>` arguments. → [`Searched`]
+    Search(Search),
 }
 
 /// What becomes of a session that another device is at work on.

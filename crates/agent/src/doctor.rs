@@ -19,6 +19,7 @@ use crate::{spool, start, starts};
 
 pub mod net;
 mod system;
+pub(crate) use system::free_space;
 
 /// How a check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -19,6 +19,7 @@ mod names;
 mod near;
 mod presence;
 mod questions;
+mod search;
 mod taken;
 mod unasked;
 mod upkeep;
@@ -60,6 +61,7 @@ pub(crate) use left::Endings;
 pub(crate) use members::Acceptance;
 pub(crate) use mirror::{Candidate, OutSession, Outgoing};
 pub(crate) use questions::{Ask, Head, Target};
+pub(crate) use search::AskSearch;
 pub(crate) use taken::{Held, load as load_taken_in};
 pub(crate) use unasked::{Busy, Outlook};
 
@@ -169,6 +171,8 @@ pub(crate) struct Shared {
     pub(crate) placing: tokio::sync::Mutex<()>,
     /// What the server for other programs needs.
     pub(crate) serving: crate::serve::Serving,
+    /// What is searched.
+    pub(crate) search: crate::search::Search,
 }
 
 /// How jobs and the server reach the driver.

@@ -272,6 +272,12 @@ impl Home {
         self.root.join("imports")
     }
 
+    /// The index that is searched: a cache, made anew from the store.
+    #[must_use]
+    pub fn search(&self) -> PathBuf {
+        self.root.join("search")
+    }
+
     /// Claude Code's settings as they were before each edit.
     #[must_use]
     pub fn settings_backups(&self) -> PathBuf {

@@ -13,6 +13,7 @@ mod projects;
 mod rekey;
 mod relay;
 mod relocate;
+mod search;
 mod send;
 mod serve;
 mod upkeep;
@@ -99,6 +100,7 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
             to_value(&import::import(handle, &out, &from, key_file.as_deref()).await?)
         }
         Request::Serve(what) => serve::serve(handle, &out, what).await,
+        Request::Search(search) => to_value(&search::search(handle, search).await?),
         Request::Projects => to_value(&projects::list(handle).await?),
         Request::ProjectsChange(change) => to_value(&projects::change(handle, change).await?),
         Request::Move { old, new, dry_run } => {

@@ -53,6 +53,7 @@ mod relays;
 mod retention;
 mod rounds;
 mod scan;
+mod search;
 mod serve;
 mod server;
 mod slugs;

@@ -33,8 +33,8 @@ use crate::listen::Listener;
 use crate::peers::PeerBook;
 use crate::spare::SpareTrust;
 use crate::{
-    dumps, ipc, lists, logging, mirror, parcels, place, problem, random, relays, rounds, server,
-    spool, starts, unasked, wake,
+    dumps, ipc, lists, logging, mirror, parcels, place, problem, random, relays, rounds, search,
+    server, spool, starts, unasked, wake,
 };
 
 mod store;
@@ -222,6 +222,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
         bell: unasked::Bell::default(),
         placing: tokio::sync::Mutex::new(()),
         serving: crate::serve::Serving::default(),
+        search: crate::search::Search::default(),
     });
     let (tx, rx) = mpsc::channel(limits::DRIVER_QUEUE_MAX);
     let handle = Handle {
@@ -245,6 +246,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
     let rounds = tokio::spawn(rounds::rounds(handle.clone(), std::time::Instant::now()));
     let placing = tokio::spawn(unasked::run(handle.clone()));
     let mirroring = tokio::spawn(mirror::clock::run(handle.clone()));
+    let indexing = tokio::spawn(search::run(handle.clone()));
     let waking = tokio::spawn(wake::watch(net.clone()));
     let driving = tokio::spawn(async move { driver.run(rx, events, &hostname).await });
 
@@ -281,6 +283,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
     rounds.abort();
     placing.abort();
     mirroring.abort();
+    indexing.abort();
     waking.abort();
     let _gone = fs::remove_file(home.socket());
     tracing::info!("ended");

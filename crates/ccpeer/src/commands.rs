@@ -29,6 +29,7 @@ pub(crate) mod relay;
 pub(crate) mod rename;
 pub(crate) mod reopen;
 pub(crate) mod revoke;
+pub(crate) mod search;
 pub(crate) mod serve;
 pub(crate) mod service;
 pub(crate) mod sessions;

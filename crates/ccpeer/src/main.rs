@@ -22,6 +22,7 @@ mod starting;
 mod table;
 mod terminal;
 mod tools;
+mod when;
 
 use std::process::ExitCode;
 

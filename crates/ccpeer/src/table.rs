@@ -73,7 +73,7 @@ fn fit(cell: &str, columns: usize) -> String {
     out + &" ".repeat(columns.saturating_sub(used + 1))
 }
 
-fn width(text: &str) -> usize {
+pub(crate) fn width(text: &str) -> usize {
     text.chars().map(char_width).sum()
 }
 
@@ -141,6 +141,34 @@ pub(crate) fn wrap(sentence: &str, mark: &str) -> Vec<String> {
     lines
 }
 
+/// The same for foreign text, in which a word may be longer than a line and a script
+/// may know no spaces: every line begins with `mark` and has its width.
+pub(crate) fn wrap_all(text: &str, mark: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = mark.to_owned();
+    let mut used = width(mark);
+    for word in text.split(' ').filter(|w| !w.is_empty()) {
+        let gap = usize::from(used > width(mark));
+        if gap == 1 && used + gap + width(word) > COLUMNS && width(word) < COLUMNS / 2 {
+            lines.push(std::mem::replace(&mut line, mark.to_owned()));
+            used = width(mark);
+        } else if gap == 1 && used < COLUMNS {
+            line.push(' ');
+            used += 1;
+        }
+        for c in word.chars() {
+            if used + char_width(c) > COLUMNS {
+                lines.push(std::mem::replace(&mut line, mark.to_owned()));
+                used = width(mark);
+            }
+            line.push(c);
+            used += char_width(c);
+        }
+    }
+    lines.push(line);
+    lines.iter().map(|l| l.trim_end().to_owned()).collect()
+}
+
 /// How long ago an RFC 3339 time was, in one short word.
 pub(crate) fn age(rfc3339: &str) -> String {
     let now = SystemTime::now()
@@ -171,7 +199,7 @@ fn ago(seconds: i128) -> String {
 }
 
 /// Seconds since 1970 of an RFC 3339 time in UTC.
-fn seconds_of(time: &str) -> Option<i64> {
+pub(crate) fn seconds_of(time: &str) -> Option<i64> {
     let number = |from: usize, to: usize| time.get(from..to)?.parse::<i64>().ok();
     let separators = [(4, "-"), (7, "-"), (10, "T"), (13, ":"), (16, ":")];
     if !time.ends_with('Z')

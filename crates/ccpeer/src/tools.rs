@@ -6,19 +6,21 @@
 //! anything or changes who is trusted: a model that was talked into something can at
 //! most take a snapshot. Must not know how its answers travel.
 
-use ccpeer_agent::api::{ApiError, Request, Show, SnapshotTaken, Task};
+use ccpeer_agent::api::{ApiError, Request, Search, Searched, Show, SnapshotTaken, Task};
 use ccpeer_agent::client::Client;
 use ccpeer_agent::home::Home;
 use ccpeer_agent::spool;
 use ccpeer_core::text;
 use serde_json::{Map, Value, json};
 
-use crate::commands::show;
+use crate::commands::{search, show};
 use crate::fence::{self, CONTENT_BYTES_MAX, harmless};
 use crate::table;
 
 /// Tasks in one list; of more it is said how many there are.
 const TASKS_MAX: usize = 100;
+/// Sessions that one search gives.
+const HITS_MAX: u64 = 20;
 /// Characters of a title, a name or another word in a list.
 const TITLE_CHARS_MAX: usize = 120;
 const WORD_CHARS_MAX: usize = 48;
@@ -62,7 +64,7 @@ impl From<ApiError> for ToolError {
 }
 
 /// All of them, in the order in which they are listed.
-pub(crate) const TOOLS: [Tool; 4] = [
+pub(crate) const TOOLS: [Tool; 5] = [
     Tool {
         name: "tasks",
         title: "List unfinished tasks",
@@ -110,6 +112,24 @@ pub(crate) const TOOLS: [Tool; 4] = [
         reads_only: true,
         schema: || of_task(),
         run: continue_command,
+    },
+    Tool {
+        name: "search",
+        title: "Search all sessions",
+        description: "Finds words in every session of all of the user's machines, also in those \
+            that are done or that Claude Code has deleted. Use it for \"where did we talk about \
+            the parser?\", \"which session touched src/lib.rs?\", 我们在哪里讨论过…, 搜索会话.",
+        reads_only: true,
+        schema: || {
+            json!({"type": "object", "properties": {
+                "words": {"type": "string", "description":
+                    "All of them must be in a session; what is in quotes stands in a row"},
+                "project": {"type": "string", "description": "Only in this project"},
+                "device": {"type": "string", "description": "Only what this device wrote"},
+                "file": {"type": "string", "description":
+                    "Only sessions that touched a file whose path ends so"}}})
+        },
+        run: find,
     },
 ];
 
@@ -264,6 +284,38 @@ fn continue_command(arguments: &Arguments, home: &Home) -> Result<String, ToolEr
         "The user runs this in a terminal of its own:\n\n  ccpeer continue {id}\n\n\
          It brings the session to this machine, in its project's directory, and resumes it. \
          With `--handoff` it starts a new session from the hand-off prompt instead."
+    ))
+}
+
+fn find(arguments: &Arguments, home: &Home) -> Result<String, ToolError> {
+    let file = word(arguments, "file")?;
+    let words = match (word(arguments, "words")?, &file) {
+        (Some(words), _) => words,
+        (None, Some(_)) => String::new(),
+        (None, None) => {
+            let what = "`words` is missing, or `file`".to_owned();
+            return Err(ToolError::Arguments(what));
+        }
+    };
+    let found: Searched = Client::connect(home)?.get(&Request::Search(Search {
+        words,
+        project: word(arguments, "project")?,
+        device: word(arguments, "device")?,
+        file,
+        limit: HITS_MAX,
+        ..Search::default()
+    }))?;
+    let building = match &found.building {
+        Some(_) => " The index is still being built: there may be more.",
+        None => "",
+    };
+    if found.hits.is_empty() {
+        return Ok(format!("Nothing was found.{building}"));
+    }
+    Ok(format!(
+        "{} sessions.{building} `show` and `continue_command` take a number or a session id.\n\n{}",
+        found.hits.len(),
+        search::render(&found.hits, &mut spool::draw_id)
     ))
 }
 

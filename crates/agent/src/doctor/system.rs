@@ -92,7 +92,7 @@ fn nearest(path: &Path) -> PathBuf {
 
 /// Bytes that this user can still write there.
 #[cfg(unix)]
-pub(super) fn free_space(root: &Path) -> Option<u64> {
+pub(crate) fn free_space(root: &Path) -> Option<u64> {
     let stat = nix::sys::statvfs::statvfs(&nearest(root)).ok()?;
     #[allow(
         clippy::useless_conversion,
@@ -103,7 +103,7 @@ pub(super) fn free_space(root: &Path) -> Option<u64> {
 }
 
 #[cfg(not(unix))]
-pub(super) fn free_space(_: &Path) -> Option<u64> {
+pub(crate) fn free_space(_: &Path) -> Option<u64> {
     None
 }
 

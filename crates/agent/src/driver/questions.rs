@@ -126,6 +126,8 @@ pub(crate) enum Ask {
     SaidAlready(Vec<super::Candidate>, oneshot::Sender<Vec<bool>>),
     /// The lines of every session, or of one alone and then with what they grew from.
     Held(Option<SessionId>, oneshot::Sender<Vec<Vec<Held>>>),
+    /// About what is searched.
+    Search(super::search::AskSearch),
     /// The other versions on the line of one.
     Relatives(SessionId, EntryHash, oneshot::Sender<Relatives>),
 }
@@ -272,6 +274,7 @@ impl Driver {
             Ask::Lines(old, to) => drop(to.send(self.lines(&old))),
             Ask::HookWord(session, to) => drop(to.send(self.hook_word(&session))),
             Ask::Held(only, to) => drop(to.send(self.held(only))),
+            Ask::Search(ask) => self.answer_search(ask),
             Ask::Relatives(session, version, to) => {
                 drop(to.send(self.relatives(&session, version)));
             }
@@ -388,10 +391,7 @@ impl Driver {
             .iter()
             .map(|(h, _)| (h.version.session, h.id))
             .collect();
-        if list != self.last_list {
-            self.last_list = list;
-            self.save(crate::lists::note(&self.last_list));
-        }
+        self.shown(list);
         tasks
     }
 

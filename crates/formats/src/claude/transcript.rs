@@ -21,6 +21,7 @@
 
 mod chain;
 mod fields;
+mod matter;
 mod prompt;
 mod record;
 mod state;
@@ -32,6 +33,7 @@ use ccpeer_core::codec::{self, DecodeError};
 use ccpeer_core::limits;
 use serde::{Deserialize, Serialize};
 
+pub use self::matter::{By, Matter, matter};
 pub use self::summary::{CommandRun, Commit, EditedFile, PendingTool, Prompt, Summary, TurnState};
 pub use self::talk::{Said, Who, talk};
 
