@@ -23,6 +23,8 @@ mod relay;
 mod serve;
 mod status;
 mod summary;
+mod transcript;
+mod ui;
 mod upkeep;
 pub use git::*;
 pub use near::*;
@@ -33,6 +35,8 @@ pub use relay::*;
 pub use serve::*;
 pub use status::*;
 pub use summary::*;
+pub use transcript::*;
+pub use ui::*;
 pub use upkeep::*;
 
 /// Version of this protocol; both sides state it and refuse another one.
@@ -261,6 +265,11 @@ pub enum Request {
     },
     /// The server for claude-sync-sessions. → as [`Serve`] says
     Serve(Serve),
+    /// Give the page until the client goes away, or nobody uses it. Streams
+    /// [`UiEvent`]. → [`Done`]
+    Ui,
+    /// Read a page of a transcript. → [`TranscriptPage`]
+    Transcript(TranscriptAsk),
 }
 
 /// What becomes of a session that another device is at work on.

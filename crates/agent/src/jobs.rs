@@ -7,6 +7,7 @@ mod elsewhere;
 pub(crate) mod git;
 mod import;
 mod members;
+pub(crate) mod page;
 mod pair;
 mod policy;
 mod projects;
@@ -99,6 +100,8 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
             to_value(&import::import(handle, &out, &from, key_file.as_deref()).await?)
         }
         Request::Serve(what) => serve::serve(handle, &out, what).await,
+        Request::Ui => page::ui(handle, &out).await,
+        Request::Transcript(ask) => to_value(&page::transcript(handle, ask).await?),
         Request::Projects => to_value(&projects::list(handle).await?),
         Request::ProjectsChange(change) => to_value(&projects::change(handle, change).await?),
         Request::Move { old, new, dry_run } => {
@@ -119,7 +122,8 @@ async fn tasks(handle: &Handle, all: bool) -> Result<Vec<Task>, ApiError> {
     if all {
         look_for_vanished(handle).await?;
     }
-    handle.ask(|to| Ask::Tasks { all, to }).await
+    let remember = true;
+    handle.ask(|to| Ask::Tasks { all, remember, to }).await
 }
 
 /// Finds out now, and not at the next sweep, whose files are gone.

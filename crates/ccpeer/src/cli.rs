@@ -10,7 +10,7 @@ use crate::bug;
 use crate::commands::{
     accept, agent, completions, continue_task, demo, devices, dial, doctor, done, down, git, hook,
     hooks, join, man, mv, pair, policy, projects, pull, push, rekey, relay, rename, reopen, revoke,
-    serve, sessions, show, snapshot, status, tasks, undo, up, verify, why,
+    serve, sessions, show, snapshot, status, tasks, ui, undo, up, verify, why,
 };
 use crate::context::Context;
 use crate::environment;
@@ -55,6 +55,7 @@ enum Command {
     Show(show::ShowArgs),
     Continue(continue_task::ContinueArgs),
     Sessions(sessions::SessionsArgs),
+    Ui(ui::UiArgs),
     Serve(serve::ServeArgs),
     Push(push::PushArgs),
     Pull(pull::PullArgs),
@@ -110,6 +111,7 @@ fn dispatch(cli: Cli, context: &Context) -> Result<(), CommandError> {
         Some(Command::Show(args)) => show::run(&args, context),
         Some(Command::Continue(args)) => continue_task::run(&args, context),
         Some(Command::Sessions(args)) => sessions::run(&args, context),
+        Some(Command::Ui(args)) => ui::run(&args, context),
         Some(Command::Serve(args)) => serve::run(&args, context),
         Some(Command::Push(args)) => push::run(&args, context),
         Some(Command::Pull(args)) => pull::run(&args, context),
