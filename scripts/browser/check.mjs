@@ -260,6 +260,35 @@ function clean(seen) {
   check("no script failed", seen.errors.length === 0, seen.errors.slice(0, 5).join("; "));
 }
 
+// A watch that cannot see proves nothing: what must not happen is made to happen.
+async function sees(chrome, page, seen) {
+  const context = await chrome.newContext();
+  let hit = 0;
+  await context.exposeFunction("hit", (n) => { hit = n; });
+  const bare = await context.newPage();
+  await bare.setContent(PAYLOADS[0]);
+  for (let n = 0; n < 50 && hit === 0; n += 1) await bare.waitForTimeout(100);
+  check("the watch sees what runs", hit === 1);
+  await context.close();
+  const before = seen.violations.length;
+  const thrown = await page.evaluate(() => {
+    try {
+      document.createElement("p").innerHTML = "<b>x";
+      return false;
+    } catch {
+      return true;
+    }
+  });
+  await page.evaluate(() => {
+    const image = document.createElement("img");
+    image.setAttribute("onerror", "hit(98)");
+    image.src = "/nowhere.png";
+    document.body.append(image);
+  });
+  await page.waitForTimeout(500);
+  check("a mistake in the page would be stopped, and seen", thrown && seen.violations.length > before && !seen.hits.includes(98), JSON.stringify(seen.violations));
+}
+
 const VIEWS = ["tasks", "sessions/local", "sessions/remote", "devices", "transfers", "timeline", "timeline/two", "store"];
 
 async function visit(page, view) {
@@ -436,6 +465,7 @@ async function hostileWorld() {
     await page.waitForTimeout(300);
     await shot(page, `hostile-${n}-remote`);
     clean(seen);
+    await sees(chrome, page, seen);
     await context.close();
   }
   await chrome.close();

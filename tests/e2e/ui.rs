@@ -189,7 +189,7 @@ fn the_page_tells_what_is_here_and_remembers_nothing() {
     let overview = page.question("overview", &json!({}));
     let value = &overview["value"];
     assert_eq!(value["status"]["device"]["name"], "laptop");
-    assert_eq!(value["devices"].as_array().unwrap().len(), 2);
+    assert_eq!(value["devices"][0]["name"], "desk");
     assert_eq!(value["tasks"][0]["session_id"], SESSION);
     assert_eq!(value["status"]["peers"][0]["path"], "direct");
     let sessions = page.question("sessions", &json!({}));
@@ -477,7 +477,8 @@ fn k_l08_how_long_a_refusal_takes_tells_nothing() {
     let tries = crate::form::times(200, 10_000);
     let mut took = [Vec::new(), Vec::new()];
     for n in 0..tries * 2 {
-        let which = usize::from(n % 2 == 1);
+        // In no order that the machine could have a rhythm in.
+        let which = (n.wrapping_mul(2_654_435_761) >> 31) as usize;
         let auth = format!("Authorization: Bearer {}\r\n", [&near, &far][which]);
         let since = Instant::now();
         assert_eq!(page.ask("POST /api/overview", &auth, b"").status, 401);
@@ -509,6 +510,7 @@ fn k_l10_a_thousand_that_say_nothing_are_in_nobodys_way() {
     let world = World::new();
     let desk = world.running("desk");
     let page = Page::of(&desk);
+    room_for(4096);
     let mut silent = Vec::new();
     let mut dribbling = Vec::new();
     for _ in 0..500 {
@@ -544,6 +546,19 @@ fn k_l10_a_thousand_that_say_nothing_are_in_nobodys_way() {
     assert!(since.elapsed() < Duration::from_secs(15), "{since:?}");
     page.question("overview", &json!({}));
 }
+
+/// A thousand connections have two ends, and one of them is here.
+#[cfg(unix)]
+fn room_for(files: u64) {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    if soft < files {
+        setrlimit(Resource::RLIMIT_NOFILE, files.min(hard), hard).unwrap();
+    }
+}
+
+#[cfg(not(unix))]
+fn room_for(_files: u64) {}
 
 #[test]
 fn k_l11_odd_requests_are_refused_without_a_word() {

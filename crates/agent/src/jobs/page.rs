@@ -98,8 +98,10 @@ pub(crate) async fn policy(handle: &Handle) -> Result<api::Policy, ApiError> {
     super::policy::policy(handle, None).await
 }
 
+/// Where a session stands, on the newest of its lines unless one is named.
 pub(crate) async fn show(handle: &Handle, session: String) -> Result<api::Show, ApiError> {
-    upkeep::show(handle, session).await
+    let head = newest(resolve(handle, session).await?)?;
+    upkeep::show(handle, head.id.to_string()).await
 }
 
 /// A page of a transcript. Of several lines of a session the newest one is read,

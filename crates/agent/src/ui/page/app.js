@@ -1,6 +1,6 @@
 // The page: where one is, what is asked for again, and the keys.
 
-import { command, copy, count, empty, foreign, h, say, show } from "./dom.js";
+import { command, copy, count, empty, foreign, h, hue, say, show } from "./dom.js";
 import { Watched, enter } from "./server.js";
 import { sessions, tasks } from "./lists.js";
 import { devices, store, transfers } from "./machines.js";
@@ -68,12 +68,15 @@ function nav(current) {
   const numbers = value ? {
     tasks: value.tasks.length,
     sessions: value.status.store.sessions,
-    devices: value.devices.length,
+    devices: value.devices.filter((d) => d.state !== "this").length + 1,
     transfers: value.coming.length,
   } : {};
   show(document.getElementById("views"), VIEWS.map(([view, name], n) =>
     h("a", { href: `#/${view}`, "aria-current": view === current ? "page" : null, "aria-keyshortcuts": String(n + 1) },
       name, numbers[view] > 0 && h("span", { class: "n" }, numbers[view]))));
+  const on = document.querySelector("#views [aria-current]");
+  // Where the views do not fit side by side, the chosen one is seen.
+  if (on) on.parentElement.scrollLeft = on.offsetLeft - 60;
 }
 
 function draw() {
@@ -88,6 +91,9 @@ function draw() {
   nav(view === "session" ? "" : view);
   const value = overview.value;
   if (value && value.status.device) {
+    // This machine first, the others by their ids, so that colours stay.
+    hue(value.status.device.id);
+    for (const id of value.devices.map((d) => d.id).sort()) hue(id);
     show(document.getElementById("here"), foreign(value.status.device.name));
     document.title = value.tasks.length > 0 ? `(${value.tasks.length}) ccpeer` : "ccpeer";
   }
@@ -97,6 +103,8 @@ function draw() {
       reading = new Reading(what, agent);
       show(main, h("p", { class: "crumbs" }, h("a", { class: "back", href: "#/tasks" }, "← Tasks")), reading.element);
       reading.open().catch(lost);
+    } else {
+      reading.filter(filter.value.trim());
     }
   } else {
     document.body.classList.remove("reads");
@@ -124,13 +132,15 @@ function redraw(view, what, moved) {
     all = true;
     draw();
   };
-  const width = Math.min(main.clientWidth || 800, 1060);
+  const around = getComputedStyle(main);
+  // Less the frame of the picture and what is around it.
+  const width = main.clientWidth - parseFloat(around.paddingLeft) - parseFloat(around.paddingRight) - 26;
   const made = {
     tasks: () => tasks(value, words),
     sessions: () => sessions(list.value, what === "remote" ? "remote" : "local", words, all, more),
     devices: () => devices(value, words),
     transfers: () => transfers(value, words),
-    timeline: () => timeline(activity.value, what, words, width - 2, all, more),
+    timeline: () => timeline(activity.value, what, words, Math.max(width, 240), all, more),
     store: () => store(value, policy.value),
   }[view]();
   show(main, made);
@@ -160,7 +170,7 @@ async function look() {
     round += 1;
     const peers = overview.value.status.peers;
     const up = peers.filter((p) => p.state === "connected").length;
-    linkIs(up > 0 || peers.length === 0 ? "up" : "down", peers.length === 0 ? "no other machine" : `${up} of ${count(peers.length, "machine")} connected`);
+    linkIs(up > 0 || peers.length === 0 ? "up" : "down", peers.length === 0 ? "no other machine" : `${up} of ${peers.length} connected`);
     if (changed.some(Boolean) || main.querySelector(".loading")) draw();
     if (reading) await reading.follow();
     next(LOOK_MS);
@@ -260,7 +270,7 @@ function key(event) {
     x: () => reading && reading.unfold(),
     c: () => {
       if (on && on.dataset.copy) copy(on.dataset.copy);
-      else if (reading) copy(`ccpeer continue ${reading.id.slice(0, 8)}`);
+      else if (reading) copy(`ccpeer continue ${reading.id.slice(0, reading.id.includes("-") ? 8 : 12)}`);
     },
   };
   const digit = Number(event.key);

@@ -71,7 +71,7 @@ export function time(iso) {
 export function clock(iso) {
   const at = new Date(iso);
   if (Number.isNaN(at.getTime())) return "";
-  return at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  return at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 }
 
 export function day(iso) {
@@ -93,11 +93,13 @@ export function count(n, one, many = `${one}s`) {
   return `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 }
 
-// A colour for a device, the same everywhere on the page.
+// A colour for a device, the same everywhere on the page. Each has its own, as long
+// as there are enough; one that was never heard of gets the next.
+const hues = new Map();
+
 export function hue(id) {
-  let sum = 7;
-  for (const c of String(id)) sum = (sum * 31 + c.charCodeAt(0)) % 9973;
-  return sum % 8;
+  if (!hues.has(id)) hues.set(id, hues.size % 8);
+  return hues.get(id);
 }
 
 // Says something to everybody, also to whoever cannot see it.

@@ -35,7 +35,7 @@ function row({ key, id, main, under, side, copies }) {
   return h("li", { class: "row" },
     h("a", { class: "open", href: `#/session/${encodeURIComponent(id)}`, "data-row": key, "data-copy": copies }, main, under),
     side,
-    h("button", { class: "copy", type: "button", title: copies, "aria-label": `Copy the command ${copies}`, on: { click: () => copy(copies) } }, "Copy"));
+    h("button", { class: "copy", type: "button", title: copies, "aria-label": `Copy the command ${copies}`, on: { click: () => copy(copies) } }, "Copy", h("span", { class: "wide-only" }, " command")));
 }
 
 function taskRow(task) {
@@ -93,7 +93,7 @@ export function tasks(overview, filter) {
   ];
 }
 
-function sessionRow(session) {
+function sessionRow(session, isGrouped) {
   return row({
     key: `s:${session.session_id}`,
     id: session.session_id,
@@ -101,7 +101,7 @@ function sessionRow(session) {
     main: h("span", { class: "title" }, foreign(session.title)),
     under: h("span", { class: "under" },
       state(session.state),
-      device(session.device),
+      !isGrouped && device(session.device),
       h("span", { class: "muted" }, `${count(session.records, "line")}, ${bytes(session.bytes)}`),
       session.heads > 1 && badge(`fork, ${session.heads} lines`, "warn")),
     side: time(session.updated),
@@ -140,7 +140,7 @@ export function sessions(list, which, filter, all, more) {
   const byProject = (rows, prefix) => grouped(rows, (x) => x.project).map(([project, rows], n) =>
     fold(`${prefix}/${project}`, n < 12 || filter !== "",
       [h("span", { class: "name" }, foreign(project || "(no project)")), h("span", { class: "n" }, rows.length)],
-      h("ul", { class: "rows" }, rows.map(sessionRow))));
+      h("ul", { class: "rows" }, rows.map((x) => sessionRow(x, which === "remote")))));
   const body = which === "remote"
     ? grouped(shown, (x) => x.device.id).map(([id, rows]) => h("section", {},
       h("h2", {}, device(rows[0].device), h("span", { class: "n" }, rows.length)),

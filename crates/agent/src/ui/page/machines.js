@@ -26,6 +26,7 @@ function card(entry, peer, overview) {
       h("h2", {}, foreign(entry.name)),
       badge(here ? "this machine" : up ? "connected" : "offline", up ? "good" : "")),
     h("dl", { class: "facts" },
+      fact("Listens on", here && overview.status.listen.length > 0 && h("code", {}, overview.status.listen.slice(0, 3).join(" "))),
       fact("Path", way(peer)),
       fact("System", entry.os && foreign(entry.os)),
       fact("Trust", entry.trust !== "paired" && !here && entry.trust),
@@ -40,7 +41,11 @@ function card(entry, peer, overview) {
 
 export function devices(overview, filter) {
   const peers = new Map(overview.status.peers.map((p) => [p.id, p]));
-  const all = overview.devices.filter((d) => matches(filter, d.name, d.os, d.state));
+  const me = overview.status.device;
+  const here = me && !overview.devices.some((d) => d.state === "this")
+    ? [{ ...me, os: "", state: "this", trust: "paired", theirs: "accepted", offered_by: [], revoked_by: [], last_seen: null }]
+    : [];
+  const all = [...here, ...overview.devices].filter((d) => matches(filter, d.name, d.os, d.state));
   const { relay } = overview.status;
   return [
     h("h1", {}, "Devices"),

@@ -67,7 +67,7 @@ function picture(activity, lanes, days, width) {
       const size = Math.max(3, Math.sqrt(n / most) * (LANE - 10));
       const from = new Date(hour * HOUR_MS);
       parts.push(s("rect", { class: `bar d${hue(entry.device.id)}`, x: x(hour), y: base - size, width: Math.max(2, x(hour + per) - x(hour) - 1), height: size, rx: 1.5 },
-        s("title", {}, `${from.toLocaleString([], { weekday: "short", day: "numeric", month: "short", hour: "2-digit" })}: ${count(n, "capture")} in ${label}`)));
+        s("title", {}, `${from.toLocaleString([], { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" })}: ${count(n, "capture")} in ${label}`)));
     }
   });
   return s("svg", { class: "plot", role: "img", "aria-label": `Activity of the last ${days} days by project and machine; the table below says the same`, width, height, viewBox: `0 0 ${width} ${height}` }, parts);
@@ -82,6 +82,9 @@ export function timeline(activity, span, filter, width, all, more) {
     .map((lane) => ({ ...lane, within: within(lane) }))
     .filter((lane) => lane.within > 0)
     .sort((a, b) => b.within - a.within);
+  // The lanes of a project stand together, those of the busiest first.
+  const order = [...new Set(fitting.map((lane) => lane.project))];
+  fitting.sort((a, b) => order.indexOf(a.project) - order.indexOf(b.project));
   const lanes = all ? fitting : fitting.slice(0, LANES_FIRST);
   const tab = (name, text) => h("a", { class: "tab", href: `#/timeline/${name}`, "aria-current": (DAYS[span] ? span : "fortnight") === name ? "page" : null }, text);
   const machines = new Map(lanes.map((lane) => [lane.device.id, lane.device]));

@@ -2,7 +2,7 @@
 
 import { badge, bytes, clock, command, count, day, empty, foreign, h, show, time } from "./dom.js";
 import { ask } from "./server.js";
-import { continues, device, state } from "./lists.js";
+import { continues, device, matches, state } from "./lists.js";
 
 // Pages that are in the document at once; of more, those at the other end go.
 const PAGES_MAX = 12;
@@ -11,11 +11,13 @@ const EMPTY_MAX = 40;
 
 const SECTIONS = [
   ["task", "Task"],
-  ["done", "Done"],
   ["in_progress", "In progress"],
   ["next_steps", "Next steps"],
+];
+const SECTIONS_MORE = [
+  ["done", "Done"],
   ["files", "Files"],
-  ["handoff_prompt", "Hand-off prompt"],
+  ["handoff_prompt", "Hand-off prompt", "wide"],
 ];
 
 const NOTES = {
@@ -54,6 +56,22 @@ export function prose(text) {
       out.push(h("pre", {}, h("code", {}, code.join("\n"))));
       continue;
     }
+    if (/^>/.test(line)) {
+      flush();
+      const quoted = [];
+      for (; n < lines.length && /^>/.test(lines[n]); n += 1) quoted.push(lines[n].replace(/^> ?/, ""));
+      n -= 1;
+      out.push(h("blockquote", {}, h("p", { dir: "auto" }, inline(quoted.join("\n")))));
+      continue;
+    }
+    if (/^ {4}|^\t/.test(line) && paragraph.length === 0) {
+      flush();
+      const code = [];
+      for (; n < lines.length && (/^ {4}|^\t/.test(lines[n]) || (lines[n].trim() === "" && /^ {4}|^\t/.test(lines[n + 1] || ""))); n += 1) code.push(lines[n].replace(/^ {4}|^\t/, ""));
+      n -= 1;
+      out.push(h("pre", {}, h("code", {}, code.join("\n"))));
+      continue;
+    }
     const heading = /^#{1,6}\s+(.*)$/.exec(line);
     const item = /^\s*(?:[-*+]|\d{1,3}[.)])\s+(.*)$/.exec(line);
     if (heading) {
@@ -86,6 +104,12 @@ const more = (words) => words.cut && h("p", { class: "cut" }, "cut here; the tra
 
 // --- Records ---------------------------------------------------------------------
 
+// The end of a path says more than its beginning.
+function tail(path) {
+  const parts = path.split(/[/\\]/);
+  return parts.length > 4 ? `…/${parts.slice(-3).join("/")}` : path;
+}
+
 function diff(change) {
   let added = 0;
   let gone = 0;
@@ -100,7 +124,7 @@ function diff(change) {
     added,
     gone,
     element: h("figure", { class: "diff" },
-      h("figcaption", {}, foreign(change.path), h("span", { class: "stat" }, h("ins", {}, `+${added}`), " ", h("del", {}, `−${gone}`))),
+      h("figcaption", {}, h("code", {}, foreign(change.path)), h("span", { class: "stat" }, h("ins", {}, `+${added}`), " ", h("del", {}, `−${gone}`))),
       h("pre", { tabindex: "0" }, h("code", {}, lines)),
       change.cut && h("p", { class: "cut" }, "cut here; the change is longer")),
   };
@@ -114,18 +138,22 @@ class Calls {
 
   call(part, link) {
     const changes = part.diffs.map(diff);
+    // What is in the line above is not told again.
+    const note = part.fields.find((f) => f.name === "description" && f.text !== part.about);
+    const fields = part.fields.filter((f) => f !== note && (f.text !== part.about || f.cut));
     const sum = (key) => changes.reduce((n, c) => n + c[key], 0);
     const result = h("div", { class: "result" });
     const status = h("span", { class: "call-state" });
     const details = h("details", { class: "call" },
       h("summary", {},
         h("span", { class: "tool" }, foreign(part.tool || "tool")),
-        h("span", { class: "about" }, foreign(part.about)),
+        h("span", { class: "about", title: part.about }, foreign(/^([A-Za-z]:)?[/\\]\S*$/.test(part.about) ? tail(part.about) : part.about)),
         changes.length > 0 && h("span", { class: "stat" }, h("ins", {}, `+${sum("added")}`), " ", h("del", {}, `−${sum("gone")}`)),
         status),
       h("div", { class: "call-body" },
         changes.map((c) => c.element),
-        part.fields.length > 0 && h("dl", { class: "fields" }, part.fields.map((f) => h("div", {},
+        note && h("p", { class: "call-note" }, foreign(note.text)),
+        fields.length > 0 && h("dl", { class: "fields" }, fields.map((f) => h("div", {},
           h("dt", {}, foreign(f.name)), h("dd", {}, h("pre", {}, f.text), more(f))))),
         result));
     const found = { result, status, link, details };
@@ -240,7 +268,8 @@ export class Reading {
   showHead(first) {
     const about = this.about;
     const id = about ? about.session_id : this.id;
-    const short = id.slice(0, 8);
+    // Of a fork the version is named, so that there is nothing to choose.
+    const short = this.id.includes("-") ? id.slice(0, 8) : this.id.slice(0, 12);
     const title = about ? about.title : this.row ? this.row.title : short;
     const facts = about && h("p", { class: "under" },
       state(about.state),
@@ -249,7 +278,9 @@ export class Reading {
       about.branch && h("span", { class: "branch" }, foreign(about.branch)),
       h("span", { class: "muted" }, `${count(about.records, "line")}`, this.bytes > 0 && `, ${bytes(this.bytes)}`),
       time(about.updated));
-    const sections = about && SECTIONS.filter(([key]) => about.sections[key]);
+    const told = (list) => list.filter(([key]) => about && about.sections[key]).map(([key, name, kind]) =>
+      h("section", { class: kind }, h("h3", {}, name), prose(about.sections[key])));
+    const [first_ones, others] = [told(SECTIONS), told(SECTIONS_MORE)];
     show(this.head,
       this.agent
         ? [h("p", {}, h("a", { class: "back", href: `#/session/${encodeURIComponent(this.id)}` }, "← The session")),
@@ -261,9 +292,10 @@ export class Reading {
         command(continues(short), "goes on with it on this machine"),
         command(`ccpeer show ${short}`),
         command(`ccpeer done ${short}`)),
-      !this.agent && sections && sections.length > 0 && h("details", { class: "summary-box", open: true },
+      !this.agent && first_ones.length + others.length > 0 && h("details", { class: "summary-box", open: true },
         h("summary", {}, "Where it stands", about.enriched && badge("told by a model")),
-        h("div", { class: "sections" }, sections.map(([key, name]) => h("section", {}, h("h3", {}, name), prose(about.sections[key]))))));
+        h("div", { class: "sections" }, first_ones),
+        others.length > 0 && h("details", { class: "more" }, h("summary", {}, "What was done, files, hand-off prompt"), h("div", { class: "sections" }, others))));
   }
 
   showAgents(agents) {
@@ -381,6 +413,11 @@ export class Reading {
   failed(e) {
     show(this.below, h("div", { class: "notice" }, h("p", {}, foreign(e.message)), e.hint && h("p", { class: "muted" }, foreign(e.hint))));
     if (this.pages.childElementCount === 0) this.pages.append(empty("The transcript cannot be read here."));
+  }
+
+  // Hides what does not fit.
+  filter(words) {
+    for (const entry of this.pages.querySelectorAll(".entry")) entry.hidden = !matches(words, entry.textContent);
   }
 
   // Unfolds everything, or folds it again.
