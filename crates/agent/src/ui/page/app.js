@@ -38,6 +38,8 @@ let touched = Date.now();
 let timer = 0;
 let round = 0;
 let was = "";
+// The list that a session was opened from.
+let origin = ["#/tasks", "Tasks"];
 
 // Where one is, out of the address: a view and what it is about. Nothing else in
 // the address means anything.
@@ -98,16 +100,15 @@ function draw() {
     document.title = value.tasks.length > 0 ? `(${value.tasks.length}) ccpeer` : "ccpeer";
   }
   if (view === "session") {
-    document.body.classList.add("reads");
     if (!reading) {
       reading = new Reading(what, agent);
-      show(main, h("p", { class: "crumbs" }, h("a", { class: "back", href: "#/tasks" }, "← Tasks")), reading.element);
+      show(main, h("p", { class: "crumbs" }, h("a", { class: "back", href: origin[0] }, `← ${origin[1]}`)), reading.element);
       reading.open().catch(lost);
     } else {
       reading.filter(filter.value.trim());
     }
   } else {
-    document.body.classList.remove("reads");
+    origin = [`#/${view}${what ? `/${what}` : ""}`, VIEWS.find(([known]) => known === view)[1]];
     redraw(view, what, moved);
   }
   if (moved) {
@@ -247,7 +248,7 @@ function key(event) {
       draw();
     } else if (place().view === "session") {
       const { what, agent } = place();
-      location.hash = agent ? `#/session/${encodeURIComponent(what)}` : "#/tasks";
+      location.hash = agent ? `#/session/${encodeURIComponent(what)}` : origin[0];
     }
     return;
   }

@@ -182,10 +182,10 @@ class Calls {
   }
 }
 
-function part(entry, calls, link) {
+function part(entry, calls, link, asker) {
   switch (entry.kind) {
     case "prompt":
-      return h("div", { class: "said-by you" }, h("span", { class: "who" }, "You"), h("div", { class: "words" }, prose(entry.text), more(entry)));
+      return h("div", { class: "said-by you" }, h("span", { class: "who" }, asker), h("div", { class: "words" }, prose(entry.text), more(entry)));
     case "answer":
       return h("div", { class: "said-by claude" }, h("span", { class: "who" }, "Claude"), h("div", { class: "words" }, prose(entry.text), more(entry)));
     case "thinking":
@@ -244,8 +244,8 @@ export class Reading {
       this.failed(first.reason);
     } else {
       const page = first.value;
-      this.version = page.version;
-      this.page_device = page.device;
+      const me = page.agents.find((a) => a.name === this.agent);
+      this.agentAbout = me ? me.about : "";
       this.showAgents(page.agents);
       this.add(page, false);
       await this.fillUp();
@@ -276,7 +276,7 @@ export class Reading {
       h("span", { class: "project" }, foreign(about.project)),
       device(about.device),
       about.branch && h("span", { class: "branch" }, foreign(about.branch)),
-      h("span", { class: "muted" }, `${count(about.records, "line")}`, this.bytes > 0 && `, ${bytes(this.bytes)}`),
+      h("span", { class: "muted" }, !this.agent && `${count(about.records, "line")}, `, this.bytes > 0 && bytes(this.bytes)),
       time(about.updated));
     const told = (list) => list.filter(([key]) => about && about.sections[key]).map(([key, name, kind]) =>
       h("section", { class: kind }, h("h3", {}, name), prose(about.sections[key])));
@@ -284,14 +284,13 @@ export class Reading {
     show(this.head,
       this.agent
         ? [h("p", {}, h("a", { class: "back", href: `#/session/${encodeURIComponent(this.id)}` }, "← The session")),
-          h("h1", {}, "Sub-agent ", h("code", {}, foreign(this.agent)))]
+          h("h1", {}, this.agentAbout ? foreign(this.agentAbout) : ["Sub-agent ", h("code", {}, foreign(this.agent))])]
         : h("h1", {}, foreign(title)),
       facts,
       first.status === "rejected" && h("div", { class: "notice" }, h("p", {}, foreign(first.reason.message)), first.reason.hint && h("p", { class: "muted" }, foreign(first.reason.hint))),
       !this.agent && h("div", { class: "commands" },
         command(continues(short), "goes on with it on this machine"),
-        command(`ccpeer show ${short}`),
-        command(`ccpeer done ${short}`)),
+        command(`ccpeer done ${short}`, "takes it off the list")),
       !this.agent && first_ones.length + others.length > 0 && h("details", { class: "summary-box", open: true },
         h("summary", {}, "Where it stands", about.enriched && badge("told by a model")),
         h("div", { class: "sections" }, first_ones),
@@ -311,14 +310,16 @@ export class Reading {
   add(page, above) {
     this.bytes = page.bytes;
     const entries = [];
+    // A sub-agent is asked by Claude, and all of its transcript is its own.
+    const asker = this.agent ? "Task" : "You";
     let last = "";
     for (const record of page.records) {
       const today = day(record.time);
       if (today && today !== last) entries.push(h("h3", { class: "day" }, today));
       last = today || last;
-      const parts = record.parts.map((p) => part(p, this.calls, this.link)).filter(Boolean);
+      const parts = record.parts.map((p) => part(p, this.calls, this.link, asker)).filter(Boolean);
       if (parts.length === 0) continue;
-      entries.push(h("div", { class: `entry ${record.sidechain ? "aside" : ""}`, tabindex: "-1", "data-row": `r:${record.at}` },
+      entries.push(h("div", { class: `entry ${record.sidechain && !this.agent ? "aside" : ""}`, tabindex: "-1", "data-row": `r:${record.at}` },
         h("span", { class: "at", title: record.time }, clock(record.time)), h("div", { class: "parts" }, parts)));
     }
     const element = h("div", { class: "page", "data-from": page.from, "data-to": page.to }, entries);
@@ -344,7 +345,8 @@ export class Reading {
     const share = (n) => (this.bytes > 0 ? `${Math.round((100 * n) / this.bytes)} %` : "");
     show(this.above, this.from > 0
       ? [button("Earlier", () => this.earlier()), button("From the beginning", () => this.jump({ from: 0 })), h("span", { class: "muted" }, `begins at ${share(this.from)}`)]
-      : this.to > 0 && h("span", { class: "muted" }, "The beginning"));
+      : this.to > 0 && h("span", { class: "muted" }, "The beginning"),
+    this.to > 0 && this.pages.querySelectorAll(".entry").length > 12 && button("↓ Down to its last words", async () => window.scrollTo(0, document.documentElement.scrollHeight)));
     show(this.below, this.to < this.bytes
       ? [button("Later", () => this.later()), button("To the end", () => this.jump("end")), h("span", { class: "muted" }, `ends at ${share(this.to)}`)]
       : this.to > 0 && h("span", { class: "muted" }, "The end, for now"));
