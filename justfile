@@ -90,6 +90,10 @@ mirror N="500":
 demo:
     cargo run -q -- demo
 
+# The page of `ccpeer ui` in headless Chromium (see scripts/browser/README.md)
+page *ARGS:
+    node scripts/browser/check.mjs --program target/debug/ccpeer --playwright target/browser {{ ARGS }}
+
 # The whole story with the real Claude Code CLI (needs Linux, python3, git, npm)
 lab *ARGS:
     cargo build --release

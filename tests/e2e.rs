@@ -58,6 +58,7 @@ mod strangers;
 #[cfg(target_os = "linux")]
 mod summary;
 mod third;
+mod ui;
 mod unasked;
 mod unknown;
 mod upkeep;

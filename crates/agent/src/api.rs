@@ -24,6 +24,8 @@ mod search;
 mod serve;
 mod status;
 mod summary;
+mod transcript;
+mod ui;
 mod upkeep;
 pub use git::*;
 pub use near::*;
@@ -35,6 +37,8 @@ pub use search::*;
 pub use serve::*;
 pub use status::*;
 pub use summary::*;
+pub use transcript::*;
+pub use ui::*;
 pub use upkeep::*;
 
 /// Version of this protocol; both sides state it and refuse another one.
@@ -266,6 +270,11 @@ pub enum Request {
     /// Words in every session that is held. The order of the hits is remembered for
     /// `<task>` arguments. → [`Searched`]
     Search(Search),
+    /// Give the page until the client goes away, or nobody uses it. Streams
+    /// [`UiEvent`]. → [`Done`]
+    Ui,
+    /// Read a page of a transcript. → [`TranscriptPage`]
+    Transcript(TranscriptAsk),
 }
 
 /// What becomes of a session that another device is at work on.

@@ -17,6 +17,7 @@ mod members;
 mod mirror;
 mod names;
 mod near;
+mod overview;
 mod presence;
 mod questions;
 mod search;

@@ -7,6 +7,7 @@ mod elsewhere;
 pub(crate) mod git;
 mod import;
 mod members;
+pub(crate) mod page;
 mod pair;
 mod policy;
 mod projects;
@@ -101,6 +102,8 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
         }
         Request::Serve(what) => serve::serve(handle, &out, what).await,
         Request::Search(search) => to_value(&search::search(handle, search).await?),
+        Request::Ui => page::ui(handle, &out).await,
+        Request::Transcript(ask) => to_value(&page::transcript(handle, ask).await?),
         Request::Projects => to_value(&projects::list(handle).await?),
         Request::ProjectsChange(change) => to_value(&projects::change(handle, change).await?),
         Request::Move { old, new, dry_run } => {
@@ -121,7 +124,8 @@ async fn tasks(handle: &Handle, all: bool) -> Result<Vec<Task>, ApiError> {
     if all {
         look_for_vanished(handle).await?;
     }
-    handle.ask(|to| Ask::Tasks { all, to }).await
+    let remember = true;
+    handle.ask(|to| Ask::Tasks { all, remember, to }).await
 }
 
 /// Finds out now, and not at the next sweep, whose files are gone.

@@ -62,6 +62,8 @@ mod start_line;
 mod states;
 #[cfg(test)]
 mod testing;
+mod transcript;
+mod ui;
 mod unasked;
 mod view;
 mod wake;

@@ -69,7 +69,7 @@ impl Answers for Desk {
         let client = match self.client(&asked).await {
             Ok(Some(client)) => client,
             Ok(None) => {
-                tracing::info!(from = %asked.from, "refused: no token, or none that is known");
+                tracing::info!(from = %asked.from.ip(), "refused: no token, or none that is known");
                 return said(Refusal::Token);
             }
             Err(e) => return self.failed(&e),

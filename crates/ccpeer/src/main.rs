@@ -2,6 +2,7 @@
 //! through `ccpeer_agent::client` and starts it through `ccpeer_agent::start`; it
 //! must not know how anything is stored or sent.
 
+mod browser;
 mod bug;
 mod cli;
 mod commands;

@@ -3,19 +3,18 @@
 //!
 //! Whoever connects gets a few seconds to say what he wants, whatever lies in
 //! between: a handshake, dribbled headers, silence. Requests of web pages are
-//! refused before anybody looks at them: on loopback every page that the user has
-//! open can connect, and a name that suddenly means this machine would make it a
-//! neighbour. It touches no file and knows no content: certificate, requests and
-//! answers are values.
+//! refused before anybody looks at them, but for a page of one's own. It touches no
+//! file and knows no content: certificate, requests and answers are values.
 
 mod body;
+mod gate;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +36,7 @@ pub use body::{Upload, UploadError};
 
 use crate::relay::host::{HostError, tls_of};
 use body::Once;
+use gate::{Gate, Head};
 
 /// After a failure to accept, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -49,6 +49,21 @@ pub struct WebConfig {
     pub listen: SocketAddr,
     /// Certificate chain and key in PEM; without them it is plain http.
     pub tls: Option<(String, Zeroizing<String>)>,
+    /// For whom it is there.
+    pub guests: Guests,
+    /// Headers of every answer, beside those that every server gives: names in
+    /// lower case, and values.
+    pub headers: &'static [(&'static str, &'static str)],
+}
+
+/// For whom a server is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guests {
+    /// Programs: what a web page asks for is refused.
+    Programs,
+    /// The page that this server itself gives, in a browser on this machine: `GET`
+    /// and `POST`, under the names of loopback, and asked by nobody else's page.
+    OwnPage,
 }
 
 /// A request whose head has been read. Everything in it is foreign.
@@ -61,8 +76,12 @@ pub struct Asked {
     pub query: String,
     /// The bearer token.
     pub token: Option<Zeroizing<String>>,
-    /// Who asks.
-    pub from: IpAddr,
+    /// Whether the body is said to be JSON.
+    pub is_json: bool,
+    /// Who asks,
+    pub from: SocketAddr,
+    /// and under which address of ours.
+    pub to: SocketAddr,
 }
 
 /// What is answered.
@@ -124,8 +143,10 @@ impl WebServer {
         let addr = listener.local_addr().map_err(failed)?;
         let hall = Arc::new(Hall {
             answers,
+            addr,
             tls: tls.map(|tls| tokio_rustls::TlsAcceptor::from(Arc::new(tls))),
-            own: addr.ip().is_loopback().then(|| Names::of(addr.port())),
+            gate: Gate::new(config.guests, addr),
+            headers: config.headers,
             turns: Semaphore::new(limits::WEB_ANSWERS_MAX),
             unheard: Mutex::default(),
         });
@@ -148,21 +169,13 @@ impl Drop for WebServer {
     }
 }
 
-/// The names under which a server on loopback is asked for.
-struct Names([String; 3]);
-
-impl Names {
-    fn of(port: u16) -> Self {
-        Self(["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}")))
-    }
-}
-
 /// What connections share.
 struct Hall<A> {
     answers: A,
+    addr: SocketAddr,
     tls: Option<tokio_rustls::TlsAcceptor>,
-    /// The only names that are answered to, if any will not do.
-    own: Option<Names>,
+    gate: Gate,
+    headers: &'static [(&'static str, &'static str)],
     turns: Semaphore,
     /// Connections that have not said yet what they want, the oldest first; each is
     /// told when it has to give way.
@@ -249,7 +262,10 @@ where
 {
     let service = service_fn(|request: Request<Incoming>| {
         heard.notify_one();
-        async move { Ok::<_, Infallible>(response(answer(request, from, hall).await)) }
+        async move {
+            let answer = answer(request, from, hall).await;
+            Ok::<_, Infallible>(response(answer, hall.headers))
+        }
     });
     let served = http1::Builder::new()
         .keep_alive(false)
@@ -269,8 +285,16 @@ async fn answer<A: Answers>(
 ) -> Answer {
     let (head, body) = request.into_parts();
     let mut body = Upload::new(body);
-    let answer = match refused(&head.headers, &head.uri, hall.own.as_ref()) {
-        Some(status) => hall.answers.refusal(status.as_u16()),
+    let refused = hall.gate.refuses(Head {
+        method: &head.method,
+        uri: &head.uri,
+        headers: &head.headers,
+    });
+    let answer = match refused {
+        Some(check) => {
+            tracing::debug!(?check, "a request was refused");
+            hall.answers.refusal(StatusCode::FORBIDDEN.as_u16())
+        }
         None => match timeout(TURN_MAX, hall.turns.acquire()).await {
             Ok(Ok(_turn)) => {
                 let asked = Asked {
@@ -278,7 +302,9 @@ async fn answer<A: Answers>(
                     path: head.uri.path().to_owned(),
                     query: head.uri.query().unwrap_or_default().to_owned(),
                     token: bearer(&head.headers),
-                    from: from.ip(),
+                    is_json: is_json(&head.headers),
+                    from,
+                    to: hall.addr,
                 };
                 hall.answers.answer(asked, &mut body).await
             }
@@ -292,23 +318,6 @@ async fn answer<A: Answers>(
     answer
 }
 
-/// Whether a request is one that a web page made, or that was meant for somebody
-/// else.
-fn refused(headers: &HeaderMap, uri: &hyper::Uri, own: Option<&Names>) -> Option<StatusCode> {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let host = hosts.next().and_then(|h| h.to_str().ok());
-    let one = host.is_some() && hosts.next().is_none() && uri.authority().is_none();
-    let ours = |host: &str| own.is_none_or(|names| names.0.iter().any(|n| n == host));
-    if !one || !host.is_some_and(ours) {
-        return Some(StatusCode::FORBIDDEN);
-    }
-    let from_page = headers.contains_key(header::ORIGIN)
-        || headers
-            .get("sec-fetch-site")
-            .is_some_and(|site| site != "none" && site != "same-origin");
-    from_page.then_some(StatusCode::FORBIDDEN)
-}
-
 /// The token of the one `Authorization` header.
 fn bearer(headers: &HeaderMap) -> Option<Zeroizing<String>> {
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
@@ -319,7 +328,15 @@ fn bearer(headers: &HeaderMap) -> Option<Zeroizing<String>> {
         .then(|| Zeroizing::new(token.trim().to_owned()))
 }
 
-fn response(answer: Answer) -> Response<Once> {
+/// Whether the one `Content-Type` header says so. A form of another page cannot.
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut all = headers.get_all(header::CONTENT_TYPE).iter();
+    let value = all.next().filter(|_| all.next().is_none());
+    let media = value.and_then(|v| v.to_str().ok()?.split(';').next());
+    media.is_some_and(|m| m.trim().eq_ignore_ascii_case("application/json"))
+}
+
+fn response(answer: Answer, more: &[(&'static str, &'static str)]) -> Response<Once> {
     let len = answer.body.len();
     let mut response = Response::new(Once::new(answer.body));
     *response.status_mut() =
@@ -333,6 +350,9 @@ fn response(answer: Answer) -> Response<Once> {
     set(header::CACHE_CONTROL, "no-store");
     if let Some(allow) = answer.allow {
         set(header::ALLOW, allow);
+    }
+    for &(name, value) in more {
+        set(HeaderName::from_static(name), value);
     }
     headers.insert(header::CONTENT_LENGTH, len.into());
     response

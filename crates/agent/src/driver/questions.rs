@@ -32,13 +32,19 @@ pub(crate) enum Ask {
     Status(oneshot::Sender<api::Status>),
     /// `devices`
     Devices(oneshot::Sender<Vec<api::Device>>),
-    /// `tasks`; remembers the order.
+    /// `tasks`
     Tasks {
         /// Also finished ones.
         all: bool,
+        /// Whether the order is remembered, for numbers.
+        remember: bool,
         /// Where to.
         to: oneshot::Sender<Vec<api::Task>>,
     },
+    /// What is known of and not here as a whole.
+    Coming(oneshot::Sender<Vec<api::Coming>>),
+    /// When there was work, by device and project.
+    Activity(oneshot::Sender<api::Activity>),
     /// All sessions: newest head and number of heads.
     Sessions(oneshot::Sender<Vec<(Head, usize)>>),
     /// What a `<task>` argument means.
@@ -182,10 +188,12 @@ impl Driver {
         match ask {
             Ask::Status(to) => drop(to.send(self.status())),
             Ask::Devices(to) => drop(to.send(self.devices())),
-            Ask::Tasks { all, to } => {
-                let tasks = self.tasks(all);
+            Ask::Tasks { all, remember, to } => {
+                let tasks = self.tasks(all, remember);
                 drop(to.send(tasks));
             }
+            Ask::Coming(to) => drop(to.send(self.coming())),
+            Ask::Activity(to) => drop(to.send(self.activity(super::wall()))),
             Ask::Sessions(to) => drop(to.send(self.all_heads())),
             Ask::Resolve(task, to) => drop(to.send(self.resolve(&task))),
             Ask::Device(text, to) => drop(to.send(self.find_device(&text))),
@@ -365,7 +373,7 @@ impl Driver {
         keepers.iter().map(|d| self.name_of(d)).collect()
     }
 
-    fn tasks(&mut self, all: bool) -> Vec<api::Task> {
+    fn tasks(&mut self, all: bool, remember: bool) -> Vec<api::Task> {
         let mut rows: Vec<(Head, usize)> = Vec::new();
         for (_, record) in self.machine.sessions() {
             let heads = self.heads(record);
@@ -391,7 +399,9 @@ impl Driver {
             .iter()
             .map(|(h, _)| (h.version.session, h.id))
             .collect();
-        self.shown(list);
+        if remember {
+            self.shown(list);
+        }
         tasks
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ccpeer_core::{limits, text};
 use ccpeer_net::relay::host::HostError;
-use ccpeer_net::web::{WebConfig, WebServer};
+use ccpeer_net::web::{Guests, WebConfig, WebServer};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
@@ -66,7 +66,13 @@ async fn run(
         handle: handle.clone(),
         events,
     };
-    let server = WebServer::start(WebConfig { listen, tls }, desk)
+    let config = WebConfig {
+        listen,
+        tls,
+        guests: Guests::Programs,
+        headers: &[],
+    };
+    let server = WebServer::start(config, desk)
         .await
         .map_err(|e| cannot(&e))?;
     let scheme = if encrypted { "https" } else { "http" };

@@ -20,6 +20,7 @@
 //! Source of the format: transcripts of Claude Code 2.1.54 to 2.1.329.
 
 mod chain;
+mod diff;
 mod fields;
 mod matter;
 mod prompt;
@@ -27,15 +28,18 @@ mod record;
 mod state;
 mod summary;
 mod talk;
+mod told;
 mod tools;
 
 use ccpeer_core::codec::{self, DecodeError};
 use ccpeer_core::limits;
 use serde::{Deserialize, Serialize};
 
+pub use self::diff::Diff;
 pub use self::matter::{By, Matter, matter};
 pub use self::summary::{CommandRun, Commit, EditedFile, PendingTool, Prompt, Summary, TurnState};
 pub use self::talk::{Said, Who, talk};
+pub use self::told::{Call, Part, Text, Told, agent_about, told};
 
 use self::state::State;
 use super::json;

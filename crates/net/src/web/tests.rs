@@ -40,9 +40,15 @@ impl Answers for Echo {
 }
 
 async fn server() -> WebServer {
+    server_for(Guests::Programs).await
+}
+
+async fn server_for(guests: Guests) -> WebServer {
     let config = WebConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         tls: None,
+        guests,
+        headers: &[("x-frame-options", "DENY")],
     };
     WebServer::start(config, Echo).await.unwrap()
 }
@@ -77,6 +83,7 @@ async fn a_request_is_handed_on_and_answered() {
         "x-content-type-options: nosniff",
         "cache-control: no-store",
         "connection: close",
+        "x-frame-options: DENY",
     ] {
         assert!(got.contains(wanted), "{wanted} in {got}");
     }
@@ -126,6 +133,24 @@ async fn k_l07_what_a_page_asks_for_is_refused() {
     check("Sec-Fetch-Site: same-site\r\n", "HTTP/1.1 403 ").await;
     // What Node's `fetch` says of itself.
     check("Sec-Fetch-Mode: cors\r\n", "HTTP/1.1 200 ").await;
+}
+
+#[tokio::test]
+async fn k_l07_a_page_of_ones_own_may_ask_and_is_told_the_same_headers_when_refused() {
+    let server = server_for(Guests::OwnPage).await;
+    let own = format!("Origin: http://{}\r\n", server.addr());
+    let check = async |first: &str, more: &str, want: &str| {
+        let got = said(&server, head(&server, first, more).as_bytes()).await;
+        assert!(got.starts_with(want), "{first} {more}: {got}");
+        assert!(got.contains("x-frame-options: DENY"), "{got}");
+        assert!(!got.to_lowercase().contains("access-control"), "{got}");
+    };
+    check("POST /api/x", &own, "HTTP/1.1 200 ").await;
+    check("GET /", "", "HTTP/1.1 200 ").await;
+    check("GET /", "Origin: null\r\n", "HTTP/1.1 403 ").await;
+    for method in ["OPTIONS", "PUT", "DELETE", "TRACE", "HEAD", "PATCH"] {
+        check(&format!("{method} /"), &own, "HTTP/1.1 403 ").await;
+    }
 }
 
 #[tokio::test]
@@ -216,7 +241,13 @@ async fn a_body_that_does_not_come_ends_its_request() {
 async fn a_certificate_is_used_or_refused() {
     let start = async |tls| {
         let listen = "127.0.0.1:0".parse().unwrap();
-        WebServer::start(WebConfig { listen, tls }, Echo).await
+        let config = WebConfig {
+            listen,
+            tls,
+            guests: Guests::Programs,
+            headers: &[],
+        };
+        WebServer::start(config, Echo).await
     };
     let (chain, key) = crate::relay::host::make_certificate().unwrap();
     let server = start(Some((chain.clone(), key))).await.unwrap();
