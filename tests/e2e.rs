@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod baton;
+#[cfg(unix)]
+mod bridges;
 mod claude;
 #[cfg(target_os = "linux")]
 mod code;
@@ -46,6 +48,8 @@ mod retention;
 mod round_trip;
 #[cfg(target_os = "linux")]
 mod secrets;
+#[cfg(unix)]
+mod seeds;
 mod serve;
 mod start_line;
 mod story;

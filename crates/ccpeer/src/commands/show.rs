@@ -36,7 +36,10 @@ pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<(), CommandError
 }
 
 fn render(show: &Show, draw: &mut dyn FnMut() -> String) -> String {
-    let device = text::one_line(&show.device.name, 32);
+    let mut device = text::one_line(&show.device.name, 32);
+    if let Some(writer) = &show.written_on {
+        device = format!("{}, taken over by {device}", text::one_line(writer, 32));
+    }
     let word = |s: &str| text::one_line(s, 64);
     let mut out = format!(
         "session  {}\ndevice   {device}\nproject  {}\nstate    {}, {}\n",
@@ -154,6 +157,7 @@ mod tests {
                 id: "00".to_owned(),
                 name: "de\"sk\u{1b}[2J".to_owned(),
             },
+            written_on: None,
             title: title.to_owned(),
             project: "proj".to_owned(),
             state: "idle".to_owned(),
