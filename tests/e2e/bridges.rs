@@ -73,6 +73,11 @@ fn hand_off_files_become_tasks_of_their_machines() {
     let refused = a.run(&["continue", THEIRS, "--no-exec"]);
     assert_eq!(refused.code, 1);
     assert!(refused.stderr.contains("--handoff"), "{}", refused.stderr);
+    assert_eq!(
+        a.rows(THEIRS)[0]["state"],
+        "interrupted",
+        "it is still open"
+    );
     let begun = a.json(&["continue", THEIRS, "--handoff", "--no-exec", "--json"]);
     assert_eq!(begun["command"][1], "Go on with the tests.");
     let shown = a.ok(&["show", THEIRS]);

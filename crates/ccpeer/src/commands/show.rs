@@ -79,6 +79,9 @@ fn state(show: &Show) -> String {
 
 /// Who wrote it, and of how much of the session.
 fn summary(show: &Show) -> String {
+    if show.written_on.is_some() {
+        return "from a hand-off file, without its session".to_owned();
+    }
     if !show.enriched {
         return "from the transcript, without a model".to_owned();
     }
