@@ -420,6 +420,13 @@ fn a_plain_mirror_has_the_files_that_both_programs_look_for() {
     assert!(unpacked(&at_tip(&remote, &place)).contains("and its tests"));
     let rows = a.json(&["git", "sync", "--force", "--json"]);
     assert_eq!(rows[0]["commits"], 0, "nothing is new: {rows}");
+    // Also where what is remembered of it is gone.
+    let mirrors = fs::read_dir(a.ccpeer_home().join("mirrors")).unwrap();
+    for mirror in mirrors.flatten() {
+        fs::remove_file(mirror.path().join("state.json")).unwrap();
+    }
+    let rows = a.json(&["git", "sync", "--force", "--json"]);
+    assert_eq!(rows[0]["commits"], 0, "nothing is new: {rows}");
 
     // Another name, and the end of the task.
     a.ok(&["rename", "tower"]);

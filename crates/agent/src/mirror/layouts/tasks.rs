@@ -74,9 +74,14 @@ impl<'t, 'l> Tasks<'t, 'l> {
             let kept = kept.as_ref().filter(|k| k.path == path);
             kept.is_some_and(|k| k.oid.as_ref() == Some(&n.oid))
         };
+        let mut before = None;
         let free = match &there {
             None => !self.look.is_taken(&path)?,
-            Some(node) => is_kept(node) || self.is_ours(&path, node, &session)?,
+            Some(node) if is_kept(node) => true,
+            Some(node) => {
+                before = self.ours_there(&path, node, &session)?;
+                before.is_some()
+            }
         };
         if !free || !self.look.is_due(Kind::Task, ours.session) {
             return Ok(());
@@ -84,6 +89,21 @@ impl<'t, 'l> Tasks<'t, 'l> {
         let Some(text) = self.text(ours)? else {
             return Ok(());
         };
+        if let (Some(before), Some(node)) = (before, there)
+            && before == text.as_bytes()
+        {
+            // It was pushed, and the memory of that is gone.
+            let oid = Some(node.oid);
+            let left = false;
+            let written = Written {
+                path,
+                of,
+                oid,
+                left,
+            };
+            self.look.remember(Kind::Task, &ours.key, Some(written));
+            return Ok(());
+        }
         if let Some(kept) = kept.filter(|k| k.path != path) {
             self.remove(&kept);
         }
@@ -92,18 +112,24 @@ impl<'t, 'l> Tasks<'t, 'l> {
         Ok(())
     }
 
-    /// Whether ccpeer wrote the file that is there.
-    fn is_ours(&self, path: &str, node: &Node, session: &SessionId) -> Result<bool, MirrorError> {
+    /// The file that is there, if ccpeer wrote it.
+    fn ours_there(
+        &self,
+        path: &str,
+        node: &Node,
+        session: &SessionId,
+    ) -> Result<Option<Vec<u8>>, MirrorError> {
         let small = node
             .size
             .is_some_and(|s| s <= tasks_md::FILE_BYTES_MAX as u64);
         if !node.is_file() || !small {
-            return Ok(false);
+            return Ok(None);
         }
         let name = path.rsplit('/').next().unwrap_or_default();
         let content = self.look.repo.read_one(node)?;
         let read = tasks_md::read(name, &content);
-        Ok(read.is_some_and(|(task, _)| task.ours && task.session == *session))
+        let ours = read.is_some_and(|(task, _)| task.ours && task.session == *session);
+        Ok(ours.then_some(content))
     }
 
     /// The document, told as well as can be.
