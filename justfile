@@ -99,6 +99,12 @@ lab *ARGS:
     cargo build --release
     python3 scripts/lab/lab.py --ccpeer target/release/ccpeer {{ ARGS }}
 
+# What the extension claude-sync-sessions does against `ccpeer serve`, by a client in
+# Node: N sessions up and down, checksums of both sides (needs node)
+seed-b N="200":
+    cargo build -p ccpeer
+    scripts/lab/seed_b.sh target/debug/ccpeer {{ N }}
+
 # Every kind of session x how it was made, with the real CLI, there and back
 matrix *ARGS:
     cargo build --release

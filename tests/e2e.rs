@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod baton;
+#[cfg(unix)]
+mod bridges;
 mod claude;
 #[cfg(target_os = "linux")]
 mod code;
@@ -48,6 +50,8 @@ mod round_trip;
 mod search;
 #[cfg(target_os = "linux")]
 mod secrets;
+#[cfg(unix)]
+mod seeds;
 mod serve;
 #[cfg(target_os = "linux")]
 mod service;

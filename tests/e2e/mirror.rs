@@ -6,10 +6,11 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use super::seeds::{Clone, bundle, hand_off};
 use super::world::{Device, Session, World, arrives, pair, until};
 
-const ID: &str = "5f0d7a52-6f0e-4d8e-9a41-0c6a8f6f2e01";
-const OTHER: &str = "5f0d7a52-6f0e-4d8e-9a41-0c6a8f6f2e02";
+pub(super) const ID: &str = "5f0d7a52-6f0e-4d8e-9a41-0c6a8f6f2e01";
+pub(super) const OTHER: &str = "5f0d7a52-6f0e-4d8e-9a41-0c6a8f6f2e02";
 /// A word of a session that must not be read where it is encrypted.
 const WORD: &str = "xylophone";
 
@@ -34,36 +35,36 @@ pub(super) fn git(dir: &Path, args: &[&str]) -> String {
     String::from_utf8_lossy(&out.stdout).into_owned()
 }
 
-fn remote(world: &Device) -> PathBuf {
+pub(super) fn remote(world: &Device) -> PathBuf {
     let dir = world.root.parent().unwrap().join("remote.git");
     fs::create_dir_all(&dir).unwrap();
     git(&dir, &["init", "-q", "--bare"]);
     dir
 }
 
-fn text(path: &Path) -> &str {
+pub(super) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-fn add(device: &Device, remote: &Path, mode: &str) -> Value {
+pub(super) fn add(device: &Device, remote: &Path, mode: &str) -> Value {
     let rows = device.json(&["git", "add", text(remote), mode, "--json"]);
     assert_eq!(rows[0]["state"], "ok", "{rows}");
     rows[0].clone()
 }
 
-fn sound(remote: &Path) {
+pub(super) fn sound(remote: &Path) {
     git(remote, &["fsck", "--strict", "--no-dangling"]);
     let merges = git(remote, &["rev-list", "--merges", "--all"]);
     assert_eq!(merges, "", "the history is linear");
 }
 
-fn files(remote: &Path) -> Vec<String> {
+pub(super) fn files(remote: &Path) -> Vec<String> {
     let out = git(remote, &["ls-tree", "-r", "--name-only", "HEAD"]);
     out.lines().map(str::to_owned).collect()
 }
 
 /// A session with a turn, on a device of its own.
-fn at_work(device: &Device, id: &str) -> Session {
+pub(super) fn at_work(device: &Device, id: &str) -> Session {
     let mut session = device.session(id, &device.project("work/proj"));
     device.turn(&mut session, &format!("write the {WORD}"));
     until("it is captured", || !device.rows(id).is_empty());
@@ -432,56 +433,9 @@ impl Dice {
     }
 }
 
-/// A clone that somebody works in by hand, or a program as the seeds do: pull with
-/// rebase, write one file, commit, push.
-struct Clone {
-    dir: PathBuf,
-    path: &'static str,
-    written: Option<String>,
-}
-
-impl Clone {
-    fn new(device: &Device, remote: &Path, name: &str, path: &'static str) -> Self {
-        let dir = device.root.parent().unwrap().join(name);
-        git(remote, &["clone", "-q", text(remote), text(&dir)]);
-        git(&dir, &["checkout", "-qB", "main"]);
-        Self {
-            dir,
-            path,
-            written: None,
-        }
-    }
-
-    fn write(&mut self, content: &str) {
-        let path = self.dir.join(self.path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, content).unwrap();
-        git(&self.dir, &["add", self.path]);
-        git(
-            &self.dir,
-            &["commit", "-qm", "sync: 5f0d7a52 | proj | write"],
-        );
-        self.written = Some(content.to_owned());
-        until("the clone has pushed", || {
-            let run = |args: &[&str]| {
-                let mut command = Command::new("git");
-                command.arg("-C").arg(&self.dir).args(args);
-                command
-                    .args(["--quiet"])
-                    .env("GIT_CONFIG_GLOBAL", "/dev/null");
-                command
-                    .env("GIT_COMMITTER_NAME", "t")
-                    .env("GIT_COMMITTER_EMAIL", "t@example.org");
-                command.output().unwrap().status.success()
-            };
-            let _none_yet = run(&["pull", "--rebase", "origin", "main"]);
-            run(&["push", "origin", "HEAD:main"])
-        });
-    }
-}
-
-/// Two devices and two clones push to one repository in any order, and agents are
-/// killed while they do. `CCPEER_MIRROR_OPS` says how often.
+/// Two devices push to one repository in any order, and so do clones that behave as
+/// the two programs before; agents are killed while they do. `CCPEER_MIRROR_OPS` says
+/// how often.
 #[test]
 fn whoever_pushes_in_whatever_order_nothing_wedges_and_nothing_is_lost() {
     let ops = std::env::var("CCPEER_MIRROR_OPS")
@@ -492,36 +446,66 @@ fn whoever_pushes_in_whatever_order_nothing_wedges_and_nothing_is_lost() {
     let (mut a, mut b) = (world.running("desk"), world.running("laptop"));
     let (mut on_a, mut on_b) = (at_work(&a, ID), at_work(&b, OTHER));
     let remote = remote(&a);
-    add(&a, &remote, "--plain");
-    add(&b, &remote, "--plain");
-    let seed_a = "tasks/old-box-5f0d7a52-6f0e-4d8e-9a41-0c6a8f6f2eaa.md";
-    let seed_b = "sessions/proj/5f0d7a52-6f0e-4d8e-9a41-0c6a8f6f2ebb.bundle.gz";
-    let mut clones = [
-        Clone::new(&a, &remote, "seed-a", seed_a),
-        Clone::new(&a, &remote, "seed-b", seed_b),
-    ];
+    // As often as can be chosen, so that they meet.
+    for device in [&a, &b] {
+        let clocks = ["--snapshot-every", "10", "--bundle-every", "10"];
+        let args = [&["git", "add", text(&remote), "--plain"], &clocks[..]].concat();
+        device.ok(&args);
+    }
+    let (box_a, box_b) = (Clone::new(&remote, "seed-a"), Clone::new(&remote, "seed-b"));
+    let seed_a = "5f0d7a52-6f0e-4d8e-9a41-0c6a8f6f2eaa";
+    let seed_b = "5f0d7a52-6f0e-4d8e-9a41-0c6a8f6f2ebb";
+    let path_a = format!("tasks/old-box-{seed_a}.md");
+    let path_b = format!("sessions/proj/{seed_b}.bundle.gz");
+    let mut last_a: Option<String> = None;
+    let mut prompts: Vec<String> = Vec::new();
+    let write_a = |n: u64, last: &mut Option<String>| {
+        let minute = format!("2026-11-29T{:02}:{:02}:00Z", n / 60 % 24, n % 60);
+        let file = hand_off(&format!("step {n}"), "old-box", &minute, "Go on.");
+        box_a.publish(&path_a, Some(file.as_bytes()), "snapshot");
+        *last = Some(file);
+    };
+    let mut counts = [0u64; 4];
     let mut dice = Dice(20_261_130);
     for n in 0..ops {
         let (device, session) = match dice.below(2) {
             0 => (&mut a, &mut on_a),
             _ => (&mut b, &mut on_b),
         };
-        match dice.below(8) {
+        match dice.below(9) {
             0 | 1 => device.turn(session, &format!("turn {n}")),
-            2 | 3 => drop(device.ok(&["git", "sync"])),
-            4 => clones[0].write(&format!("---\nupdated: {n}\n---\n")),
-            5 => clones[1].write(&format!("bundle {n}")),
-            6 => {
+            2 => drop(device.ok(&["git", "sync"])),
+            3 => {
+                drop(device.ok(&["git", "sync", "--force"]));
+                counts[0] += 1;
+            }
+            // The program takes its file away when a session ends.
+            4 if last_a.is_some() && dice.below(4) == 0 => {
+                box_a.publish(&path_a, None, "cleanup");
+                last_a = None;
+            }
+            4 => {
+                write_a(n, &mut last_a);
+                counts[1] += 1;
+            }
+            5 => {
+                prompts.push(format!("prompt {n}"));
+                let bundle = bundle(seed_b, "proj", &prompts);
+                let label = "sync: 5f0d7a52 | proj | prompt";
+                box_b.publish(&path_b, Some(&bundle), label);
+                counts[2] += 1;
+            }
+            6 | 7 => {
                 // Both at once, and a clone with them.
-                let sync = device.command(&["git", "sync"]).spawn().unwrap();
-                clones[0].write(&format!("---\nupdated: {n}, too\n---\n"));
+                let sync = device.command(&["git", "sync", "--force"]).spawn().unwrap();
+                write_a(n, &mut last_a);
                 let done = sync.wait_with_output().unwrap();
                 let told = String::from_utf8_lossy(&done.stderr);
                 assert!(done.status.success(), "{n}: {told}");
             }
             _ => {
                 device.turn(session, &format!("turn {n}, and an end"));
-                let mut sync = device.command(&["git", "sync"]).spawn().unwrap();
+                let mut sync = device.command(&["git", "sync", "--force"]).spawn().unwrap();
                 let pause = std::time::Duration::from_millis(dice.below(400));
                 let late = std::time::Instant::now() + pause;
                 until("it is somewhere in it", || {
@@ -530,6 +514,7 @@ fn whoever_pushes_in_whatever_order_nothing_wedges_and_nothing_is_lost() {
                 device.kill();
                 let _cut_off = sync.wait();
                 device.start();
+                counts[3] += 1;
             }
         }
     }
@@ -538,24 +523,57 @@ fn whoever_pushes_in_whatever_order_nothing_wedges_and_nothing_is_lost() {
             device.ok(&["push", "--all"]);
             device.holds(&session.id, session.records())
         });
-        device.ok(&["git", "sync"]);
+        device.ok(&["git", "sync", "--force"]);
     }
     sound(&remote);
-    for clone in &clones {
-        if let Some(written) = &clone.written {
-            let now = git(&remote, &["show", &format!("HEAD:{}", clone.path)]);
-            assert_eq!(&now, written, "{} is its writer's", clone.path);
+    let commits = git(&remote, &["rev-list", "--count", "HEAD"]);
+    println!(
+        "{ops} operations: {} forced, {} hand-offs and {} bundles of theirs, {} kills; {} commits",
+        counts[0],
+        counts[1],
+        counts[2],
+        counts[3],
+        commits.trim()
+    );
+    let found = files(&remote);
+    assert_eq!(found.contains(&path_a), last_a.is_some());
+    if let Some(last) = &last_a {
+        let now = git(&remote, &["show", &format!("HEAD:{path_a}")]);
+        assert_eq!(&now, last, "it is its writer's");
+    }
+    for (host, session) in [("desk", &on_a), ("laptop", &on_b)] {
+        let task = format!("tasks/{host}-{}.md", session.id);
+        let place = format!("sessions/proj/{}.bundle.gz", session.id);
+        for path in [task, place] {
+            assert!(found.contains(&path), "{path}: {found:?}");
         }
     }
     let c = world.running("third");
     let done = c.json(&["git", "import", text(&remote), "--json"]);
-    assert_eq!(done["sessions"], 2, "{done}");
+    let theirs = u64::from(!prompts.is_empty());
+    assert_eq!(done["sessions"], 2 + theirs, "{done}");
+    assert_eq!(done["tasks"], u64::from(last_a.is_some()), "{done}");
+    assert_eq!(done["failed"], 0, "{done}");
     for session in [&on_a, &on_b] {
         assert!(
             c.holds(&session.id, session.records()),
             "the last turn is there"
         );
         assert_eq!(c.rows(&session.id).len(), 1, "and no fork");
+    }
+    if theirs > 0 {
+        assert!(c.holds(seed_b, prompts.len() as u64), "what it wrote last");
+    }
+    // Their bundles and ours say the same of ours: a device that knew nothing reads
+    // them alone.
+    let d = world.running("fourth");
+    let clone = Clone::new(&remote, "without");
+    git(&clone.dir, &["rm", "-rq", ".ccpeer"]);
+    git(&clone.dir, &["commit", "-qm", "without our own form"]);
+    let done = d.json(&["git", "import", text(&clone.dir), "--json"]);
+    assert_eq!(done["failed"], 0, "{done}");
+    for session in [&on_a, &on_b] {
+        assert!(d.holds(&session.id, session.records()), "{done}");
     }
 }
 
@@ -629,6 +647,13 @@ fn a_turn_does_not_grow_the_repository_by_a_bundle() {
     let grown = fs::metadata(&session.transcript).unwrap().len() - began;
     let pushed = (lies(&ours) - before.0, lies(&theirs) - before.1);
     let after = (size(&ours), size(&theirs));
+    // The clocks of the layouts of others have not run out: once, with force.
+    a.ok(&["git", "sync", "--force"]);
+    let once = (lies(&ours) - after.0, size(&ours) - after.0);
+    println!(
+        "the hand-off and the bundle once: {} bytes as pushed, {} packed",
+        once.0, once.1
+    );
     let (cost, other) = (after.0 - before.0, after.1 - before.1);
     let per = |n: u64| n / turns;
     println!(

@@ -528,8 +528,11 @@ pub struct Task {
     pub session_id: String,
     /// Where this head was written.
     pub device: DeviceName,
-    /// Name of that device for itself.
+    /// Name of that device for itself; of a mere document, the machine that it says.
     pub hostname: String,
+    /// There is no session behind it: a hand-off file that was imported.
+    #[serde(default)]
+    pub document_only: bool,
     /// One line.
     pub title: String,
     /// Name of the project.
@@ -567,6 +570,9 @@ pub struct Show {
     pub session_id: String,
     /// Where it was written.
     pub device: DeviceName,
+    /// The machine that a document names which `device` has imported.
+    #[serde(default)]
+    pub written_on: Option<String>,
     /// One line.
     pub title: String,
     /// Name of the project.

@@ -60,7 +60,7 @@ pub(crate) use enrich::{Enriched, Enriching};
 pub(crate) use expiry::{Expiry, cleanup_days};
 pub(crate) use left::Endings;
 pub(crate) use members::Acceptance;
-pub(crate) use mirror::{Candidate, OutSession, Outgoing};
+pub(crate) use mirror::{Candidate, OutHead, OutSession, Outgoing};
 pub(crate) use questions::{Ask, Head, Target};
 pub(crate) use search::AskSearch;
 pub(crate) use taken::{Held, load as load_taken_in};
@@ -167,7 +167,7 @@ pub(crate) struct Shared {
     /// What is placed without being asked for is told of what changed.
     pub(crate) bell: crate::unasked::Bell,
     /// Git mirrors are changed by one at a time.
-    pub(crate) mirrors: tokio::sync::Mutex<()>,
+    pub(crate) mirrors: tokio::sync::Mutex<crate::mirror::layouts::Paces>,
     /// Files of sessions are placed and taken back by one at a time.
     pub(crate) placing: tokio::sync::Mutex<()>,
     /// What the server for other programs needs.
@@ -320,6 +320,7 @@ pub(crate) struct Driver {
     endings: Endings,
     /// Versions that we stated and that were never files here.
     taken_in: BTreeSet<EntryHash>,
+    writers: names::Writers,
     /// Since when devices that were connected are not.
     away: BTreeMap<DeviceId, std::time::Instant>,
 }
@@ -390,6 +391,7 @@ impl Driver {
             enrich: enrich::Telling::default(),
             endings: parts.endings,
             taken_in: parts.taken_in,
+            writers: names::Writers::default(),
             away: BTreeMap::new(),
         }
     }

@@ -31,6 +31,7 @@ mod former;
 mod frames;
 mod git;
 mod inbox;
+mod intake;
 mod jobs;
 mod keys;
 mod listen;

@@ -12,12 +12,14 @@ pub(crate) mod clock;
 pub(crate) mod config;
 pub(crate) mod found;
 pub(crate) mod gate;
+pub(crate) mod layouts;
 pub(crate) mod part;
 pub(crate) mod repo;
 pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod seal;
 pub(crate) mod sync;
+pub(crate) mod theirs;
 
 use crate::api::{ApiError, ErrorCode};
 use run::GitError;

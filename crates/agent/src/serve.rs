@@ -14,16 +14,14 @@ use std::sync::Arc;
 use ccpeer_core::entry::ContentRef;
 use ccpeer_core::id::SessionId;
 use ccpeer_core::limits;
-use ccpeer_core::presence::{EndReason, SessionState};
-use ccpeer_core::time::Timestamp;
 use ccpeer_formats::bundle_v1::http::{self, Listed, Refusal};
-use ccpeer_formats::bundle_v1::{Bounds, Bundle, OpenError};
+use ccpeer_formats::bundle_v1::{Bounds, OpenError};
 use ccpeer_net::web::{Answer, Answers, Asked, Upload, UploadError};
 use tokio::sync::mpsc;
 
 use crate::api::{ApiError, ErrorCode, ServeEvent};
-use crate::capture::foreign::{self, Around, Growth, TakenIn};
-use crate::driver::{Ask, Handle, Head, Held, wall};
+use crate::driver::{Ask, Handle, Head, wall};
+use crate::intake::{self, NotTaken};
 use crate::pool::blocking;
 use crate::{problem, view};
 
@@ -32,9 +30,6 @@ use route::{Route, route};
 
 /// What is no JSON, as the reference server types its refusals.
 const TEXT: &str = "text/plain; charset=utf-8";
-/// A session that was touched within this time and has no end is one that somebody
-/// means to go on with.
-const INTERRUPTED_MS_MAX: u64 = 72 * 3600 * 1000;
 
 /// What all servers of an agent share.
 #[derive(Debug, Default)]
@@ -42,7 +37,7 @@ pub(crate) struct Serving {
     /// Tokens are changed by one at a time.
     pub(crate) tokens: tokio::sync::Mutex<()>,
     /// Bundles are taken in and made by one at a time: each may be large.
-    bundles: tokio::sync::Mutex<()>,
+    pub(crate) bundles: tokio::sync::Mutex<()>,
 }
 
 /// Who answers.
@@ -143,14 +138,18 @@ impl Desk {
                 }));
             }
         };
-        match self.take_in(session, packed).await {
-            Ok((title, result)) => {
-                tracing::info!(%session, client, result, "pushed");
+        let bounds = Bounds {
+            packed_bytes_max: limits::SERVE_PUSH_BYTES_MAX,
+            ..Bounds::default()
+        };
+        match intake::take_in(&self.handle, session, packed, bounds).await {
+            Ok(taken) => {
+                tracing::info!(%session, client, result = taken.result, "pushed");
                 self.tell(ServeEvent::Pushed {
                     session_id: session.to_string(),
-                    title,
+                    title: taken.title,
                     client: client.to_owned(),
-                    result: result.to_owned(),
+                    result: taken.result.to_owned(),
                 });
                 Ok(())
             }
@@ -161,53 +160,11 @@ impl Desk {
                     _ => said(Refusal::Bundle),
                 }))
             }
+            Err(NotTaken::Content(e)) => {
+                let e = ApiError::new(ErrorCode::Disk, e.to_string());
+                Err(Box::new(self.failed(&e)))
+            }
             Err(NotTaken::Other(e)) => Err(Box::new(self.failed(&e))),
-        }
-    }
-
-    /// Makes a version of a bundle, if there is something new in it.
-    async fn take_in(
-        &self,
-        session: SessionId,
-        packed: Vec<u8>,
-    ) -> Result<(String, &'static str), NotTaken> {
-        let handle = &self.handle;
-        let lines = lines(handle, session).await?;
-        let store = Arc::clone(&handle.shared.store);
-        let taken = blocking(move || {
-            let bounds = Bounds {
-                packed_bytes_max: limits::SERVE_PUSH_BYTES_MAX,
-                ..Bounds::default()
-            };
-            let (bundle, warnings) = Bundle::open(&packed, Some(session), bounds)?;
-            for warning in warnings {
-                tracing::warn!(%session, %warning, "left out of a bundle");
-            }
-            let now = wall();
-            let around = Around {
-                lines,
-                state: state(bundle.head().updated, now),
-                now,
-            };
-            let title = bundle.head().first_prompt.clone();
-            let taken = foreign::take_in(&store, &bundle, &around).map_err(|e| {
-                let code = ErrorCode::Disk;
-                NotTaken::Other(ApiError::new(code, e.to_string()))
-            })?;
-            Ok::<_, NotTaken>((taken, title))
-        });
-        match taken.await? {
-            (TakenIn::Known, title) => Ok((title, "known")),
-            (TakenIn::New(version, growth), _) => {
-                let title = view::title(&version.meta);
-                handle.take_in(version).await?;
-                let result = match growth {
-                    Growth::First => "new",
-                    Growth::Grown => "grown",
-                    Growth::Beside => "fork",
-                };
-                Ok((title, result))
-            }
         }
     }
 
@@ -291,47 +248,6 @@ impl Desk {
             ErrorCode::Disk => refuse(507, "it could not be kept"),
             _ => refuse(500, "internal error"),
         }
-    }
-}
-
-/// Why nothing was taken in.
-enum NotTaken {
-    Bundle(OpenError),
-    Other(ApiError),
-}
-
-impl From<OpenError> for NotTaken {
-    fn from(error: OpenError) -> Self {
-        Self::Bundle(error)
-    }
-}
-
-impl From<ApiError> for NotTaken {
-    fn from(error: ApiError) -> Self {
-        Self::Other(error)
-    }
-}
-
-/// What is known of a session.
-async fn lines(handle: &Handle, session: SessionId) -> Result<Vec<foreign::Line>, ApiError> {
-    let held = handle.ask(|to| Ask::Held(Some(session), to)).await?;
-    let line = |Held { head, older }: Held| {
-        Some(foreign::Line {
-            id: head.id,
-            manifest: head.version.manifest?,
-            older,
-        })
-    };
-    Ok(held.into_iter().flatten().rev().filter_map(line).collect())
-}
-
-/// Where a session stands that nobody here has open.
-fn state(updated: Option<Timestamp>, now: Timestamp) -> SessionState {
-    let recent = updated.is_none_or(|at| now.0.saturating_sub(at.0) <= INTERRUPTED_MS_MAX);
-    if recent {
-        SessionState::Interrupted
-    } else {
-        SessionState::Ended(EndReason::Unseen)
     }
 }
 

@@ -48,6 +48,8 @@ pub const FILE_SUFFIX: &str = ".bundle.gz";
 pub const PROJECT_TOKEN: &str = "${PROJECT_ROOT}";
 /// Stands for the home directory.
 pub const HOME_TOKEN: &str = "${HOME}";
+/// What a bundle says in which ccpeer wrote it.
+const OURS: &str = "ccpeer";
 /// A text about a bundle: names, paths, the first prompt.
 const TEXT_BYTES_MAX: usize = ccpeer_core::limits::FOREIGN_PATH_BYTES_MAX;
 
@@ -86,6 +88,8 @@ pub struct Head {
     pub first_prompt: String,
     /// SHA-256 of the part that holds the session, in hexadecimal.
     pub checksum: String,
+    /// Whether it says that ccpeer wrote it.
+    pub ours: bool,
 }
 
 /// The project of a bundle: foreign texts, none of them a path here.

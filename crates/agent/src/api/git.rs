@@ -14,6 +14,9 @@ pub enum GitChange {
         mirror: Option<String>,
         /// The remote may have gone back; put everything there again.
         repush: bool,
+        /// Hand-offs and bundles do not wait for their clocks.
+        #[serde(default)]
+        force: bool,
     },
     /// Forget one here. The remote stays as it is.
     Remove {
@@ -34,6 +37,12 @@ pub struct GitAdd {
     pub with_secrets: bool,
     /// Seconds after which a change is there at the latest.
     pub push_every_s: Option<u64>,
+    /// The same for the hand-off of a session that is open.
+    #[serde(default)]
+    pub snapshot_every_s: Option<u64>,
+    /// The same for its bundle.
+    #[serde(default)]
+    pub bundle_every_s: Option<u64>,
 }
 
 /// One row of `git status`.
@@ -62,6 +71,12 @@ pub struct Mirror {
     pub broken: u64,
     /// Seconds after which a change is there at the latest.
     pub push_every_s: u64,
+    /// The same for the hand-off of a session that is open; only of a plain one.
+    #[serde(default)]
+    pub snapshot_every_s: Option<u64>,
+    /// The same for its bundle.
+    #[serde(default)]
+    pub bundle_every_s: Option<u64>,
     /// The file with the key that opens it when this device is lost; only of an
     /// encrypted one.
     pub recovery_key: Option<String>,
@@ -78,8 +93,11 @@ pub struct Imported {
     pub session_id: String,
     /// One line.
     pub title: String,
-    /// `session`, `task` (only its document) or `known` (nothing new).
+    /// `session`, `task` (only its document), `known` (nothing new) or `failed`.
     pub result: String,
+    /// Why it failed, and then `title` is the file.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// The end of an import.
@@ -91,6 +109,9 @@ pub struct GitImported {
     pub tasks: u64,
     /// What was here already.
     pub known: u64,
+    /// Files that could not be used.
+    #[serde(default)]
+    pub failed: u64,
     /// Devices whose mirror was read, by id.
     pub devices: Vec<String>,
     /// What was passed over, and why, a few of it.

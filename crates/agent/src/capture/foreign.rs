@@ -150,6 +150,30 @@ pub(crate) fn take_in(
     })
 }
 
+/// How a bundle stands to a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// They say the same.
+    Same,
+    /// The version has all of it, and more.
+    Contained,
+    /// It has something that the version has not, or nobody can tell.
+    Apart,
+}
+
+/// How a bundle stands to a version that is here. Blocking.
+///
+/// # Errors
+/// See [`ForeignError`].
+pub(crate) fn standing(
+    store: &Store,
+    bundle: &Bundle<'_>,
+    manifest: ContentRef,
+) -> Result<Standing, ForeignError> {
+    let origin = tokens::origin_of(bundle.head());
+    compare::standing(store, bundle, &origin, manifest)
+}
+
 /// One bundle on its way in.
 struct Taking<'s, 'a> {
     sink: Sink<'s, 'a>,

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::{Driver, Input, wall};
 use crate::api::ApiError;
 use crate::capture::{self, CaptureError, CaptureRequest, Captured, NewVersion};
+use crate::local::LocalState;
 use crate::pool::blocking;
 use crate::states::{self, Word};
 use crate::{place, scan};
@@ -294,7 +295,12 @@ impl Driver {
                 return CaptureDone::Unchanged(tip);
             }
             Captured::Vanished => {
-                self.vanished(session).await;
+                // What came with an import never lay here, and cannot go from here.
+                let store = Arc::clone(&self.shared.store);
+                let state = blocking(move || LocalState::load(&store, &session)).await;
+                if !matches!(state, Ok(None)) {
+                    self.vanished(session).await;
+                }
                 self.state_presence(session).await;
                 return CaptureDone::Absent;
             }

@@ -5,11 +5,14 @@ use ccpeer_core::id::{DeviceId, EntryHash, LogId, Seq, SessionId};
 use ccpeer_core::lineage::{Document, VersionNode};
 
 use super::Driver;
+use crate::view;
 
 /// Everything that this device says, and may mirror.
 #[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
     pub(crate) me: DeviceId,
+    /// What it calls itself.
+    pub(crate) name: String,
     /// Its logs, those of its former keys among them, and how far they go.
     pub(crate) logs: Vec<(LogId, Seq)>,
     /// Who may read what is encrypted: this device and those that are trusted.
@@ -23,6 +26,10 @@ pub(crate) struct OutSession {
     pub(crate) session: SessionId,
     /// The lines that it wrote itself; the newest last.
     pub(crate) heads: Vec<OutHead>,
+    /// A process here has it open, as far as is known.
+    pub(crate) open: bool,
+    /// A list of what is unfinished would show it.
+    pub(crate) unfinished: bool,
 }
 
 /// The newest version of a line.
@@ -73,8 +80,12 @@ impl Driver {
         let sessions = self.machine.sessions().filter_map(|(session, record)| {
             let nodes = record.lines().into_iter();
             let nodes: Vec<_> = nodes.filter(|n| own(&n.log.device)).collect();
+            let newest = self.heads(record).into_iter().rev().find(|h| h.from_me);
+            let unfinished = newest.is_some_and(|h| view::is_unfinished(h.state, &h.version.meta));
             (!nodes.is_empty()).then(|| OutSession {
                 session: *session,
+                open: self.open.contains_key(session) || self.state_here(session).is_open(),
+                unfinished,
                 heads: nodes
                     .iter()
                     .map(|n| OutHead {
@@ -89,6 +100,7 @@ impl Driver {
         });
         Outgoing {
             me,
+            name: self.bare_name(&me),
             logs: logs.collect(),
             readers: std::iter::once(me).chain(trusted).collect(),
             sessions: sessions.collect(),

@@ -1,13 +1,51 @@
 //! How devices are called here. Must not know where names are shown.
 
-use ccpeer_core::id::DeviceId;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use ccpeer_core::entry::Version;
+use ccpeer_core::id::{ChunkId, DeviceId};
 use ccpeer_core::{limits, text};
+use ccpeer_formats::snapshot::Snapshot;
 
 use super::Driver;
 use crate::api::DeviceName;
 use crate::view;
 
+/// Documents whose machine is remembered; of more, it is read again.
+const WRITERS_MAX: usize = 4096;
+
+/// Who wrote the documents that came without a session, by document.
+#[derive(Debug, Default)]
+pub(super) struct Writers(Mutex<BTreeMap<ChunkId, Option<String>>>);
+
 impl Driver {
+    /// The machine that a document comes from, where nothing else is known of its
+    /// session: it may be one without ccpeer, and is whatever the document says.
+    pub(super) fn writer_of(&self, version: &Version) -> Option<String> {
+        if version.manifest.is_some() {
+            return None;
+        }
+        let document = version.snapshot?.id;
+        let mut known = self
+            .writers
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(writer) = known.get(&document) {
+            return writer.clone();
+        }
+        let content = self.shared.store.get_chunk(&document).ok().flatten()?;
+        let snapshot = Snapshot::from_bytes(&content).ok();
+        let name = snapshot.map(|s| text::one_line(&s.device, limits::DEVICE_NAME_CHARS_MAX));
+        let writer = name.filter(|n| !n.is_empty());
+        if known.len() >= WRITERS_MAX {
+            known.clear();
+        }
+        known.insert(document, writer.clone());
+        writer
+    }
+
     /// The name under which a device is shown here: the one it gave itself, and
     /// the beginning of its id where another device is called so, too.
     pub(super) fn name_of(&self, device: &DeviceId) -> DeviceName {

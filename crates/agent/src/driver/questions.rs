@@ -144,6 +144,8 @@ pub(crate) struct Head {
     pub(crate) id: EntryHash,
     pub(crate) device: DeviceName,
     pub(crate) hostname: String,
+    /// The machine that its document comes from, if there is nothing but that.
+    pub(crate) writer: Option<String>,
     pub(crate) from_me: bool,
     pub(crate) version: Version,
     pub(crate) state: SessionState,
@@ -334,6 +336,7 @@ impl Driver {
         Head {
             id: node.id,
             hostname: hostname.unwrap_or_else(|| device.name.clone()),
+            writer: self.writer_of(&node.version),
             device,
             from_me: self.machine.current(&author) == self.shared.me,
             version: node.version.clone(),

@@ -8,7 +8,9 @@ use ccpeer_core::id::SessionId;
 
 use crate::api::{self, ApiError, ErrorCode, GitAdd, GitChange};
 use crate::driver::{Ask, Handle, wall};
-use crate::mirror::config::{Config, EVERY_S_BOUNDS, MIRRORS_MAX, Mirror, PUSH_EVERY_S};
+use crate::mirror::config::{
+    BUNDLE_EVERY_S, Config, EVERY_S_BOUNDS, MIRRORS_MAX, Mirror, PUSH_EVERY_S, SNAPSHOT_EVERY_S,
+};
 use crate::mirror::run::without_login;
 use crate::mirror::sync::{self, Synced, Work};
 use crate::mirror::{MirrorError, repo};
@@ -36,7 +38,12 @@ pub(super) async fn git(
             forgotten.map_err(MirrorError::Disk)?;
             Ok(vec![row(handle, &mirror, Synced::default())])
         }
-        Some(GitChange::Sync { mirror, repush }) => {
+        Some(GitChange::Sync {
+            mirror,
+            repush,
+            force,
+        }) => {
+            let push = Push { repush, force };
             let mirrors = match mirror {
                 Some(name) => vec![named(handle, &name).await?],
                 None => load(handle).await,
@@ -50,7 +57,7 @@ pub(super) async fn git(
             let mut failed = None;
             for mirror in mirrors {
                 out.progress("mirroring", 0, 0);
-                match bring(handle, mirror, repush).await {
+                match bring(handle, mirror, push).await {
                     Ok((mirror, synced)) => rows.push(row(handle, &mirror, synced)),
                     // The others are brought up to date all the same.
                     Err(e) => failed = Some(e),
@@ -109,8 +116,11 @@ async fn add(handle: &Handle, out: &Out, wish: GitAdd) -> Result<api::Mirror, Ap
         );
     }
     let push = wish.push_every_s.unwrap_or(PUSH_EVERY_S);
+    let snapshot = wish.snapshot_every_s.unwrap_or(SNAPSHOT_EVERY_S);
+    let bundle = wish.bundle_every_s.unwrap_or(BUNDLE_EVERY_S);
     let (least, most) = EVERY_S_BOUNDS;
-    if !(least..=most).contains(&push) {
+    let fits = |every: &u64| (least..=most).contains(every);
+    if ![push, snapshot, bundle].iter().all(fits) {
         return wrong(
             "the clock is out of its bounds",
             "give 10 seconds to 30 days",
@@ -139,6 +149,8 @@ async fn add(handle: &Handle, out: &Out, wish: GitAdd) -> Result<api::Mirror, Ap
         encrypted: wish.encrypted,
         with_secrets: wish.with_secrets,
         push_every_s: push,
+        snapshot_every_s: snapshot,
+        bundle_every_s: bundle,
     };
     let mut mirror = Mirror::new(&handle.shared.home, config);
     let known = load(handle)
@@ -157,7 +169,7 @@ async fn add(handle: &Handle, out: &Out, wish: GitAdd) -> Result<api::Mirror, Ap
     kept.await.map_err(MirrorError::Disk)?;
     capture_all(handle, out).await?;
     out.progress("mirroring", 0, 0);
-    match bring(handle, mirror.clone(), false).await {
+    match bring(handle, mirror.clone(), Push::default()).await {
         Ok((mirror, synced)) => Ok(row(handle, &mirror, synced)),
         Err(e) => {
             // One that never worked is none.
@@ -194,13 +206,23 @@ pub(super) fn is_address(url: &str) -> bool {
     }
 }
 
+/// What a sync is to pass over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Push {
+    /// That the remote may have gone back.
+    pub(crate) repush: bool,
+    /// The clocks of files.
+    pub(crate) force: bool,
+}
+
 /// Brings one up to date, one at a time.
 pub(crate) async fn bring(
     handle: &Handle,
     mirror: Mirror,
-    repush: bool,
+    push: Push,
 ) -> Result<(Mirror, Synced), ApiError> {
-    let _turn = handle.shared.mirrors.lock().await;
+    let mut turn = handle.shared.mirrors.lock().await;
+    let mut paces = std::mem::take(&mut *turn);
     let outgoing = handle.ask(Ask::Outgoing).await?;
     let work = Work {
         home: handle.shared.home.clone(),
@@ -208,16 +230,17 @@ pub(crate) async fn bring(
         outgoing,
         now_ms: wall().0,
         dice: random::bytes().map(u64::from_le_bytes).unwrap_or_default(),
-        repush,
+        repush: push.repush,
+        force: push.force,
     };
     let tx = handle.tx.clone();
-    blocking(move || {
+    let (result, paces) = blocking(move || {
         // As it is by now: somebody may have been at it while we waited.
         let mut mirror = Mirror::all(&work.home)
             .into_iter()
             .find(|m| m.name == mirror.name)
             .unwrap_or(mirror);
-        let result = sync::sync(&mut mirror, &work, &|| tx.is_closed());
+        let result = sync::sync(&mut mirror, &work, &mut paces, &|| tx.is_closed());
         mirror.state.went_back = matches!(result, Err(MirrorError::RolledBack));
         let result = result.map_err(ApiError::from);
         match &result {
@@ -230,9 +253,11 @@ pub(crate) async fn bring(
         if let Err(e) = mirror.save_state() {
             tracing::warn!(error = %e, "what is remembered of a mirror is not kept");
         }
-        result.map(|synced| (mirror, synced))
+        (result.map(|synced| (mirror, synced)), paces)
     })
-    .await
+    .await;
+    *turn = paces;
+    result
 }
 
 fn row(handle: &Handle, mirror: &Mirror, synced: Synced) -> api::Mirror {
@@ -245,6 +270,7 @@ fn row(handle: &Handle, mirror: &Mirror, synced: Synced) -> api::Mirror {
     };
     let (error, hint) = state.error.clone().unzip();
     let key = handle.shared.home.recovery_key().display().to_string();
+    let plain = !config.encrypted;
     api::Mirror {
         name: mirror.name.clone(),
         url: without_login(&config.url),
@@ -268,6 +294,8 @@ fn row(handle: &Handle, mirror: &Mirror, synced: Synced) -> api::Mirror {
             .collect(),
         broken: state.broken,
         push_every_s: config.push_every_s,
+        snapshot_every_s: plain.then_some(config.snapshot_every_s),
+        bundle_every_s: plain.then_some(config.bundle_every_s),
         recovery_key: config.encrypted.then_some(key),
         commits: synced.commits,
         bytes: synced.bytes,

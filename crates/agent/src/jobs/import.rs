@@ -1,6 +1,9 @@
 //! `git import`: what a repository holds becomes sessions and tasks of this device.
 //! Done again, it changes nothing.
 
+mod seeds;
+mod settings;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +19,7 @@ use crate::mirror::MirrorError;
 use crate::mirror::found::{self, FoundError};
 use crate::mirror::restore::{RestoreError, Restored, restore};
 use crate::mirror::seal::{Identities, SealError};
+use crate::mirror::theirs::Theirs;
 use crate::pool::blocking;
 use crate::server::Out;
 use crate::{problem, view};
@@ -41,7 +45,22 @@ impl From<RestoreError> for ApiError {
     }
 }
 
+/// Takes over what a repository holds, or the settings of claude-sync-sessions and
+/// the repository that they name.
 pub(super) async fn import(
+    handle: &Handle,
+    out: &Out,
+    from: &str,
+    key_file: Option<&str>,
+) -> Result<GitImported, ApiError> {
+    if let Some(settings) = settings::find(from).await {
+        return settings::take_over(handle, out, settings, key_file).await;
+    }
+    repository(handle, out, from, key_file).await
+}
+
+/// Takes over what one repository holds.
+async fn repository(
     handle: &Handle,
     out: &Out,
     from: &str,
@@ -56,6 +75,18 @@ pub(super) async fn import(
     let keys = keys(handle, key_file).await?;
     // One at a time: they share the place where they unpack.
     let _turn = handle.shared.mirrors.lock().await;
+    let done = take_over(handle, out, from, keys).await;
+    let imports = handle.shared.home.imports();
+    blocking(move || drop(std::fs::remove_dir_all(imports))).await;
+    done
+}
+
+async fn take_over(
+    handle: &Handle,
+    out: &Out,
+    from: &str,
+    keys: Identities,
+) -> Result<GitImported, ApiError> {
     let shared = Arc::clone(&handle.shared);
     let (tx, from) = (handle.tx.clone(), from.to_owned());
     let mut meter = out.meter("reading");
@@ -63,30 +94,15 @@ pub(super) async fn import(
         let scratch = shared.home.imports();
         crate::start::private_dir(&scratch).map_err(FoundError::Disk)?;
         let stop = || tx.is_closed();
-        let found = found::find(&from, &scratch, &stop)?;
+        let place = found::find(&from, &scratch, &stop)?;
+        let found = place.open(&stop);
         let restored = restore(&found, &shared.store, &keys, &mut meter)?;
-        Ok::<_, ApiError>(restored)
+        let theirs = Theirs::look(&found, &shared.store)?;
+        Ok::<_, ApiError>((restored, theirs, place))
     });
-    let restored = read.await;
-    let imports = handle.shared.home.imports();
-    blocking(move || drop(std::fs::remove_dir_all(imports))).await;
-    let restored = restored?;
-    if restored.read == 0 && restored.locked > 0 {
-        return Err(ApiError::new(
-            ErrorCode::Refused,
-            "none of the keys here opens this mirror",
-        )
-        .hint(
-            "give the recovery key of the device that wrote it with `--key-file`, or import \
-             on a device that was paired with it",
-        ));
-    }
-    if restored.read == 0 && restored.notes.is_empty() {
-        return Err(ApiError::new(
-            ErrorCode::NotFound,
-            "the repository holds nothing that can be taken over",
-        )
-        .hint("give the repository of a mirror that `ccpeer git add` made"));
+    let (restored, theirs, place) = read.await?;
+    if restored.read == 0 && theirs.is_empty() {
+        nothing(&restored)?;
     }
     let mut done = GitImported {
         devices: restored.devices.iter().map(ToString::to_string).collect(),
@@ -97,8 +113,35 @@ pub(super) async fn import(
         done.notes
             .push(format!("{} parts are for other keys", restored.locked));
     }
+    let told = restored.versions.iter().map(|(_, v)| v.session).collect();
     state_restored(handle, out, restored, &mut done).await?;
+    seeds::take_over(handle, out, theirs, &place, told, &mut done).await?;
     Ok(done)
+}
+
+/// Nothing could be read: there is nothing, or it is for others.
+fn nothing(restored: &Restored) -> Result<(), ApiError> {
+    if restored.locked > 0 {
+        return Err(ApiError::new(
+            ErrorCode::Refused,
+            "none of the keys here opens this mirror",
+        )
+        .hint(
+            "give the recovery key of the device that wrote it with `--key-file`, or import \
+             on a device that was paired with it",
+        ));
+    }
+    if restored.notes.is_empty() {
+        return Err(ApiError::new(
+            ErrorCode::NotFound,
+            "the repository holds nothing that can be taken over",
+        )
+        .hint(
+            "give a mirror that `ccpeer git add` made, or a repository with `tasks/*.md` or \
+             `sessions/*/*.bundle.gz`",
+        ));
+    }
+    Ok(())
 }
 
 /// The keys that may open it: those in the file, this device's own, and its recovery
@@ -143,6 +186,7 @@ async fn state_restored(
             session_id: session.to_string(),
             title: view::title(&version.meta),
             result: "known".to_owned(),
+            reason: None,
         };
         if known {
             done.known += 1;

@@ -58,6 +58,7 @@ pub(super) async fn show(handle: &Handle, task: String) -> Result<api::Show, Api
     Ok(api::Show {
         session_id: head.version.session.to_string(),
         device: head.device.clone(),
+        written_on: head.writer.clone(),
         title: view::title(&head.version.meta),
         project: view::line(&head.version.meta.project),
         state: view::state_word(head.state).to_owned(),

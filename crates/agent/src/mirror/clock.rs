@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::config::Mirror;
 use crate::driver::{Ask, Handle};
+use crate::jobs::git::Push;
 use crate::pool::blocking;
 
 /// How often somebody looks whether a mirror is due.
@@ -27,6 +28,8 @@ struct Turn {
     failures: usize,
     /// What had been said the last time it was up to date.
     said: Option<u64>,
+    /// When a file's own clock lets it through.
+    pending: Option<Instant>,
 }
 
 /// Keeps them up to date until the agent ends. Returns by being dropped.
@@ -52,11 +55,13 @@ pub(crate) async fn run(handle: Handle) {
                 .iter()
                 .filter(|(log, _)| log.device == handle.shared.me);
             let said = own.map(|(_, seq)| seq.0).sum::<u64>();
-            if turn.said == Some(said) {
+            let waits = turn.pending.is_none_or(|at| Instant::now() < at);
+            if turn.said == Some(said) && waits {
                 continue;
             }
-            match crate::jobs::git::bring(&handle, mirror, false).await {
-                Ok(_) => {
+            match crate::jobs::git::bring(&handle, mirror, Push::default()).await {
+                Ok((_, synced)) => {
+                    turn.pending = synced.pending.map(|left| Instant::now() + left);
                     turn.failures = 0;
                     turn.said = Some(said);
                     turn.at = Some(Instant::now() + every);

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::layouts::Memory;
 use super::repo::Oid;
 use crate::home::Home;
 use crate::keys;
@@ -19,6 +20,12 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Seconds after which a change is in the mirror at the latest, unless the user
 /// says otherwise.
 pub(crate) const PUSH_EVERY_S: u64 = 300;
+/// The same for the hand-off of a session that is open: as often as the program that
+/// such a file is for writes it.
+pub(crate) const SNAPSHOT_EVERY_S: u64 = 1800;
+/// The same for its bundle, which is the whole session each time. One that is closed
+/// does not wait.
+pub(crate) const BUNDLE_EVERY_S: u64 = 6 * 3600;
 /// What can be chosen.
 pub(crate) const EVERY_S_BOUNDS: (u64, u64) = (10, 30 * 24 * 3600);
 
@@ -33,6 +40,18 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) with_secrets: bool,
     pub(crate) push_every_s: u64,
+    #[serde(default = "snapshot_every")]
+    pub(crate) snapshot_every_s: u64,
+    #[serde(default = "bundle_every")]
+    pub(crate) bundle_every_s: u64,
+}
+
+fn snapshot_every() -> u64 {
+    SNAPSHOT_EVERY_S
+}
+
+fn bundle_every() -> u64 {
+    BUNDLE_EVERY_S
 }
 
 /// What is remembered.
@@ -57,6 +76,12 @@ pub(crate) struct State {
     /// Parts of this device that cannot be read.
     #[serde(default)]
     pub(crate) broken: u64,
+    /// Hand-offs that were written, by session.
+    #[serde(default)]
+    pub(crate) tasks: Memory,
+    /// Bundles, likewise.
+    #[serde(default)]
+    pub(crate) bundles: Memory,
 }
 
 impl State {

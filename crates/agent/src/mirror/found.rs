@@ -6,6 +6,25 @@ use std::path::{Path, PathBuf};
 use super::repo::{Node, Oid, Repo, clone_to};
 use super::run::{Call, GitError, Stop};
 
+/// Branches beside the one that is checked out that are looked at.
+const BRANCHES_MAX: usize = 64;
+
+/// Where a repository lies, and the commit whose files count: to look again later.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    dir: PathBuf,
+    tip: Oid,
+}
+
+impl Place {
+    pub(crate) fn open<'s>(&self, stop: Stop<'s>) -> Found<'s> {
+        Found {
+            repo: Repo::of(&self.dir, stop),
+            tip: self.tip.clone(),
+        }
+    }
+}
+
 /// A repository, and the commit whose files count.
 pub(crate) struct Found<'s> {
     pub(crate) repo: Repo<'s>,
@@ -30,11 +49,7 @@ pub(crate) enum FoundError {
 }
 
 /// Looks at a path, or copies what an address names into `scratch`.
-pub(crate) fn find<'s>(
-    from: &str,
-    scratch: &Path,
-    stop: Stop<'s>,
-) -> Result<Found<'s>, FoundError> {
+pub(crate) fn find(from: &str, scratch: &Path, stop: Stop<'_>) -> Result<Place, FoundError> {
     let dir = if Path::new(from).is_absolute() {
         git_dir(Path::new(from), stop)?
     } else {
@@ -45,7 +60,7 @@ pub(crate) fn find<'s>(
     };
     let repo = Repo::of(&dir, stop);
     let tip = repo.resolve("HEAD^{commit}")?.ok_or(FoundError::Empty)?;
-    Ok(Found { repo, tip })
+    Ok(Place { dir, tip })
 }
 
 /// Where the repository of a work tree lies, or a bare one.
@@ -82,5 +97,18 @@ impl Found<'_> {
         let mut files = self.repo.files(&self.tip, below)?;
         files.retain(|(_, n)| n.is_file() && n.size.is_some_and(|s| s <= bytes_max));
         Ok(files)
+    }
+
+    /// Tips of branches that have something which the commit that counts has not.
+    /// A work tree that was left in the middle of a rebase has what it could not put
+    /// on top in its branch alone.
+    pub(crate) fn besides(&self) -> Result<Vec<Oid>, GitError> {
+        let mut besides: Vec<Oid> = Vec::new();
+        for tip in self.repo.branches(BRANCHES_MAX)? {
+            if !besides.contains(&tip) && !self.repo.is_ancestor(&tip, &self.tip)? {
+                besides.push(tip);
+            }
+        }
+        Ok(besides)
     }
 }

@@ -71,6 +71,8 @@ pub(crate) struct Commit {
     pub(crate) subject: String,
     /// What files are to hold, by path: `/`-separated, of our own making.
     pub(crate) files: BTreeMap<String, Vec<u8>>,
+    /// Files that are to go.
+    pub(crate) removed: Vec<String>,
 }
 
 /// What became of a push.
@@ -189,6 +191,32 @@ impl<'s> Repo<'s> {
         }
     }
 
+    /// What the branches here and the copies of a remote's stand at, the first few.
+    pub(crate) fn branches(&self, max: usize) -> Result<Vec<Oid>, GitError> {
+        let count = format!("--count={max}");
+        let args = [
+            "for-each-ref",
+            "--format=%(objectname)",
+            count.as_str(),
+            "refs/heads/",
+            "refs/remotes/",
+        ];
+        let out = self.here(&args, "for-each-ref")?;
+        let out = String::from_utf8_lossy(&out);
+        Ok(out.lines().filter_map(|l| Oid::parse(l.trim())).collect())
+    }
+
+    /// When a file was changed last, or anything at all, in seconds and by the clock
+    /// of who changed it.
+    pub(crate) fn changed_s(&self, at: &Oid, path: Option<&str>) -> Result<Option<u64>, GitError> {
+        // Plumbing: what a repository sets for `log` may name a program.
+        let mut args = vec!["--literal-pathspecs", "rev-list", "-1", "--timestamp"];
+        args.extend([at.as_str(), "--"]);
+        args.extend(path);
+        let out = self.here(&args, "rev-list")?;
+        Ok(line(&out).and_then(|l| l.split(' ').next()?.parse().ok()))
+    }
+
     /// Whether a commit is in the past of another one, or is it.
     pub(crate) fn is_ancestor(&self, old: &Oid, new: &Oid) -> Result<bool, GitError> {
         if self
@@ -273,6 +301,17 @@ impl<'s> Repo<'s> {
             from = upto;
         }
         Ok(())
+    }
+
+    /// The content of one file of a tree.
+    pub(crate) fn read_one(&self, node: &Node) -> Result<Vec<u8>, GitError> {
+        let mut content = Vec::new();
+        let blob = (node.oid.clone(), node.size.unwrap_or_default());
+        self.read(&[blob], &mut |_, bytes| {
+            content = bytes;
+            true
+        })?;
+        Ok(content)
     }
 
     /// Makes commits upon a tip, or the first ones, and says which is the last.
@@ -483,6 +522,10 @@ fn write_commit(out: &mut Vec<u8>, from: Option<&Oid>, commit: Commit, now_s: u6
     ));
     if let Some(from) = from {
         say(&format!("from {}\n", from.as_str()));
+    }
+    for path in commit.removed {
+        assert!(is_path(&path), "a path of our own is malformed");
+        out.extend_from_slice(format!("D {path}\n").as_bytes());
     }
     for (path, content) in commit.files {
         assert!(is_path(&path), "a path of our own is malformed");

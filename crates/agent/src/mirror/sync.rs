@@ -16,6 +16,7 @@ use ed25519_dalek::SigningKey;
 
 use super::carried::{Carried, Place};
 use super::config::Mirror;
+use super::layouts::{self, Outcome, Paces};
 use super::part::{PART_BYTES, PART_ENTRIES_MAX, PARTS_MAX, Part};
 use super::repo::{Commit, Oid, Pushed, Repo};
 use super::run::Stop;
@@ -47,6 +48,8 @@ pub(crate) struct Work {
     pub(crate) dice: u64,
     /// The remote may have gone back.
     pub(crate) repush: bool,
+    /// Files that have a clock do not wait for it.
+    pub(crate) force: bool,
 }
 
 /// What it came to.
@@ -58,6 +61,8 @@ pub(crate) struct Synced {
     pub(crate) bytes: u64,
     /// Attempts that it took.
     pub(crate) attempts: u32,
+    /// How long something waits for its clock.
+    pub(crate) pending: Option<Duration>,
 }
 
 /// Brings a mirror up to date. What is remembered of it changes with it; the
@@ -65,6 +70,7 @@ pub(crate) struct Synced {
 pub(crate) fn sync(
     mirror: &mut Mirror,
     work: &Work,
+    paces: &mut Paces,
     stop: Stop<'_>,
 ) -> Result<Synced, MirrorError> {
     let key = DeviceKey::load(&work.home.key())
@@ -81,6 +87,7 @@ pub(crate) fn sync(
     let mut go = Go {
         mirror,
         work,
+        paces,
         stop,
         key,
         identities,
@@ -132,6 +139,7 @@ fn wait(pause: Duration, stop: Stop<'_>) {
 struct Go<'g> {
     mirror: &'g mut Mirror,
     work: &'g Work,
+    paces: &'g mut Paces,
     stop: Stop<'g>,
     key: SigningKey,
     identities: Identities,
@@ -149,14 +157,11 @@ struct Growing<'r, 's> {
 }
 
 impl Growing<'_, '_> {
-    fn add(&mut self, subject: &str, files: BTreeMap<String, Vec<u8>>) -> Result<(), MirrorError> {
-        let bytes: usize = files.values().map(Vec::len).sum();
+    fn add(&mut self, commit: Commit) -> Result<(), MirrorError> {
+        let bytes: usize = commit.files.values().map(Vec::len).sum();
         self.bytes += bytes;
         self.done.bytes += bytes as u64;
-        self.commits.push(Commit {
-            subject: subject.to_owned(),
-            files,
-        });
+        self.commits.push(commit);
         if self.bytes >= BATCH_BYTES {
             self.make()?;
         }
@@ -198,25 +203,48 @@ impl Go<'_> {
         if is_free(&repo, tip.as_ref(), OWN)? {
             self.own_form(&mut growing, &mut carried, &held)?;
         }
+        let layouts = self.layouts(&mut growing, tip.as_ref(), &held)?;
         growing.make()?;
         let new = growing.tip.clone();
-        let synced = growing.done;
+        let mut synced = growing.done;
+        synced.pending = layouts.pending;
         if let Some(new) = new.filter(|new| Some(new) != tip.as_ref()) {
             if repo.push(&config.url, &config.branch, &new)? == Pushed::Raced {
                 return Ok(None);
             }
             self.mirror.state.tip = Some(new.clone());
             carried.keep(&repo, &new, &devices, &copy)?;
+            layouts.keep(&repo, &new, self.mirror, self.paces)?;
         } else if let Some(tip) = tip {
             if !carried.kept {
                 carried.keep(&repo, &tip, &devices, &copy)?;
             }
+            layouts.keep(&repo, &tip, self.mirror, self.paces)?;
             self.mirror.state.tip = Some(tip);
         }
         if let Err(e) = repo.tidy() {
             tracing::warn!(error = %e, "the repository of a mirror is not packed");
         }
         Ok(Some(synced))
+    }
+
+    /// Files that others read, where everybody may.
+    fn layouts(
+        &self,
+        growing: &mut Growing<'_, '_>,
+        tip: Option<&Oid>,
+        held: &BTreeSet<SessionId>,
+    ) -> Result<Outcome, MirrorError> {
+        if self.mirror.config.encrypted {
+            return Ok(Outcome::default());
+        }
+        let (mirror, paces) = (&*self.mirror, &*self.paces);
+        let mut outcome =
+            layouts::look(growing.repo, tip, mirror, self.work, paces, held, self.stop)?;
+        for commit in std::mem::take(&mut outcome.commits) {
+            growing.add(commit)?;
+        }
+        Ok(outcome)
     }
 
     /// What was seen there last has to be in the past of what is there now.
@@ -449,8 +477,11 @@ impl Writer<'_, '_, '_, '_> {
             sealed: self.go.recipients.is_some(),
         };
         self.next += 1;
-        let files = BTreeMap::from([(place.path(), content)]);
-        self.growing.add(SUBJECT, files)
+        self.growing.add(Commit {
+            subject: SUBJECT.to_owned(),
+            files: BTreeMap::from([(place.path(), content)]),
+            removed: Vec::new(),
+        })
     }
 }
 
@@ -470,7 +501,7 @@ fn withhold(mut entry: SignedEntry, held: &BTreeSet<SessionId>) -> SignedEntry {
 
 /// A chunk, or that it is not to be had: what is damaged is somebody else's
 /// business.
-fn chunk(store: &Store, id: &ChunkId) -> Result<Option<Vec<u8>>, StoreError> {
+pub(super) fn chunk(store: &Store, id: &ChunkId) -> Result<Option<Vec<u8>>, StoreError> {
     match store.get_chunk(id) {
         Err(StoreError::Corrupt { .. }) => Ok(None),
         other => other,

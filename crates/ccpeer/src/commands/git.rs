@@ -29,7 +29,9 @@ enum Change {
     /// Mirror into this repository from now on
     ///
     /// Plain, others who can read the repository read your sessions; a session in
-    /// which something looks like a secret stays out. Encrypted, only your paired
+    /// which something looks like a secret stays out. The programs
+    /// claude-code-session-sharing and claude-sync-sessions find them there, too.
+    /// Encrypted, only your paired
     /// devices read it, and whoever has the recovery key: keep a copy of that key
     /// somewhere else.
     Add {
@@ -52,6 +54,13 @@ enum Change {
         /// A change is there after so many seconds at the latest [default: 300]
         #[arg(long, value_name = "SECONDS")]
         push_every: Option<u64>,
+        /// In the clear: the hand-off in `tasks/` of a session that is open is
+        /// written at most so often [default: 1800]
+        #[arg(long, value_name = "SECONDS", requires = "plain")]
+        snapshot_every: Option<u64>,
+        /// The same for its bundle in `sessions/` [default: 21600]
+        #[arg(long, value_name = "SECONDS", requires = "plain")]
+        bundle_every: Option<u64>,
     },
     /// Bring mirrors up to date now
     Sync {
@@ -60,6 +69,9 @@ enum Change {
         /// Put everything there again, where the remote has gone back
         #[arg(long)]
         repush: bool,
+        /// Write hand-offs and bundles whose time has not come yet, too
+        #[arg(long)]
+        force: bool,
     },
     /// List mirrors and how they do
     Status,
@@ -68,10 +80,12 @@ enum Change {
         /// Its name, or its address
         mirror: String,
     },
-    /// Take over the sessions that a repository holds
+    /// Take over the sessions and tasks that a repository holds
     ///
-    /// A mirror of a device that is gone, plain or encrypted. Doing it again changes
-    /// nothing.
+    /// A mirror of a device that is gone, plain or encrypted; a repository of
+    /// claude-code-session-sharing (`tasks/*.md`) or of claude-sync-sessions
+    /// (`sessions/*/*.bundle.gz`), or the directory of the latter's settings. A file
+    /// that cannot be used stops nothing. Doing it again changes nothing.
     Import {
         /// A path, or an address that git understands
         #[arg(value_name = "PATH_OR_URL")]
@@ -110,16 +124,25 @@ fn read(change: &Change) -> Result<GitChange, CommandError> {
             encrypted,
             with_secrets,
             push_every,
+            snapshot_every,
+            bundle_every,
             ..
         } => GitChange::Add(GitAdd {
             url: place(url)?,
             encrypted: *encrypted,
             with_secrets: *with_secrets,
             push_every_s: *push_every,
+            snapshot_every_s: *snapshot_every,
+            bundle_every_s: *bundle_every,
         }),
-        Change::Sync { mirror, repush } => GitChange::Sync {
+        Change::Sync {
+            mirror,
+            repush,
+            force,
+        } => GitChange::Sync {
             mirror: mirror.as_deref().map(named).transpose()?,
             repush: *repush,
+            force: *force,
         },
         Change::Remove { mirror } => GitChange::Remove {
             mirror: named(mirror)?,
@@ -231,29 +254,42 @@ fn import(
         from: place(from)?,
         key_file: key_file.map(paths::absolute).transpose()?,
     };
-    let done: GitImported = context.stream(&request, &mut |item| {
-        if !json
-            && let Ok(one) = serde_json::from_value::<Imported>(item)
-            && one.result != "known"
-        {
-            say(format!(
-                "{}  {:7}  {}",
-                one.session_id, one.result, one.title
-            ))?;
-        }
-        Ok(())
-    })?;
+    let done: GitImported = context.stream(
+        &request,
+        &mut |item| match serde_json::from_value::<Imported>(item) {
+            Ok(one) if !json => row(&one),
+            _ => Ok(()),
+        },
+    )?;
     if json {
         return say_json(&done);
     }
     for note in &done.notes {
         talk(format!("notice: {note}"));
     }
-    talk(format!(
-        "{} and {} taken over, {} known before",
+    let taken = format!(
+        "{} and {}",
         sessions(done.sessions),
-        count(done.tasks, "task"),
-        done.known
+        count(done.tasks, "task")
+    );
+    talk(format!(
+        "{} done ({taken}), {} skipped, {} failed",
+        done.sessions + done.tasks,
+        done.known,
+        done.failed
     ));
+    Ok(())
+}
+
+/// What became of one of them; nothing of what was known.
+fn row(one: &Imported) -> Result<(), CommandError> {
+    if let Some(why) = &one.reason {
+        talk(format!("{} is passed over: {why}", one.title));
+    } else if one.result != "known" {
+        say(format!(
+            "{}  {:7}  {}",
+            one.session_id, one.result, one.title
+        ))?;
+    }
     Ok(())
 }

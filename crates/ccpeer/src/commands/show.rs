@@ -35,7 +35,10 @@ pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<(), CommandError
 
 /// The whole answer, as a person or a model reads it.
 pub(crate) fn render(show: &Show, draw: &mut dyn FnMut() -> String) -> String {
-    let device = text::one_line(&show.device.name, 32);
+    let mut device = text::one_line(&show.device.name, 32);
+    if let Some(writer) = &show.written_on {
+        device = format!("{}, taken over by {device}", text::one_line(writer, 32));
+    }
     let word = |s: &str| text::one_line(s, 64);
     let mut out = format!(
         "session  {}\ndevice   {device}\nproject  {}\nstate    {}, {}\n",
@@ -66,6 +69,9 @@ fn state(show: &Show) -> String {
 
 /// Who wrote it, and of how much of the session.
 fn summary(show: &Show) -> String {
+    if show.written_on.is_some() {
+        return "from a hand-off file, without its session".to_owned();
+    }
     if !show.enriched {
         return "from the transcript, without a model".to_owned();
     }
@@ -114,6 +120,7 @@ mod tests {
                 id: "00".to_owned(),
                 name: "de\"sk\u{1b}[2J".to_owned(),
             },
+            written_on: None,
             title: title.to_owned(),
             project: "proj".to_owned(),
             state: "idle".to_owned(),

@@ -65,6 +65,9 @@ pub(crate) fn run(args: &TasksArgs, context: &Context) -> Result<(), CommandErro
     if tasks.iter().any(was_open) {
         talk("? is the last word of a machine that is not connected.");
     }
+    if tasks.iter().any(|task| task.document_only) {
+        talk("= is a document alone, of the machine that it names; `continue --handoff` works.");
+    }
     for task in &tasks {
         if let Some(by) = &task.taken_over_by {
             let name = text::one_line(&by.name, 48);
@@ -130,9 +133,15 @@ fn row(task: &Task) -> Vec<String> {
     if was_open(task) {
         state.push('?');
     }
+    if task.document_only {
+        state.push('=');
+    }
     vec![
         task.n.to_string(),
-        task.device.name.clone(),
+        match task.document_only {
+            true => task.hostname.clone(),
+            false => task.device.name.clone(),
+        },
         state,
         table::age(&task.updated),
         task.title.clone(),

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::base64::Decoder;
 use super::scan::{Fault, NAME_BYTES_MAX, Scanner};
 use super::{
-    Bounds, CANONICAL_BYTES_MAX, FILES_MAX, File, Head, Part, Project, TEXT_BYTES_MAX,
+    Bounds, CANONICAL_BYTES_MAX, FILES_MAX, File, Head, OURS, Part, Project, TEXT_BYTES_MAX,
     WARNINGS_MAX, Warning, canonical, names,
 };
 use crate::claude::json;
@@ -194,6 +194,7 @@ struct Fields {
     path: Option<String>,
     prompt: Option<String>,
     hash: String,
+    ours: bool,
 }
 
 impl Fields {
@@ -237,6 +238,7 @@ impl Fields {
             },
             first_prompt: line(self.prompt),
             checksum: self.checksum.unwrap_or_default(),
+            ours: self.ours,
         }
     }
 }
@@ -261,6 +263,10 @@ fn walk(packed: &[u8], bounds: Bounds, visit: &mut dyn Visit) -> Result<Fields, 
                 scanner.hash_from_here();
                 session(scanner, &mut fields, visit)?;
                 fields.hash = scanner.hash_to_here();
+            }
+            OURS => {
+                fields.ours = true;
+                scanner.skip()?;
             }
             _ => scanner.skip()?,
         }

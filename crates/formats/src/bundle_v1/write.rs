@@ -293,7 +293,8 @@ impl Writer {
         let hash = self.out.hash.take().unwrap_or_default().finalize();
         self.out.put(",\"checksum\":");
         self.out.string(&super::hex(&hash));
-        self.out.put("}");
+        // Beside what the checksum is of: the clients pass over it.
+        self.out.put(&format!(",\"{}\":1}}", super::OURS));
         self.out
             .gzip
             .finish()

@@ -6,12 +6,12 @@ use ccpeer_core::id::EntryHash;
 use ccpeer_core::limits;
 use ccpeer_core::manifest::{Manifest, Origin, Slot};
 use ccpeer_core::text::lossy;
-use ccpeer_formats::bundle_v1::Bundle;
 use ccpeer_formats::bundle_v1::tokens::{Restorer, Tokeniser};
+use ccpeer_formats::bundle_v1::{Bundle, part_of};
 use ccpeer_formats::claude::compare::{Relation, Sketch};
 use ccpeer_store::{Store, StoreError};
 
-use super::{ForeignError, Line};
+use super::{ForeignError, Line, Standing};
 
 /// How a bundle stands to what is known.
 pub(super) enum Found {
@@ -83,6 +83,30 @@ pub(super) fn find(
         }
     }
     Ok(best.map_or(Found::Apart, |(_, found)| found))
+}
+
+/// How a bundle stands to one version.
+pub(super) fn standing(
+    store: &Store,
+    bundle: &Bundle<'_>,
+    origin: &Origin,
+    manifest: ContentRef,
+) -> Result<Standing, ForeignError> {
+    let there = of_bundle(bundle, origin)?;
+    let Some((manifest, here, _)) = of_version(store, manifest)? else {
+        return Ok(Standing::Apart);
+    };
+    if !has_all(&manifest, bundle) {
+        return Ok(Standing::Apart);
+    }
+    let places = manifest.files.iter().filter(|f| part_of(&f.slot).is_some());
+    let known = |slot: &Slot| bundle.files().iter().any(|f| f.slot == *slot);
+    let all_there = places.filter(|f| !f.is_empty()).all(|f| known(&f.slot));
+    Ok(match here.relation(&there) {
+        Relation::Same if all_there => Standing::Same,
+        Relation::Same | Relation::Extends(_) => Standing::Contained,
+        _ => Standing::Apart,
+    })
 }
 
 /// Whether a version has every file that a bundle has.
