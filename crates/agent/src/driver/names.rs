@@ -9,7 +9,8 @@ use ccpeer_core::{limits, text};
 use ccpeer_formats::snapshot::Snapshot;
 
 use super::Driver;
-use crate::api::DeviceName;
+use super::questions::PREFIX_CHARS_MIN;
+use crate::api::{ApiError, DeviceName, ErrorCode};
 use crate::view;
 
 /// Documents whose machine is remembered; of more, it is read again.
@@ -84,6 +85,39 @@ impl Driver {
             device.short()
         } else {
             name
+        }
+    }
+
+    /// The device that a word means: as it is shown, as it calls itself, or the
+    /// beginning of its id.
+    pub(super) fn find_device(&self, wanted: &str) -> Result<DeviceName, ApiError> {
+        let known: Vec<DeviceName> = self.nameable().iter().map(|d| self.name_of(d)).collect();
+        let lower = wanted.trim().to_lowercase();
+        let is_called = |d: &DeviceName| {
+            let id: Option<DeviceId> = d.id.parse().ok();
+            id.is_some_and(|id| self.bare_name(&id).to_lowercase() == lower)
+        };
+        let named = |d: &DeviceName| d.name.to_lowercase() == lower || d.id == lower;
+        let begins = |d: &DeviceName| lower.len() >= PREFIX_CHARS_MIN && d.id.starts_with(&lower);
+        let ways: [&dyn Fn(&DeviceName) -> bool; 3] = [&named, &is_called, &begins];
+        let found: Vec<&DeviceName> = ways
+            .iter()
+            .map(|way| known.iter().filter(|d| way(d)).collect::<Vec<_>>())
+            .find(|found| !found.is_empty())
+            .unwrap_or_default();
+        match found.as_slice() {
+            [one] => Ok((*one).clone()),
+            [] => Err(ApiError::new(ErrorCode::NotFound, "no such device")
+                .hint("run `ccpeer devices` and give a name or the beginning of an id")),
+            many => Err(
+                ApiError::new(ErrorCode::Ambiguous, "more than one device fits")
+                    .hint("give the beginning of its id")
+                    .choices(
+                        many.iter()
+                            .map(|d| format!("{}  {}", d.id, d.name))
+                            .collect(),
+                    ),
+            ),
         }
     }
 }

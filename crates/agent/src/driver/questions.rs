@@ -182,7 +182,7 @@ pub(crate) struct Relatives {
 /// Digits up to this length are a number in the last list, not an id.
 const NUMBER_DIGITS_MAX: usize = 5;
 /// Shortest prefix of an id that is taken for one.
-const PREFIX_CHARS_MIN: usize = 4;
+pub(super) const PREFIX_CHARS_MIN: usize = 4;
 
 impl Driver {
     pub(super) fn answer(&mut self, ask: Ask) {
@@ -503,38 +503,6 @@ impl Driver {
             head,
             heads,
         })
-    }
-
-    pub(super) fn find_device(&self, wanted: &str) -> Result<DeviceName, ApiError> {
-        let known: Vec<DeviceName> = self.nameable().iter().map(|d| self.name_of(d)).collect();
-        let lower = wanted.trim().to_lowercase();
-        let is_called = |d: &DeviceName| {
-            let id: Option<DeviceId> = d.id.parse().ok();
-            id.is_some_and(|id| self.bare_name(&id).to_lowercase() == lower)
-        };
-        let named = |d: &DeviceName| d.name.to_lowercase() == lower || d.id == lower;
-        let begins = |d: &DeviceName| lower.len() >= PREFIX_CHARS_MIN && d.id.starts_with(&lower);
-        // As it is shown, else as it calls itself, else by its id.
-        let ways: [&dyn Fn(&DeviceName) -> bool; 3] = [&named, &is_called, &begins];
-        let found: Vec<&DeviceName> = ways
-            .iter()
-            .map(|way| known.iter().filter(|d| way(d)).collect::<Vec<_>>())
-            .find(|found| !found.is_empty())
-            .unwrap_or_default();
-        match found.as_slice() {
-            [one] => Ok((*one).clone()),
-            [] => Err(ApiError::new(ErrorCode::NotFound, "no such device")
-                .hint("run `ccpeer devices` and give a name or the beginning of an id")),
-            many => Err(
-                ApiError::new(ErrorCode::Ambiguous, "more than one device fits")
-                    .hint("give the beginning of its id")
-                    .choices(
-                        many.iter()
-                            .map(|d| format!("{}  {}", d.id, d.name))
-                            .collect(),
-                    ),
-            ),
-        }
     }
 
     fn status(&self) -> api::Status {
