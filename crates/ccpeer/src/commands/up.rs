@@ -94,6 +94,8 @@ fn tell_of_service(context: &Context) -> Result<(), CommandError> {
         return Ok(());
     };
     match service.found() {
+        // Nothing is to be said of what is not to be had here.
+        Found::Missing if !service.can_be_asked() => Ok(()),
         Found::Missing => {
             talk("\nTo have the agent start at every login: `ccpeer service install`.");
             Ok(())
