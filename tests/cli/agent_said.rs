@@ -339,3 +339,30 @@ fn a_short_code_needs_a_terminal_and_join_reads_one_line() {
     assert_eq!(requests.recv().unwrap(), Request::Join { secret });
     assert_code(&user.run_with(&["join"], b"\n"), 2);
 }
+
+#[test]
+fn the_link_of_the_page_is_data_and_the_rest_is_talk() {
+    let user = User::new();
+    let requests = user.answer(|_| {
+        vec![
+            item(value!({"event": "ready", "url": "http://127.0.0.1:4001/#t=00", "idle_min": 30})),
+            item(value!({"event": "what a newer agent says"})),
+            Reply::Ok {
+                value: value!({"message": "the page is off"}),
+            },
+        ]
+    });
+    let output = user.run(&["ui", "--no-open"]);
+    assert_code(&output, 0);
+    assert_eq!(requests.recv().unwrap(), Request::Ui);
+    assert_eq!(stdout(&output), "http://127.0.0.1:4001/#t=00\n");
+    let said = stderr(&output);
+    assert!(
+        said.contains("30 minutes") && said.contains("the page is off"),
+        "{said}"
+    );
+    let output = user.run(&["ui", "--json"]);
+    assert_code(&output, 0);
+    assert_eq!(stdout(&output).lines().count(), 2);
+    assert!(stderr(&output).is_empty());
+}
