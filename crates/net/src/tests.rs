@@ -172,6 +172,18 @@ impl Peer {
         .await;
     }
 
+    /// Links to all of these, in whichever order they come.
+    async fn all_up(&mut self, others: &[u8]) {
+        let mut missing: Vec<u8> = others.to_vec();
+        self.event(&format!("links to {others:?}"), |e| {
+            if let NetEvent::Up { device: d, .. } = e {
+                missing.retain(|n| device(*n) != d);
+            }
+            missing.is_empty().then_some(())
+        })
+        .await;
+    }
+
     async fn down(&mut self, n: u8) -> crate::DownReason {
         self.event(&format!("the end of the link to {n}"), |e| match e {
             NetEvent::Down { device: d, reason } if d == device(n) => Some(reason),

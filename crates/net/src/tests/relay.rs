@@ -330,9 +330,8 @@ async fn spoiled_words_of_a_relay_do_no_harm() {
     let mut b = peer(2, &[1], Some(spoiled.clone())).await;
     let mut c = peer(3, &[1], Some(spoiled)).await;
     a.meet(&c);
-    a.up(3).await;
+    a.all_up(&[2, 3]).await;
     c.up(1).await;
-    a.up(2).await;
     b.up(1).await;
     let id = a.chunks.put(noise(limits::CHUNK_BYTES_MAX));
     let before = spoiler.spoiled();
