@@ -157,6 +157,11 @@ bench-parts *ARGS:
 bless:
     BLESS=1 INSTA_UPDATE=always cargo test --workspace
 
+# The Debian package, installed, run and removed in a tree of its own (needs cargo-deb, dpkg)
+deb:
+    cargo build --release --locked -p ccpeer
+    scripts/packaging/deb.sh
+
 # Documentation of the crates
 doc:
     cargo doc --workspace --no-deps
