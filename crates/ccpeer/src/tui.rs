@@ -62,31 +62,31 @@ fn show(context: &Context) -> Result<Option<String>, CommandError> {
     }
 }
 
-/// Waits until there is something new to draw or to do.
+/// Waits until there is something new to draw or to do. A key that is held down does
+/// not keep the news away.
 fn step(model: &mut Model, news: &Receiver<News>) -> Result<Option<Action>, CommandError> {
     loop {
-        if event::poll(KEY_WAIT)? {
-            return Ok(match event::read()? {
-                Event::Key(key) if key.kind != KeyEventKind::Release => model.key(key),
-                Event::Paste(text) => {
-                    model.paste(&text);
-                    None
-                }
-                Event::Resize(width, height) => {
-                    model.resize((width, height));
-                    None
-                }
-                _ => None,
-            });
-        }
         let mut heard = false;
-        for _ in 0..NEWS_MAX {
-            let Ok(told) = news.try_recv() else { break };
+        for told in news.try_iter().take(NEWS_MAX) {
             model.hear(told, table::now());
             heard = true;
+        }
+        let wait = if heard { Duration::ZERO } else { KEY_WAIT };
+        if event::poll(wait)? {
+            return Ok(react(model, event::read()?));
         }
         if heard {
             return Ok(None);
         }
     }
+}
+
+fn react(model: &mut Model, event: Event) -> Option<Action> {
+    match event {
+        Event::Key(key) if key.kind != KeyEventKind::Release => return model.key(key),
+        Event::Paste(text) => model.paste(&text),
+        Event::Resize(width, height) => model.resize((width, height)),
+        _ => {}
+    }
+    None
 }

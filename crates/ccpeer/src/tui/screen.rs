@@ -98,7 +98,9 @@ impl Screen {
     /// # Errors
     /// When the terminal is gone.
     pub(crate) fn clear(&mut self) -> Result<(), CommandError> {
-        Ok(self.terminal.clear()?)
+        // Not `clear`, which asks where the cursor is and waits for the answer.
+        let size = self.terminal.size()?;
+        Ok(self.terminal.resize(size.into())?)
     }
 }
 
