@@ -9,6 +9,7 @@ mod feed;
 mod model;
 mod rows;
 mod screen;
+mod words;
 
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
@@ -20,8 +21,9 @@ use crate::context::Context;
 use crate::error::CommandError;
 use crate::table;
 use feed::Feed;
-use model::{Action, Model, News};
+use model::Model;
 use screen::Screen;
+use words::{Action, News};
 
 /// How long a key is waited for before the news are looked at.
 const KEY_WAIT: Duration = Duration::from_millis(100);

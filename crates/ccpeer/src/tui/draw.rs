@@ -7,8 +7,9 @@ use ratatui::buffer::Buffer;
 use ratatui::style::{Modifier, Style};
 
 use super::detail::width;
-use super::model::{Bottom, Model, Tab};
+use super::model::Model;
 use super::rows::{Column, Row, columns};
+use super::words::{Bottom, Tab};
 
 /// Columns to the left of a row, for the mark.
 const MARGIN: u16 = 2;
@@ -78,6 +79,14 @@ fn top(page: &mut Page<'_>, model: &Model) -> u16 {
         };
         x = page.put(x, 0, page.width, &label, style);
     }
+    let (at, all) = model.place();
+    let place = format!(" {at}/{all}");
+    let from = usize::from(page.width).saturating_sub(width(&place));
+    match u16::try_from(from) {
+        // Which row of how many, where there is room.
+        Ok(from) if from >= x && all > 0 => page.put(from, 0, page.width, &place, Style::new()),
+        _ => x,
+    };
     let mut y = 1;
     if let Some(why) = &model.gone {
         let style = Style::new().add_modifier(Modifier::BOLD);
@@ -86,7 +95,7 @@ fn top(page: &mut Page<'_>, model: &Model) -> u16 {
     }
     let headings: Vec<&str> = columns(model.tab).iter().map(|c| c.heading).collect();
     let style = Style::new().add_modifier(Modifier::UNDERLINED);
-    cells(page, model.tab, y, &headings, style);
+    cells(page, model, y, &headings, style);
     y + 1
 }
 
@@ -127,38 +136,34 @@ fn list(page: &mut Page<'_>, model: &Model, first: u16) {
             page.put(0, y, page.width, &blank, style);
             page.put(0, y, page.width, ">", style);
         }
-        line(page, model.tab, y, row, style);
+        line(page, model, y, row, style);
     }
 }
 
-fn line(page: &mut Page<'_>, tab: Tab, y: u16, row: &Row, style: Style) {
+fn line(page: &mut Page<'_>, model: &Model, y: u16, row: &Row, style: Style) {
     if row.is_heading {
         let name = row.cells.first().map_or("", String::as_str);
         page.put(0, y, page.width, name, style);
         return;
     }
     let texts: Vec<&str> = row.cells.iter().map(String::as_str).collect();
-    cells(page, tab, y, &texts, style);
+    cells(page, model, y, &texts, style);
 }
 
 /// The cells of a line, each in its column, as far as there are columns.
-fn cells(page: &mut Page<'_>, tab: Tab, y: u16, texts: &[&str], style: Style) {
-    let is_shown = |c: &&Column| c.from <= page.width;
-    let taken: u16 = columns(tab)
-        .iter()
-        .filter(is_shown)
-        .map(|c| c.width + 1)
-        .sum();
-    let left = page.width.saturating_sub(taken + MARGIN - 1);
+fn cells(page: &mut Page<'_>, model: &Model, y: u16, texts: &[&str], style: Style) {
+    let terminal = page.width;
+    let is_shown = |column: &Column| column.from <= terminal;
+    let columns = || columns(model.tab).iter().zip(&model.widths);
+    let taken = columns().filter(|(c, _)| is_shown(c));
+    let taken: u16 = taken.map(|(_, width)| width + 1).sum();
+    let left = terminal.saturating_sub(taken + MARGIN - 1);
     let mut x = MARGIN;
-    for (column, text) in columns(tab).iter().zip(texts) {
-        if column.from > page.width {
+    for ((column, width), text) in columns().zip(texts) {
+        if !is_shown(column) {
             continue;
         }
-        let room = match column.width {
-            0 => left,
-            width => width,
-        };
+        let room = if column.width == 0 { left } else { *width };
         page.put(x, y, room, text, style);
         x = x.saturating_add(room + 1);
     }

@@ -16,7 +16,7 @@ use ccpeer_agent::spool;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::model::{Job, News, Seen, Wish};
+use super::words::{Job, News, Seen, Wish};
 use crate::commands::{pull, push, show, tasks};
 use crate::table;
 

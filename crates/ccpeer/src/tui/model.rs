@@ -7,88 +7,13 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::detail::Detail;
 use super::rows::{self, Row};
+use super::words::{Action, Bottom, Job, News, Tab, Wish};
 use crate::table;
 
 /// Characters of what is filtered by.
 const FILTER_CHARS_MAX: usize = 64;
 /// Characters of the line that says what came of something.
 const NOTE_CHARS_MAX: usize = 300;
-
-/// One of the four lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tab {
-    Tasks,
-    Sessions,
-    Devices,
-    Status,
-}
-
-impl Tab {
-    pub(crate) const ALL: [Self; 4] = [Self::Tasks, Self::Sessions, Self::Devices, Self::Status];
-
-    fn beside(self, steps: usize) -> Self {
-        let at = self as usize + steps;
-        Self::ALL[at % Self::ALL.len()]
-    }
-}
-
-/// What is wanted of the agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Wish {
-    /// Also the tasks that are finished.
-    pub(crate) all: bool,
-    /// The sessions are looked at now.
-    pub(crate) sessions: bool,
-}
-
-/// Something that changes a session, or brings it somewhere.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Job {
-    Push(String),
-    Pull(String),
-    Undo(String),
-    Mark { task: String, done: bool },
-}
-
-/// What the loop has to do after a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Action {
-    Quit,
-    /// Leave the view and go on with this one.
-    Continue(String),
-    /// Something else is wanted of the agent.
-    Look(Wish),
-    Show(String),
-    Do(Job),
-    /// The terminal shows something else than it should.
-    Redraw,
-}
-
-/// What the agent said last. What was not asked for is not there.
-#[derive(Debug)]
-pub(crate) struct Seen {
-    pub(crate) status: Status,
-    pub(crate) devices: Vec<Device>,
-    pub(crate) tasks: Option<Vec<Task>>,
-    pub(crate) sessions: Option<Vec<Session>>,
-}
-
-/// What the threads behind the view have to tell.
-#[derive(Debug)]
-pub(crate) enum News {
-    Seen(Box<Seen>),
-    /// The agent does not answer: why, and what to do.
-    Gone(String),
-    /// A task that was to be shown; or why not.
-    Shown {
-        task: String,
-        answer: Result<String, String>,
-    },
-    /// How far a job is.
-    Working(String),
-    /// What came of a job.
-    Did(String),
-}
 
 /// Where one is in a list.
 #[derive(Debug, Clone, Default)]
@@ -97,17 +22,6 @@ struct Cursor {
     top: usize,
     /// The row there, which may move when the list changes.
     id: String,
-}
-
-/// What the bottom line is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Bottom {
-    Keys,
-    Note(String),
-    Working(String),
-    Filter,
-    /// Whether the last placement of this one is to be taken back.
-    Undo(String),
 }
 
 /// Everything that is shown.
@@ -119,6 +33,8 @@ pub(crate) struct Model {
     pub(crate) detail: Option<Detail>,
     /// Of the present tab, filtered.
     pub(crate) rows: Vec<Row>,
+    /// Of the columns of these.
+    pub(crate) widths: Vec<u16>,
     /// Columns and lines.
     pub(crate) size: (u16, u16),
     pub(crate) status: Option<Status>,
@@ -143,6 +59,7 @@ impl Model {
             gone: None,
             detail: None,
             rows: Vec::new(),
+            widths: rows::widths(Tab::Tasks, &[]),
             size,
             status: None,
             devices: Vec::new(),
@@ -161,6 +78,14 @@ impl Model {
     /// Which row is marked, and which is the first that is drawn.
     pub(crate) fn selected(&self) -> usize {
         self.cursors[self.tab as usize].selected
+    }
+
+    /// Which item is marked, from 1, and of how many.
+    pub(crate) fn place(&self) -> (usize, usize) {
+        let is_item = |row: &&Row| !row.is_heading;
+        let until = self.rows.iter().take(self.selected() + 1);
+        let all = self.rows.iter().filter(is_item).count();
+        (until.filter(is_item).count(), all)
     }
 
     pub(crate) fn top(&self) -> usize {
@@ -420,6 +345,7 @@ impl Model {
             },
         };
         rows::filter(&mut list, &self.filter);
+        self.widths = rows::widths(self.tab, &list);
         self.rows = list;
         let cursor = &mut self.cursors[self.tab as usize];
         if let Some(at) = self.rows.iter().position(|row| row.id == cursor.id) {

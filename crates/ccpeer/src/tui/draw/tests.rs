@@ -9,8 +9,8 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::*;
 use crate::commands::show;
-use crate::tui::model::{News, Seen};
 use crate::tui::rows::tests::{device, seen, session, status, task};
+use crate::tui::words::{News, Seen};
 use ccpeer_agent::api::{BasedOn, Sections, Session, Show};
 
 const NOW: u64 = 1_795_212_000;

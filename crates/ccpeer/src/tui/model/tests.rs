@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::tui::rows::tests::{device, seen, session, status, task};
+use crate::tui::words::Seen;
 
 const NOW: u64 = 1_795_212_000;
 
