@@ -126,8 +126,7 @@ impl Model {
     /// Something was pasted: text for the filter, and never a row of keys.
     pub(crate) fn paste(&mut self, pasted: &str) {
         if self.typing {
-            let pasted = text::one_line(pasted, FILTER_CHARS_MAX);
-            self.filter.extend(pasted.chars());
+            self.filter += &text::one_line(pasted, FILTER_CHARS_MAX);
             self.filter = text::one_line(&self.filter, FILTER_CHARS_MAX);
             self.list();
         }
@@ -182,6 +181,9 @@ impl Model {
                 KeyCode::Char('l') => Some(Action::Redraw),
                 _ => None,
             };
+        }
+        if key.modifiers.contains(KeyModifiers::ALT) {
+            return None;
         }
         if let Some(task) = self.undo.take() {
             let yes = matches!(key.code, KeyCode::Char('y' | 'Y'));

@@ -282,6 +282,8 @@ fn control_keys_are_no_letters() {
     let ctrl =
         |model: &mut Model, c| model.key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL));
     assert_eq!(ctrl(&mut model, 'd'), None);
+    let alt = KeyEvent::new(KeyCode::Char('d'), KeyModifiers::ALT);
+    assert_eq!(model.key(alt), None);
     assert_eq!(ctrl(&mut model, 'l'), Some(Action::Redraw));
     type_keys(&mut model, "/abc");
     assert_eq!(ctrl(&mut model, 'c'), Some(Action::Quit));

@@ -42,8 +42,8 @@ pub(crate) fn session(n: u64, project: &str) -> Session {
         bytes: 2048,
         records: 12,
         updated: "2026-11-20T10:00:00Z".to_owned(),
-        local: n % 3 != 0,
-        remote: n % 2 == 0,
+        local: !n.is_multiple_of(3),
+        remote: n.is_multiple_of(2),
         state: "ended".to_owned(),
         heads: 1,
     }
