@@ -163,6 +163,7 @@ fn an_agent_that_goes_and_comes_is_told_of() {
     // A task that is done goes away, by a key.
     terminal.press(b"d");
     until("it is done", || device.tasks()[0]["state"] == "done");
+    terminal.redrawn(TITLE, false);
     terminal.press(b"\x03");
     assert_eq!(terminal.ended().code(), Some(0));
 }

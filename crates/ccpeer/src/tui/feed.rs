@@ -28,7 +28,7 @@ const PACE_IDLE: Duration = Duration::from_secs(5);
 const PACE_GONE: Duration = Duration::from_secs(2);
 /// How old the list of sessions may be while nobody looks at it: the agent reads
 /// directories for it.
-const SESSIONS_AGE_MAX: Duration = Duration::from_secs(10);
+const SESSIONS_AGE_MAX: Duration = Duration::from_secs(5);
 /// Jobs that wait. The view starts one at a time.
 const JOBS_MAX: usize = 1;
 
@@ -52,6 +52,8 @@ struct Wanted {
     show: Option<String>,
     /// Not after the pause, but now.
     now: bool,
+    /// Something was done: everything is asked for anew.
+    anew: bool,
 }
 
 impl Desk {
@@ -124,6 +126,9 @@ fn look(home: &Home, desk: &Desk, tell: &SyncSender<News>) {
         let (wish, task) = {
             let mut wanted = desk.open();
             wanted.now = false;
+            if std::mem::take(&mut wanted.anew) {
+                eye = Eye::default();
+            }
             (wanted.wish, wanted.show.take())
         };
         if let Some(task) = task {
@@ -230,7 +235,7 @@ fn steady(status: &Status) -> Status {
 fn work(home: &Home, jobs: &Receiver<Job>, desk: &Desk, tell: &SyncSender<News>) {
     while let Ok(job) = jobs.recv() {
         let line = perform(home, job, tell).unwrap_or_else(|e| words(&e));
-        desk.change(|_| {});
+        desk.change(|wanted| wanted.anew = true);
         if tell.send(News::Did(line)).is_err() {
             return;
         }

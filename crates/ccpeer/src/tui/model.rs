@@ -145,6 +145,10 @@ impl Model {
                 self.list();
             }
             News::Gone(why) => {
+                let why = match self.status {
+                    Some(_) => format!("{why}; below is what was heard last"),
+                    None => why,
+                };
                 self.gone = Some(text::one_line(&why, NOTE_CHARS_MAX));
                 self.settle();
             }

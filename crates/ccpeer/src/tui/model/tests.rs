@@ -266,7 +266,11 @@ fn an_agent_that_is_gone_is_told_of_and_what_was_seen_stays() {
     let mut model = with_tasks(3);
     model.hear(News::Gone("no agent is running; start it".to_owned()), NOW);
     assert_eq!(model.rows.len(), 3);
-    assert!(model.gone.as_ref().unwrap().contains("start it"));
+    let gone = model.gone.as_ref().unwrap();
+    assert!(
+        gone.ends_with("start it; below is what was heard last"),
+        "{gone}"
+    );
     let more = Seen {
         tasks: None,
         ..seen(Vec::new(), Vec::new())
