@@ -85,8 +85,13 @@ impl Terminal {
             let before = self.written.lock().unwrap().len();
             self.press(CTRL_L);
             // The next one is not asked for before this one is there.
-            until("it is drawn anew", || self.since(before).contains("quit"));
-            self.since(before).contains(what) == is_there
+            until("it is drawn anew", || self.since(before).contains("Status"));
+            let drawn = self.since(before);
+            match is_there {
+                true => drawn.contains(what),
+                // All of it is there when the last line is.
+                false => drawn.contains("quit") && !drawn.contains(what),
+            }
         });
     }
 
