@@ -62,6 +62,8 @@ mod strangers;
 #[cfg(target_os = "linux")]
 mod summary;
 mod third;
+#[cfg(unix)]
+mod tui;
 mod ui;
 mod unasked;
 mod unknown;

@@ -59,6 +59,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("notify", &["ccpeer-agent"]),
     ("postcard", &["ccpeer-core", "ccpeer-net"]),
     ("qrcode", &["ccpeer"]),
+    ("ratatui", &["ccpeer"]),
     ("rcgen", &["ccpeer-net"]),
     ("redb", &["ccpeer-store"]),
     ("rmcp", &["ccpeer"]),

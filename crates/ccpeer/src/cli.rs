@@ -10,8 +10,8 @@ use crate::bug;
 use crate::commands::{
     accept, agent, completions, continue_task, demo, devices, dial, doctor, done, down, git, hook,
     hooks, join, man, mcp, mv, pair, policy, projects, pull, push, rekey, relay, rename, reopen,
-    revoke, search, serve, service, sessions, show, snapshot, status, tasks, ui, undo, up, verify,
-    why,
+    revoke, search, serve, service, sessions, show, snapshot, status, tasks, tui, ui, undo, up,
+    verify, why,
 };
 use crate::context::Context;
 use crate::environment;
@@ -58,6 +58,7 @@ enum Command {
     Continue(continue_task::ContinueArgs),
     Sessions(sessions::SessionsArgs),
     Search(search::SearchArgs),
+    Tui(tui::TuiArgs),
     Ui(ui::UiArgs),
     Serve(serve::ServeArgs),
     Push(push::PushArgs),
@@ -117,6 +118,7 @@ fn dispatch(cli: Cli, context: &Context) -> Result<(), CommandError> {
         Some(Command::Continue(args)) => continue_task::run(&args, context),
         Some(Command::Sessions(args)) => sessions::run(&args, context),
         Some(Command::Search(args)) => search::run(&args, context),
+        Some(Command::Tui(args)) => tui::run(&args, context),
         Some(Command::Ui(args)) => ui::run(&args, context),
         Some(Command::Serve(args)) => serve::run(&args, context),
         Some(Command::Push(args)) => push::run(&args, context),

@@ -37,6 +37,7 @@ pub(crate) mod show;
 pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod tasks;
+pub(crate) mod tui;
 pub(crate) mod ui;
 pub(crate) mod undo;
 pub(crate) mod up;

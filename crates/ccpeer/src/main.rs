@@ -23,6 +23,7 @@ mod starting;
 mod table;
 mod terminal;
 mod tools;
+mod tui;
 mod when;
 
 use std::process::ExitCode;

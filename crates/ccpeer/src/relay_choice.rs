@@ -86,19 +86,25 @@ pub(crate) fn choose(context: &Context, relay: String) -> Result<Relay, CommandE
 /// # Errors
 /// When standard output is gone.
 pub(crate) fn show(relay: &Relay) -> Result<(), CommandError> {
-    let Some(url) = &relay.url else {
-        return Ok(());
-    };
+    if let Some((said, hint)) = words(relay) {
+        say(format!("relay   {said}"))?;
+        if let Some(hint) = hint {
+            talk(format!("hint: {hint}"));
+        }
+    }
+    Ok(())
+}
+
+/// Which relay is used and how it does, and what to do about it.
+pub(crate) fn words(relay: &Relay) -> Option<(String, Option<String>)> {
+    let url = relay.url.as_ref()?;
     let word = |s: &str| text::one_line(s, 200);
     let why = relay.why.as_deref().map(|w| format!(": {}", word(w)));
-    say(format!(
-        "relay   {}, {}{}",
+    let said = format!(
+        "{}, {}{}",
         word(url),
         word(&relay.state).replace('_', " "),
         why.unwrap_or_default()
-    ))?;
-    if let Some(hint) = &relay.hint {
-        talk(format!("hint: {}", text::one_line(hint, 400)));
-    }
-    Ok(())
+    );
+    Some((said, relay.hint.as_deref().map(|h| text::one_line(h, 400))))
 }

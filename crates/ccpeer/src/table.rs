@@ -171,9 +171,18 @@ pub(crate) fn wrap_all(text: &str, mark: &str) -> Vec<String> {
 
 /// How long ago an RFC 3339 time was, in one short word.
 pub(crate) fn age(rfc3339: &str) -> String {
-    let now = SystemTime::now()
+    age_at(rfc3339, now())
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs());
+        .map_or(0, |d| d.as_secs())
+}
+
+/// [`age`], as it is at a time.
+pub(crate) fn age_at(rfc3339: &str, now: u64) -> String {
     match seconds_of(rfc3339) {
         Some(at) => ago(i128::from(now) - i128::from(at)),
         None => "?".to_owned(),

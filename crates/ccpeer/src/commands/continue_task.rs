@@ -119,6 +119,22 @@ pub(crate) fn run(args: &ContinueArgs, context: &Context) -> Result<(), CommandE
     execute(&placed)
 }
 
+/// Continues a session without any flag.
+pub(crate) fn plainly(task: String, context: &Context) -> Result<(), CommandError> {
+    let args = ContinueArgs {
+        task,
+        into: None,
+        handoff: false,
+        fork: false,
+        wait: false,
+        take_over: false,
+        join: false,
+        no_exec: false,
+        json: false,
+    };
+    run(&args, context)
+}
+
 /// What becomes of a session that another device is at work on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {

@@ -99,7 +99,7 @@ fn verify(device: Option<String>, as_json: bool, context: &Context) -> Result<()
 
 /// What is worth knowing at a glance: a device that has not accepted us yet is not
 /// merely away.
-fn state(device: &Device) -> String {
+pub(crate) fn state(device: &Device) -> String {
     match (device.state.as_str(), device.theirs.as_str()) {
         ("offline", "waiting") if device.trust == "paired" => "waiting".to_owned(),
         ("offline", "revoked") if device.trust == "paired" => "refused".to_owned(),

@@ -35,7 +35,8 @@ pub(crate) fn run(args: &PullArgs, context: &Context) -> Result<(), CommandError
     sum_up(&summary, args.json)
 }
 
-fn line(placed: &Placed) -> String {
+/// What came of one session.
+pub(crate) fn line(placed: &Placed) -> String {
     let how = match placed.placed {
         PlacedHow::New => "new",
         PlacedHow::FastForward => "brought up to date",

@@ -91,7 +91,8 @@ pub(crate) fn run(args: &PushArgs, context: &Context) -> Result<(), CommandError
     sum_up(&summary, args.json)
 }
 
-fn line(pushed: &Pushed) -> String {
+/// What came of one session.
+pub(crate) fn line(pushed: &Pushed) -> String {
     let mut out = format!("{}  {}", table::short(&pushed.session_id), pushed.result);
     if !pushed.held_by.is_empty() {
         let names: Vec<&str> = pushed.held_by.iter().map(|d| d.name.as_str()).collect();

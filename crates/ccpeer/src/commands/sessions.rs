@@ -71,16 +71,20 @@ pub(crate) fn run(args: &SessionsArgs, context: &Context) -> Result<(), CommandE
     Ok(())
 }
 
-fn row(session: &Session) -> Vec<String> {
-    let place = match (session.local, session.remote) {
+/// Where it is: in Claude Code's directory here, held from another device, or both.
+pub(crate) fn place(session: &Session) -> &'static str {
+    match (session.local, session.remote) {
         (true, true) => "both",
         (true, false) => "here",
         (false, _) => "held",
-    };
+    }
+}
+
+fn row(session: &Session) -> Vec<String> {
     vec![
         table::short(&session.session_id),
         session.device.name.clone(),
-        place.to_owned(),
+        place(session).to_owned(),
         table::age(&session.updated),
         table::size(session.bytes),
         session.title.clone(),

@@ -1,6 +1,8 @@
 //! `ccpeer status`
 
-use ccpeer_agent::api::{ErrorCode, Expiring, Request, Status, StoreStatus, SummaryStatus};
+use ccpeer_agent::api::{
+    ErrorCode, Expiring, PeerStatus, Request, Status, StoreStatus, SummaryStatus,
+};
 use ccpeer_agent::{hooks, spool};
 
 use crate::context::{Context, say, say_json, talk};
@@ -68,59 +70,106 @@ fn stopped(context: &Context) -> Status {
     }
 }
 
-fn print(status: &Status) -> Result<(), CommandError> {
+/// One thing that `status` says: what about, what, and what to do.
+pub(crate) struct Line {
+    pub(crate) label: &'static str,
+    pub(crate) said: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl Line {
+    fn new(label: &'static str, said: String, hint: Option<String>) -> Self {
+        Self { label, said, hint }
+    }
+}
+
+/// All but the other devices.
+pub(crate) fn lines(status: &Status) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut line = |label, said| lines.push(Line::new(label, said, None));
     let pid = status.pid.map(|pid| format!(", process {pid}"));
-    say(format!(
-        "agent   {}, version {}{}",
-        status.agent,
-        status.version,
-        pid.unwrap_or_default()
-    ))?;
+    line(
+        "agent",
+        format!(
+            "{}, version {}{}",
+            status.agent,
+            status.version,
+            pid.unwrap_or_default()
+        ),
+    );
     if let Some(device) = &status.device {
-        say(format!("device  {}  {}", device.name, device.id))?;
+        line("device", format!("{}  {}", device.name, device.id));
     }
     for addr in &status.listen {
-        say(format!("listen  {addr}"))?;
+        line("listen", addr.clone());
     }
-    if let Some(relay) = &status.relay {
-        relay_choice::show(relay)?;
+    if let Some((said, hint)) = status.relay.as_ref().and_then(relay_choice::words) {
+        lines.push(Line::new("relay", said, hint));
     }
-    say(format!(
-        "store   {}, {} sessions, {} chunks",
-        table::size(status.store.bytes),
-        status.store.sessions,
-        status.store.chunks
-    ))?;
-    say(format!(
-        "hooks   {}, {} received, {} waiting",
-        status.hooks, status.hooks_received, status.spool
-    ))?;
+    let mut line = |label, said| lines.push(Line::new(label, said, None));
+    line(
+        "store",
+        format!(
+            "{}, {} sessions, {} chunks",
+            table::size(status.store.bytes),
+            status.store.sessions,
+            status.store.chunks
+        ),
+    );
+    line(
+        "hooks",
+        format!(
+            "{}, {} received, {} waiting",
+            status.hooks, status.hooks_received, status.spool
+        ),
+    );
     if let Some(summary) = status.summary.as_ref().filter(|s| s.by != "off") {
-        say(format!("summary {}", summary_line(summary)))?;
+        line("summary", summary_line(summary));
     }
-    say(format!("claude  {}", status.claude_dir))?;
-    say(format!("home    {}", status.home))?;
+    line("claude", status.claude_dir.clone());
+    line("home", status.home.clone());
     for taken in &status.taken_over {
         let session = table::short(&taken.session_id);
-        say(format!(
-            "taken   session {session}, open here, by {}",
-            taken.by.name
-        ))?;
+        line(
+            "taken",
+            format!("session {session}, open here, by {}", taken.by.name),
+        );
     }
     if !status.expiring.sessions.is_empty() {
-        say(format!(
-            "expiry  {} sessions that no other machine holds, within {} days",
-            status.expiring.sessions.len(),
-            status.expiring.warn_days
-        ))?;
+        line(
+            "expiry",
+            format!(
+                "{} sessions that no other machine holds, within {} days",
+                status.expiring.sessions.len(),
+                status.expiring.warn_days
+            ),
+        );
     }
     if let Some(e) = &status.last_error {
-        say(format!("error   {}", ccpeer_core::text::one_line(e, 200)))?;
+        line("error", ccpeer_core::text::one_line(e, 200));
     }
-    for finding in &status.findings {
-        let word = |s: &str| ccpeer_core::text::one_line(s, 400);
-        say(format!("notice  {}", word(&finding.message)))?;
-        talk(format!("hint: {}", word(&finding.hint)));
+    let word = |s: &str| ccpeer_core::text::one_line(s, 400);
+    lines.extend(status.findings.iter().map(|finding| {
+        let hint = Some(word(&finding.hint));
+        Line::new("notice", word(&finding.message), hint)
+    }));
+    lines
+}
+
+/// Whether a peer is there; or why that is not to be expected.
+pub(crate) fn peer_state(peer: &PeerStatus) -> &str {
+    match peer.theirs.as_str() {
+        "waiting" | "revoked" if peer.state == "offline" => &peer.theirs,
+        _ => &peer.state,
+    }
+}
+
+fn print(status: &Status) -> Result<(), CommandError> {
+    for Line { label, said, hint } in lines(status) {
+        say(format!("{label:<8}{said}"))?;
+        if let Some(hint) = hint {
+            talk(format!("hint: {hint}"));
+        }
     }
     if !status.peers.is_empty() {
         say("")?;
@@ -138,10 +187,7 @@ fn print(status: &Status) -> Result<(), CommandError> {
             .map(|peer| {
                 vec![
                     peer.name.clone(),
-                    match peer.theirs.as_str() {
-                        "waiting" | "revoked" if peer.state == "offline" => peer.theirs.clone(),
-                        _ => peer.state.clone(),
-                    },
+                    peer_state(peer).to_owned(),
                     peer.path.clone().unwrap_or_default(),
                     peer.behind.to_string(),
                     peer.rtt_ms.map(|ms| format!("{ms} ms")).unwrap_or_default(),

@@ -110,7 +110,8 @@ fn expiry_line(expiring: &Expiring) -> Option<String> {
     ))
 }
 
-fn is_coming(task: &Task) -> bool {
+/// Not all of it is here yet.
+pub(crate) fn is_coming(task: &Task) -> bool {
     !task.complete && !task.unreadable
 }
 
@@ -119,7 +120,8 @@ fn was_open(task: &Task) -> bool {
     task.last_heard.is_some() && matches!(task.state.as_str(), "live" | "idle")
 }
 
-fn row(task: &Task) -> Vec<String> {
+/// The state, with the marks that are explained below the list.
+pub(crate) fn state(task: &Task) -> String {
     let mut state = task.state.clone();
     if task.heads > 1 {
         state.push('*');
@@ -136,13 +138,22 @@ fn row(task: &Task) -> Vec<String> {
     if task.document_only {
         state.push('=');
     }
+    state
+}
+
+/// The machine on which it was written.
+pub(crate) fn device(task: &Task) -> &str {
+    match task.document_only {
+        true => &task.hostname,
+        false => &task.device.name,
+    }
+}
+
+fn row(task: &Task) -> Vec<String> {
     vec![
         task.n.to_string(),
-        match task.document_only {
-            true => task.hostname.clone(),
-            false => task.device.name.clone(),
-        },
-        state,
+        device(task).to_owned(),
+        state(task),
         table::age(&task.updated),
         task.title.clone(),
         task.project.clone(),
