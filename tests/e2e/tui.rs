@@ -13,6 +13,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::unistd::Pid;
 
+use serde_json::Value;
+
 use super::world::{Device, World, until};
 
 const SESSION: &str = "5e55c0de-6f0e-4d8e-9a41-0c6a8f6f1e40";
@@ -153,6 +155,33 @@ fn a_task_is_shown_and_q_gives_the_terminal_back() {
     terminal.redrawn("5e55c0de", true);
     terminal.press(b"q");
     assert_eq!(terminal.ended().code(), Some(0));
+}
+
+/// The numbers of a list in another terminal mean what they meant.
+#[test]
+fn looking_gives_no_number_a_new_meaning() {
+    const DONE: &str = "5e55c0de-6f0e-4d8e-9a41-0c6a8f6f1e41";
+    let world = World::new();
+    let device = with_a_task(&world);
+    let mut other = device.session(DONE, &device.project("other"));
+    device.turn(&mut other, "another");
+    until("both are listed", || device.tasks().len() == 2);
+    device.ok(&["done", DONE]);
+    until("it is done", || {
+        let done = |t: &Value| t["session_id"] == DONE && t["state"] == "done";
+        device.tasks().iter().any(done)
+    });
+    let numbers = || {
+        let listed = |n| device.json(&["show", n, "--json"])["session_id"].clone();
+        [listed("1"), listed("2")]
+    };
+    let before = numbers();
+    // The view lists one of them alone.
+    let mut terminal = Terminal::open(device.command(&["tui"]));
+    terminal.shows(TITLE);
+    terminal.press(b"q");
+    assert_eq!(terminal.ended().code(), Some(0));
+    assert_eq!(numbers(), before);
 }
 
 #[test]

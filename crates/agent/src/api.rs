@@ -142,10 +142,14 @@ pub enum Request {
         /// As in `Revoke`; else all paired devices.
         device: Option<String>,
     },
-    /// → `[Task]`; the order is remembered for `<task>` arguments.
+    /// → `[Task]`; the order is remembered for `<task>` arguments, unless it is only
+    /// looked at.
     Tasks {
         /// Also ended, done and archived ones.
         all: bool,
+        /// For a view that looks again and again and gives no numbers.
+        #[serde(default)]
+        only_look: bool,
     },
     /// → [`Expiring`]
     Expiring,

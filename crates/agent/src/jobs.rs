@@ -57,7 +57,7 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
         Request::Address { device, addr } => pair::address(handle, device, &addr).await,
         Request::Around => to_value(&around::around(handle).await?),
         Request::Safety { device } => to_value(&pair::safety(handle, device).await?),
-        Request::Tasks { all } => to_value(&tasks(handle, all).await?),
+        Request::Tasks { all, only_look } => to_value(&tasks(handle, all, !only_look).await?),
         Request::Expiring => to_value(&handle.ask(Ask::Expiring).await?),
         Request::Show { task } => to_value(&upkeep::show(handle, task).await?),
         Request::Sessions { scope, project } => {
@@ -120,11 +120,10 @@ fn done(message: impl Into<String>) -> Result<Value, ApiError> {
 
 /// The list. All of it includes what is not in Claude's directory any more, so
 /// that is looked at first.
-async fn tasks(handle: &Handle, all: bool) -> Result<Vec<Task>, ApiError> {
+async fn tasks(handle: &Handle, all: bool, remember: bool) -> Result<Vec<Task>, ApiError> {
     if all {
         look_for_vanished(handle).await?;
     }
-    let remember = true;
     handle.ask(|to| Ask::Tasks { all, remember, to }).await
 }
 

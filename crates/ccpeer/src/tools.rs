@@ -188,7 +188,10 @@ fn told(e: &ToolError) -> String {
 
 fn tasks(arguments: &Arguments, home: &Home) -> Result<String, ToolError> {
     let all = flag(arguments, "all")?.unwrap_or(false);
-    let tasks: Vec<Task> = Client::connect(home)?.get(&Request::Tasks { all })?;
+    let tasks: Vec<Task> = Client::connect(home)?.get(&Request::Tasks {
+        all,
+        only_look: false,
+    })?;
     Ok(list(&tasks, &mut spool::draw_id))
 }
 

@@ -34,7 +34,10 @@ pub(crate) fn run(args: &TasksArgs, context: &Context) -> Result<(), CommandErro
         }
         other => other?,
     };
-    let tasks: Vec<Task> = agent.get(&Request::Tasks { all: args.all })?;
+    let tasks: Vec<Task> = agent.get(&Request::Tasks {
+        all: args.all,
+        only_look: false,
+    })?;
     if args.json {
         return say_json(&tasks);
     }

@@ -161,9 +161,8 @@ struct Eye {
 impl Eye {
     /// One look, and how long to wait for the next one.
     ///
-    /// A list of tasks gives their numbers a new meaning for every other command.
-    /// It is asked for only when something has changed, so that a list in another
-    /// terminal stays true as long as there is no news.
+    /// The tasks are asked for only when something has changed: the sessions, which
+    /// cost less, say whether.
     fn look(
         &mut self,
         wish: Wish,
@@ -201,7 +200,10 @@ impl Eye {
         }
         let mut tasks = None;
         if changed || self.coming || wish.all != self.all {
-            let list: Vec<Task> = parsed(ask(&Request::Tasks { all: wish.all })?)?;
+            let list: Vec<Task> = parsed(ask(&Request::Tasks {
+                all: wish.all,
+                only_look: true,
+            })?)?;
             self.coming = list.iter().any(tasks::is_coming);
             self.all = wish.all;
             tasks = Some(list);
