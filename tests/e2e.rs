@@ -1,5 +1,6 @@
 //! End to end: real agents, real connections on loopback, real files.
 
+mod answer;
 mod bad_input;
 mod baton;
 #[cfg(unix)]

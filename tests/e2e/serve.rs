@@ -1,13 +1,14 @@
 //! `ccpeer serve` with real agents and a small client that knows the contract of
 //! claude-sync-sessions and nothing else.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Child;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::answer::{Got, read};
 use super::world::{Device, World, arrives, continue_into, until};
 
 const SESSION: &str = "5e55a000-0000-4000-8000-000000000001";
@@ -18,13 +19,6 @@ struct Server {
     child: Child,
     addr: SocketAddr,
     token: String,
-}
-
-/// An answer.
-struct Got {
-    status: u16,
-    head: String,
-    body: Vec<u8>,
 }
 
 impl Server {
@@ -66,7 +60,7 @@ impl Server {
         );
         // It may be refused before all of it was sent.
         let _closed = stream.write_all(&[head.as_bytes(), body].concat());
-        read(stream)
+        read(&mut stream)
     }
 
     fn push(&self, session: &str, bundle: &[u8]) -> Got {
@@ -92,19 +86,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ended = self.child.kill();
         let _ended = self.child.wait();
-    }
-}
-
-fn read(mut stream: TcpStream) -> Got {
-    let mut bytes = Vec::new();
-    let _reset = stream.read_to_end(&mut bytes);
-    let end = bytes.windows(4).position(|w| w == b"\r\n\r\n");
-    let end = end.unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(&bytes)));
-    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-    Got {
-        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
-        head: head.to_lowercase(),
-        body: bytes[end + 4..].to_vec(),
     }
 }
 
@@ -289,7 +270,7 @@ fn k_g03_what_is_no_bundle_of_its_session_is_refused_and_leaves_nothing() {
     );
     slow.write_all(head.as_bytes()).unwrap();
     assert_eq!(server.list().len(), 1);
-    let slow = read(slow);
+    let slow = read(&mut slow);
     assert_eq!(slow.status, 408);
 
     assert_eq!(desk.tasks().len(), 1, "{:?}", desk.tasks());

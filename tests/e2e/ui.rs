@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::answer::{Got, read};
 use super::world::{Device, World, pair, until};
 
 const SESSION: &str = "5e55c000-0000-4000-8000-000000000001";
@@ -20,14 +21,6 @@ struct Page {
     addr: SocketAddr,
     launch: String,
     bearer: String,
-}
-
-/// An answer.
-#[derive(Clone)]
-struct Got {
-    status: u16,
-    head: String,
-    body: Vec<u8>,
 }
 
 impl Page {
@@ -112,19 +105,6 @@ impl Drop for Page {
     fn drop(&mut self) {
         let _ended = self.child.kill();
         let _ended = self.child.wait();
-    }
-}
-
-fn read(stream: &mut TcpStream) -> Got {
-    let mut bytes = Vec::new();
-    let _reset = stream.read_to_end(&mut bytes);
-    let end = bytes.windows(4).position(|w| w == b"\r\n\r\n");
-    let end = end.unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(&bytes)));
-    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-    Got {
-        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
-        head: head.to_lowercase(),
-        body: bytes[end + 4..].to_vec(),
     }
 }
 

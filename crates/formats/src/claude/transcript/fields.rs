@@ -20,6 +20,26 @@ pub(super) fn said(content: Raw<'_>) -> Option<Cow<'_, str>> {
     (!out.is_empty()).then_some(Cow::Owned(out))
 }
 
+/// What a tool was called on: the one argument that says it.
+pub(super) fn called_on(input: Raw<'_>) -> Option<Cow<'_, str>> {
+    let found = json::pick_in(
+        input,
+        &[
+            "file_path",
+            "notebook_path",
+            "path",
+            "command",
+            "pattern",
+            "url",
+            "query",
+            "description",
+            "subject",
+            "skill",
+        ],
+    )?;
+    found.into_iter().find_map(json::text)
+}
+
 /// The text of a result, whether it is a string or a list of blocks.
 pub(super) fn content_text(content: Raw<'_>) -> String {
     if let Some(text) = json::text(content) {

@@ -5,7 +5,7 @@
 //! Must not know who reads it, nor how much of it.
 
 use super::chain::Chain;
-use super::fields::{add_part, said};
+use super::fields::{add_part, called_on, said};
 use super::json::{self, Raw};
 use super::prompt::{self, Spoken};
 use super::record::{self, Record};
@@ -142,23 +142,7 @@ fn queued(record: &Record<'_>, add: &mut dyn FnMut(Who, &str)) {
 
 /// A tool and what it was called on: the one argument that says it.
 fn called(name: &str, input: Raw<'_>) -> String {
-    let found = json::pick_in(
-        input,
-        &[
-            "file_path",
-            "notebook_path",
-            "path",
-            "command",
-            "pattern",
-            "url",
-            "query",
-            "description",
-            "subject",
-            "skill",
-        ],
-    );
-    let about = found.and_then(|all| all.into_iter().find_map(json::text));
-    match about {
+    match called_on(input) {
         Some(about) => format!("{name} {}", bounded::line(&about, ABOUT_CHARS_MAX)),
         None => name.to_owned(),
     }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::value::RawValue;
 
 use super::diff::{Diff, diffs};
-use super::fields::content_text;
+use super::fields::{called_on, content_text};
 use super::json::{self, Raw};
 use super::prompt::{self, Spoken};
 use super::record::{self, Record};
@@ -260,23 +260,7 @@ fn call(id: Raw<'_>, tool: Raw<'_>, input: Raw<'_>) -> Call {
 
 /// The one argument that says what a tool is called on.
 fn about(input: Raw<'_>) -> Option<String> {
-    let found = json::pick_in(
-        input,
-        &[
-            "file_path",
-            "notebook_path",
-            "path",
-            "command",
-            "pattern",
-            "url",
-            "query",
-            "description",
-            "subject",
-            "skill",
-        ],
-    )?;
-    let about = found.into_iter().find_map(json::text)?;
-    Some(bounded::line(&about, ABOUT_CHARS_MAX))
+    Some(bounded::line(&called_on(input)?, ABOUT_CHARS_MAX))
 }
 
 /// The arguments, each as a text: strings as they are, the rest as it stands.
