@@ -1,13 +1,13 @@
-//! Hook events between "received" and "dealt with": durable before they are
-//! acknowledged, each kept once however often it arrives.
+//! Hook events between "received" and "dealt with": kept before they are
+//! acknowledged, each once however often it arrives.
 //!
 //! A hook client that got no answer in time spools the same event under the same
 //! id, so the socket and the spool may both deliver it.
 //!
-//! An event is written to a file of its own first (`inbox/file.rs`), which is one
-//! flush. What remains of it, the id under which it came, goes to the store with
-//! whatever is written there when it has been dealt with. Where the file does not take
-//! it, the store does at once.
+//! An event is written to a file of its own first (`inbox/file.rs`), which outlives this
+//! program; after a power cut the sweep finds what it spoke of. What remains of it, the
+//! id under which it came, goes to the store with whatever is written there when it has
+//! been dealt with. Where the file does not take it, the store does at once.
 
 mod file;
 
@@ -48,7 +48,7 @@ struct State {
     seen: BTreeSet<String>,
     order: VecDeque<String>,
     in_flight: BTreeSet<String>,
-    /// What is durable in the file alone.
+    /// What stands in the file alone.
     in_file: BTreeMap<u64, Waiting>,
     /// Ids that are not remembered any more and still stand in the store.
     dropped: Vec<String>,
@@ -64,7 +64,7 @@ struct Waiting {
     body: Option<Vec<u8>>,
 }
 
-/// An event that is durable and not yet dealt with.
+/// An event that is kept and not yet dealt with.
 #[derive(Debug, Clone)]
 pub(crate) struct Pending {
     pub(crate) key: u64,
@@ -74,9 +74,9 @@ pub(crate) struct Pending {
 
 /// What became of a delivery.
 pub(crate) enum Accepted {
-    /// New, and durable now.
+    /// New, and kept now.
     New(Pending),
-    /// Known already, and durable.
+    /// Known already, and kept.
     Known,
 }
 
@@ -89,7 +89,7 @@ pub(crate) enum InboxError {
     /// The same event is being written at this moment.
     #[error("the same event is being written")]
     InFlight,
-    /// It could not be made durable.
+    /// It could not be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -166,7 +166,7 @@ impl Inbox {
         Ok(all.into_values().collect())
     }
 
-    /// Takes one frame. It is durable when this returns. Blocking.
+    /// Takes one frame. It outlives this program when this returns. Blocking.
     pub(crate) fn accept(&self, body: &[u8]) -> Result<Accepted, InboxError> {
         let body = body.get(..BODY_BYTES_MAX).unwrap_or(body);
         let (header, event) = parse(body).ok_or(InboxError::Malformed)?;

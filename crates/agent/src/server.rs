@@ -169,7 +169,7 @@ async fn hook(body: Vec<u8>, handle: &Handle, writer: &mut (impl AsyncWrite + Un
     let _gone = frames::write(writer, &reply).await;
 }
 
-/// Acknowledges an event that is durable, and hands it to the driver. It is safe in
+/// Acknowledges an event that is kept, and hands it to the driver. It is safe in
 /// the inbox whatever becomes of the driver.
 async fn pass_on(pending: Pending, handle: &Handle, writer: &mut (impl AsyncWrite + Unpin)) {
     let starts = pending.event.as_ref().and_then(|e| match e.kind {

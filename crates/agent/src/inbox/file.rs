@@ -1,18 +1,19 @@
-//! The file that hook events are written to first: one flush, where a transaction of
-//! the store takes two and many pages.
+//! The file that hook events are written to first, where a transaction of the store
+//! takes two flushes and many pages.
 //!
 //! Records are only added, each with its length and a check, and the file is emptied
-//! when what is in it lies in the store or was dealt with. A record that is not whole
-//! is none: nobody was told that it is durable, or the disk has lost it. Must not know
-//! what an event is.
+//! when what is in it lies in the store or was dealt with. What was added is with the
+//! system, so that it outlives every program; it is not flushed, because what an event
+//! speaks of, the transcript, is not either (decision 0044). A record that is not whole
+//! is none: the power has gone before the disk had it. Must not know what an event is.
 //!
-//! Where the file cannot be used (it is full, or is no file, or the disk has refused a
-//! flush once), the caller goes to the store.
+//! Where the file cannot be used (it is full, or is no file), the caller goes to the
+//! store.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::disk;
 
@@ -41,16 +42,12 @@ pub(super) struct Record {
 /// The file, for all who write.
 pub(super) struct EventFile {
     end: Mutex<Option<End>>,
-    /// How many records are durable; held while the disk is waited for, so that those
-    /// who come meanwhile are served by the next flush together.
-    durable: Mutex<u64>,
 }
 
 /// Where the next record goes.
 struct End {
-    file: Arc<File>,
+    file: File,
     len: u64,
-    records: u64,
 }
 
 impl EventFile {
@@ -65,40 +62,23 @@ impl EventFile {
         };
         let file = Self {
             end: Mutex::new(end),
-            durable: Mutex::new(0),
         };
         (file, records)
     }
 
-    /// Adds a record; it is durable when this returns. Blocking.
+    /// Adds a record; it outlives this program when this returns. Blocking, for a moment.
     pub(super) fn append(&self, key: u64, body: &[u8]) -> io::Result<()> {
         let record = encode(key, body).ok_or(io::ErrorKind::InvalidInput)?;
-        let (file, mine) = self.write(&record)?;
-        let mut durable = lock(&self.durable);
-        if *durable >= mine {
-            return Ok(());
-        }
-        let upto = lock(&self.end).as_ref().map_or(mine, |end| end.records);
-        if let Err(e) = file.sync_data() {
-            // What the disk has after a refused flush, nobody knows: no more of it.
-            *lock(&self.end) = None;
-            return Err(e);
-        }
-        *durable = upto;
-        Ok(())
-    }
-
-    fn write(&self, record: &[u8]) -> io::Result<(Arc<File>, u64)> {
         let mut guard = lock(&self.end);
         let end = guard.as_mut().ok_or(io::ErrorKind::Unsupported)?;
         let len = end.len + record.len() as u64;
         if len > FILE_BYTES_MAX {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let mut file = &*end.file;
+        let mut file = &end.file;
         let written = file
             .seek(SeekFrom::Start(end.len))
-            .and_then(|_| file.write_all(record));
+            .and_then(|_| file.write_all(&record));
         if let Err(e) = written {
             // Half a record must not stand between two whole ones.
             if end.file.set_len(end.len).is_err() {
@@ -107,8 +87,7 @@ impl EventFile {
             return Err(e);
         }
         end.len = len;
-        end.records += 1;
-        Ok((Arc::clone(&end.file), end.records))
+        Ok(())
     }
 
     /// Empties it; only while nothing in it is needed and nobody writes. That this is
@@ -149,11 +128,7 @@ fn open(path: &Path) -> io::Result<(End, Vec<Record>)> {
     if file.metadata()?.len() > whole {
         file.set_len(whole)?;
     }
-    let end = End {
-        file: Arc::new(file),
-        len: whole,
-        records: 0,
-    };
+    let end = End { file, len: whole };
     Ok((end, records))
 }
 
