@@ -147,9 +147,9 @@ fn a_task_is_shown_and_q_gives_the_terminal_back() {
     let mut terminal = Terminal::open(device.command(&["tui"]));
     terminal.shows(TITLE);
     assert!(!terminal.is_calm(), "keys come one by one");
-    // What it is about, in its fence.
+    // What it is about.
     terminal.press(b"\r");
-    terminal.shows("<<<data:");
+    terminal.shows("summary  from the transcript");
     terminal.press(b"q");
     terminal.press(b"2");
     terminal.redrawn("5e55c0de", true);

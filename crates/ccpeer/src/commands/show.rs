@@ -35,10 +35,26 @@ pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<(), CommandError
 
 /// The whole answer, as a person or a model reads it.
 pub(crate) fn render(show: &Show, draw: &mut dyn FnMut() -> String) -> String {
+    let device = device(show);
+    head(show, &device) + &fence::fenced(&content(&show.title, &show.sections), &device, draw)
+}
+
+/// The same for a screen that only a person reads: there nothing has to be fenced.
+pub(crate) fn page(show: &Show) -> String {
+    head(show, &device(show)) + &content(&show.title, &show.sections)
+}
+
+/// Whose it is.
+fn device(show: &Show) -> String {
     let mut device = text::one_line(&show.device.name, 32);
     if let Some(writer) = &show.written_on {
         device = format!("{}, taken over by {device}", text::one_line(writer, 32));
     }
+    device
+}
+
+/// What ccpeer itself says of it.
+fn head(show: &Show, device: &str) -> String {
     let word = |s: &str| text::one_line(s, 64);
     let mut out = format!(
         "session  {}\ndevice   {device}\nproject  {}\nstate    {}, {}\n",
@@ -52,7 +68,6 @@ pub(crate) fn render(show: &Show, draw: &mut dyn FnMut() -> String) -> String {
     }
     out += &format!("summary  {}\n", summary(show));
     out.push('\n');
-    out += &fence::fenced(&content(&show.title, &show.sections), &device, draw);
     out
 }
 

@@ -12,7 +12,6 @@ use ccpeer_agent::api::{
 };
 use ccpeer_agent::client::Client;
 use ccpeer_agent::home::Home;
-use ccpeer_agent::spool;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -270,7 +269,11 @@ fn perform(home: &Home, job: Job, tell: &SyncSender<News>) -> Result<String, Api
         }
         Job::Mark { task, done } => {
             let answer: Done = parsed(ask(home, &Request::Mark { task, done })?)?;
-            Ok(answer.message)
+            Ok(match done {
+                // It leaves the list under the hands of whoever marked it.
+                true => format!("{}; `a` shows it again, `r` reopens it", answer.message),
+                false => answer.message,
+            })
         }
     }
 }
@@ -311,7 +314,7 @@ fn batch<T: DeserializeOwned>(
 fn read(home: &Home, task: &str) -> Result<String, ApiError> {
     let task = task.to_owned();
     let answer: Show = parsed(ask(home, &Request::Show { task })?)?;
-    Ok(show::render(&answer, &mut spool::draw_id))
+    Ok(show::page(&answer))
 }
 
 fn ask(home: &Home, request: &Request) -> Result<Value, ApiError> {

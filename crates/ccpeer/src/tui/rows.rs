@@ -42,6 +42,7 @@ pub(crate) fn columns(tab: Tab) -> &'static [Column] {
         column("DEVICE", 12, 60),
         column("TITLE", 0, 0),
         column("PROJECT", 14, 72),
+        column("BRANCH", 20, 100),
     ];
     const SESSIONS: &[Column] = &[
         column("ID", 8, 72),
@@ -139,6 +140,7 @@ pub(crate) fn tasks(list: &[Task], now: u64) -> Vec<Row> {
             cell(tasks::device(task)),
             cell(&task.title),
             cell(&task.project),
+            cell(&task.branch),
         ];
         let name = named(task);
         let (device, branch) = (cell(tasks::device(task)), cell(&task.branch));

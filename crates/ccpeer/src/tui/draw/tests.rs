@@ -92,6 +92,7 @@ fn full(size: (u16, u16)) -> Model {
         task.state = states[n % 4].to_owned();
         task.updated = ages[n * 4 / 12].to_owned();
         task.project = ["shop", "a-project-with-a-long-name"][n % 2].to_owned();
+        task.branch = ["main", "fix/the-importer", ""][n % 3].to_owned();
         task.complete = n != 5;
         task.heads = if n == 2 { 2 } else { 1 };
         task.last_heard = (n == 3).then(|| ages[3].to_owned());
@@ -123,6 +124,7 @@ fn full(size: (u16, u16)) -> Model {
 }
 
 const WIDE: (u16, u16) = (80, 24);
+const WIDER: (u16, u16) = (120, 16);
 const SMALL: (u16, u16) = (40, 10);
 
 #[test]
@@ -137,6 +139,12 @@ fn nothing_yet() {
     let why = "no agent is running; start it with `ccpeer up`";
     model.hear(News::Gone(why.to_owned()), NOW);
     check("gone-80x24", &model);
+}
+
+#[test]
+fn a_wide_terminal_shows_the_branch() {
+    let model = full(WIDER);
+    check("120x16-tasks", &model);
 }
 
 #[test]
@@ -161,13 +169,11 @@ fn three_devices_and_two_hundred_sessions() {
 }
 
 #[test]
-fn a_task_is_read_in_its_fence() {
+fn a_task_is_read_as_a_page() {
     for (name, size) in [("show-80x24", WIDE), ("show-40x10", SMALL)] {
         let mut model = full(size);
         press(&mut model, "\n");
-        let shown = show::render(&shown("Fix it", "- one\n\t- two 修复"), &mut || {
-            "m".repeat(16)
-        });
+        let shown = show::page(&shown("Fix it", "- one\n\t- two 修复"));
         let task = task(1, "").session_id;
         model.hear(
             News::Shown {
