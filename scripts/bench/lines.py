@@ -313,11 +313,15 @@ def lists(bench):
 def search(bench):
     """Words in 10,000 sessions: the index is made, it is asked, and ripgrep reads the raw files beside it."""
     count, each = (50, 12 * KIB) if bench.quick else (10000, 48 * KIB)
-    peer = begun(bench, "ccpeer", bench.corpus("found", count, each=each))
-    if not peer:
-        raise Failed("no agents with %d sessions" % count)
-    with peer:
-        case = "%d sessions" % count
+    corpus, case = bench.corpus("found", count, each=each), "%d sessions" % count
+    with peers.Ccpeer(bench) as peer:
+        bench.version(peer)
+        peer.begin()
+        peer.load(corpus)
+        peer.begin_hooks()
+        peer.first()
+        peer.linked()
+        peer.calm(600)
         home = os.path.join(peer.b.env["CCPEER_HOME"], "search")
         raw = sum(os.path.getsize(os.path.join(d, f)) for d, _, names in os.walk(os.path.join(peer.a.claude, "projects")) for f in names)
 

@@ -250,7 +250,13 @@ class Ccpeer(Peer):
         self.begin_hooks()
         self.first()
         self.linked()
+        self.indexed()
         self.calm()
+
+    def indexed(self):
+        """Waits until both can be searched: what is indexed of the tree is on nobody's bill later."""
+        for host in (self.a, self.b):
+            wait("the index", lambda: not self.ask(host, "search", words="session")["building"], 1800, 0.1)
 
     def begin_hooks(self):
         """A process that the hooks call Claude Code."""

@@ -3,7 +3,7 @@
 // run something, which must run nothing. See README.md beside this file.
 //
 // node check.mjs --program <ccpeer> --playwright <dir with node_modules> [--out <dir>]
-//   [--chromium <path>] [--only shots|hostile]
+//   [--chromium <path>] [--only shots|hostile|hold]
 
 import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:fs";
@@ -17,7 +17,7 @@ const args = new Map();
 for (let n = 2; n < process.argv.length; n += 2) args.set(process.argv[n].replace(/^--/, ""), process.argv[n + 1]);
 const program = resolve(args.get("program") || "target/debug/ccpeer");
 const require = createRequire(join(resolve(args.get("playwright") || "."), "x.js"));
-const { chromium } = require("playwright-core");
+const { chromium } = args.get("only") === "hold" ? {} : require("playwright-core");
 const out = args.has("out") ? resolve(args.get("out")) : null;
 const only = args.get("only");
 const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
@@ -298,7 +298,8 @@ async function visit(page, view) {
   await page.waitForFunction(() => document.querySelector("main h1") && !document.querySelector("main .loading"));
 }
 
-async function shots() {
+// Three devices with 200 sessions, in step.
+async function busy() {
   const names = [["desk", "desk"], ["laptop", "laptop"], ["atelier", "atelier-mac"]];
   const all = [new Device(...names[0]), new Device(...names[1]), new Device(...names[2])];
   const projects = ["importer", "website", "notes", "thesis-figures", "home-automation", "payments-api", "dotfiles", "game-of-life", "translations", "kitchen-sink"];
@@ -338,6 +339,11 @@ async function shots() {
     const found = all[0].json("sessions");
     return found.length === 200 && all[0].json("tasks", "--all").every((t) => t.complete);
   });
+  return all;
+}
+
+async function shots() {
+  const all = await busy();
   const chrome = await browser();
   for (const [name, options] of [
     ["light", { colorScheme: "light", viewport: { width: 1280, height: 860 } }],
@@ -473,6 +479,13 @@ async function hostileWorld() {
   await chrome.close();
 }
 
+// The same devices for somebody who wants to look around: `ccpeer tui`, lists, all.
+async function hold() {
+  for (const { env } of await busy()) console.log(`HOME=${env.HOME} CCPEER_HOME=${env.CCPEER_HOME} ${program} tui`);
+  console.log("they end with standard input");
+  for await (const _ of createInterface({ input: process.stdin }));
+}
+
 function stop() {
   // The youngest first: pages before agents.
   while (running.length > 0) running.pop().kill();
@@ -480,9 +493,10 @@ function stop() {
 
 try {
   if (out) mkdirSync(out, { recursive: true });
-  if (only !== "hostile") await shots();
+  if (only === "hold") await hold();
+  else if (only !== "hostile") await shots();
   stop();
-  if (only !== "shots") await hostileWorld();
+  if (!only || only === "hostile") await hostileWorld();
 } finally {
   stop();
   await new Promise((done) => setTimeout(done, 500));
