@@ -5,6 +5,9 @@
 //! let it fail; tests record them, build what a crash would have left, and fail
 //! each in turn. Must not know what a file means, nor where files may lie.
 
+mod behind;
+mod syncing;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -13,6 +16,9 @@ use std::time::SystemTime;
 use ccpeer_store::{NoteWrite, Store, StoreError};
 
 use crate::confined::ConfinedError;
+use behind::Behind;
+
+pub(crate) use syncing::Syncing;
 
 /// A way to change files.
 #[derive(Clone, Copy, Default)]
@@ -83,6 +89,7 @@ pub(crate) struct Out<'w> {
     disk: Disk<'w>,
     path: PathBuf,
     file: File,
+    behind: Behind,
 }
 
 impl<'w> Disk<'w> {
@@ -142,6 +149,7 @@ impl<'w> Disk<'w> {
             disk: *self,
             path: path.to_owned(),
             file,
+            behind: Behind::default(),
         })
     }
 
@@ -275,12 +283,13 @@ impl Out<'_> {
     ///
     /// # Errors
     /// What the system says.
-    pub(crate) fn sync(&self) -> io::Result<()> {
-        self.disk
-            .step(&Step::SyncFile(&self.path), || match self.disk.syncs() {
-                true => self.file.sync_all(),
-                false => Ok(()),
-            })
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        let (disk, file, behind) = (self.disk, &self.file, &mut self.behind);
+        disk.step(&Step::SyncFile(&self.path), || match disk.syncs() {
+            // What the disk refused before, it does not say again.
+            true => behind.end().and_then(|()| file.sync_all()),
+            false => Ok(()),
+        })
     }
 
     /// What is written, and where.
@@ -295,6 +304,9 @@ impl Write for Out<'_> {
         let bytes = bytes.get(..room).unwrap_or(bytes);
         let (disk, path, file) = (self.disk, &self.path, &mut self.file);
         disk.step(&Step::Write(path, bytes), || file.write_all(bytes))?;
+        if disk.syncs() {
+            self.behind.wrote(file, bytes.len());
+        }
         Ok(bytes.len())
     }
 

@@ -65,7 +65,8 @@ pub(crate) struct PlaceRequest {
     pub(crate) project_dir: PathBuf,
     /// How.
     pub(crate) mode: Mode,
-    /// The name of the device it comes from, for the title of a fork.
+    /// What it is called, and the device that it comes from: a fork is called by both.
+    pub(crate) title: String,
     pub(crate) device_name: String,
     /// The version is a statement of this device.
     pub(crate) from_me: bool,

@@ -262,6 +262,7 @@ async fn put(
         project_dir: dir,
         mode,
         keep_times,
+        title: head.version.meta.title.clone(),
         device_name: head.device.name.clone(),
         from_me: head.from_me,
         live: is_open_here(handle, session, here).await?,

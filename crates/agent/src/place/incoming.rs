@@ -24,8 +24,6 @@ pub(super) struct Incoming<'a> {
     /// For each origin, whether what is written in it was written here.
     own: Vec<bool>,
     policy: Policy,
-    /// The id that takes the place of the session's own, in text.
-    fork: Option<(String, String)>,
 }
 
 /// Takes a piece of a file and the number of the segment it belongs to.
@@ -39,9 +37,9 @@ pub(super) struct Position {
 }
 
 /// A line and where it comes from.
-pub(super) struct Line {
+pub(super) struct Line<'l> {
     /// Without its line break.
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: &'l [u8],
     pub(super) newline: bool,
     pub(super) start: Position,
 }
@@ -50,8 +48,19 @@ pub(super) struct Line {
 pub(super) struct Form<'l> {
     /// With its paths rewritten and nothing else done to it.
     pub(super) plain: Cow<'l, [u8]>,
+    /// What becomes of it.
+    verdict: Verdict,
+}
+
+impl Form<'_> {
     /// As it is placed; nothing if it is left out.
-    pub(super) placed: Option<Cow<'l, [u8]>>,
+    pub(super) fn placed(&self) -> Option<&[u8]> {
+        match &self.verdict {
+            Verdict::Keep => Some(&self.plain),
+            Verdict::Change(line) => Some(line),
+            Verdict::Drop => None,
+        }
+    }
 }
 
 impl<'a> Incoming<'a> {
@@ -78,36 +87,66 @@ impl<'a> Incoming<'a> {
                 .map(|o| from_me && o == to)
                 .collect(),
             policy,
-            fork: None,
         }
     }
 
     /// The same as another session.
     pub(super) fn forked(mut self, id: &SessionId) -> Self {
-        self.fork = Some((self.manifest.session.to_string(), id.to_string()));
+        self.policy = self.policy.forked(&self.manifest.session, id);
         self
     }
 
+    /// The content of a file, from a position on.
+    pub(super) fn chunks<'f>(&self, entry: &'f FileEntry, from: Position) -> Chunks<'a, 'f> {
+        Chunks::new(self.store, entry, from)
+    }
+
     /// The lines of a file, from a position on.
-    pub(super) fn lines<'f>(&self, entry: &'f FileEntry, from: Position) -> Lines<'a, 'f> {
-        Lines {
-            store: self.store,
-            segments: &entry.segments,
-            next: from,
-            refs: VecDeque::new(),
-            loaded: None,
-            buffer: Vec::new(),
-            taken: 0,
-        }
+    pub(super) fn lines<'f>(&self, entry: &'f FileEntry, from: Position) -> Lines<Chunks<'a, 'f>> {
+        Lines::of(self.chunks(entry, from), from)
     }
 
     /// A line as it may lie here.
     pub(super) fn form<'l>(&self, line: &'l [u8], origin: u8, findings: &mut Findings) -> Form<'l> {
-        let mut plain = match self.spliced(line, origin) {
+        let (plain, held) = match self.read_once(line, origin) {
+            Some(formed) => formed,
+            None => self.read_twice(line, origin, findings),
+        };
+        findings.merge(held.findings);
+        let verdict = held.verdict;
+        Form { plain, verdict }
+    }
+
+    /// The usual record of somebody else, rewritten and held to the policy, with one
+    /// look at its JSON; nothing where one look does not tell everything.
+    fn read_once<'l>(&self, line: &'l [u8], origin: u8) -> Option<(Cow<'l, [u8]>, Held)> {
+        let rewriter = self.rewriters.get(usize::from(origin))?;
+        let braced = line.first() == Some(&b'{') && line.last() == Some(&b'}');
+        if self.is_own(origin)
+            || !rewriter.keeps_json()
+            || !braced
+            || line.len() > limits::REWRITE_LINE_BYTES_MAX
+            || str::from_utf8(line).is_err()
+        {
+            return None;
+        }
+        let plain = rewriter.record(line).map_or(line.into(), Cow::Owned);
+        let held = self.held(&plain, origin);
+        held.is_json.then_some((plain, held))
+    }
+
+    /// Any line, looked at before it is rewritten and afterwards.
+    fn read_twice<'l>(
+        &self,
+        line: &'l [u8],
+        origin: u8,
+        findings: &mut Findings,
+    ) -> (Cow<'l, [u8]>, Held) {
+        let plain = match self.spliced(line, origin) {
             Some(spliced) => Cow::Owned(spliced),
             None => Cow::Borrowed(line),
         };
-        let mut held = self.held(&plain, origin);
+        let held = self.held(&plain, origin);
         // A record must still be one.
         if matches!(plain, Cow::Owned(_))
             && !held.is_json
@@ -115,30 +154,22 @@ impl<'a> Incoming<'a> {
             && policy::is_json(line)
         {
             findings.add(Finding::Unrewritten);
-            plain = Cow::Borrowed(line);
-            held = self.held(line, origin);
+            return (Cow::Borrowed(line), self.held(line, origin));
         }
-        findings.merge(held.findings);
-        let placed = match held.verdict {
-            Verdict::Keep => Some(plain.clone()),
-            Verdict::Change(line) => Some(Cow::Owned(line)),
-            Verdict::Drop => None,
-        };
-        let placed = match (&self.fork, placed) {
-            (Some((from, to)), Some(line)) => {
-                Some(policy::with_session(&line, from, to).map_or(line, Cow::Owned))
-            }
-            (_, placed) => placed,
-        };
-        Form { plain, placed }
+        (plain, held)
     }
 
     /// A line held to the policy, if somebody else wrote it.
     fn held(&self, line: &[u8], origin: u8) -> Held {
-        match self.own.get(usize::from(origin)) {
-            Some(true) => Held::default(),
-            _ => self.policy.apply(line),
+        match self.is_own(origin) {
+            true => self.policy.own(line),
+            false => self.policy.apply(line),
         }
+    }
+
+    /// Whether what is written in this origin was written here.
+    fn is_own(&self, origin: u8) -> bool {
+        self.own.get(usize::from(origin)) == Some(&true)
     }
 
     /// The line with other paths in it; nothing if it names none.
@@ -176,8 +207,7 @@ impl<'a> Incoming<'a> {
             text.extend_from_slice(piece);
             Ok(())
         })?;
-        let own = self.own.get(usize::from(segment.origin)).copied();
-        if !own.unwrap_or(false)
+        if !self.is_own(segment.origin)
             && let Some(held) = self.policy.agent(&text, findings)
         {
             text = held;
@@ -222,22 +252,87 @@ impl<'a> Incoming<'a> {
     }
 }
 
-/// The lines of a log, across its chunks.
-pub(super) struct Lines<'a, 'f> {
+/// What is read of a log: the bytes of a chunk, and the segment that they are of.
+pub(super) type Piece = Result<(usize, Vec<u8>), PlaceError>;
+
+/// The content of a log, from a position on, chunk by chunk.
+pub(super) struct Chunks<'a, 'f> {
     store: &'a Store,
     segments: &'f [Segment],
-    /// Where the next unread byte of the store is.
+    /// The segment that is read, and what of it is to be passed over.
+    segment: usize,
+    skip: u64,
+    /// What of it is still to come, once that is known.
+    refs: Option<VecDeque<ChunkRef>>,
+}
+
+impl<'a, 'f> Chunks<'a, 'f> {
+    fn new(store: &'a Store, entry: &'f FileEntry, from: Position) -> Self {
+        Self {
+            store,
+            segments: &entry.segments,
+            segment: from.segment,
+            skip: from.offset,
+            refs: None,
+        }
+    }
+
+    fn read(&mut self) -> Result<Option<(usize, Vec<u8>)>, PlaceError> {
+        while let Some(segment) = self.segments.get(self.segment) {
+            let refs = match &mut self.refs {
+                Some(refs) => refs,
+                none => none.insert(self.store.segment_refs(segment)?.into()),
+            };
+            while let Some(next) = refs.pop_front() {
+                let len = u64::from(next.len);
+                if len <= self.skip {
+                    self.skip -= len;
+                    continue;
+                }
+                let mut bytes = chunk(self.store, &next)?;
+                let skip = usize::try_from(self.skip).unwrap_or(usize::MAX);
+                bytes.drain(..skip.min(bytes.len()));
+                self.skip = 0;
+                return Ok(Some((self.segment, bytes)));
+            }
+            self.segment += 1;
+            self.skip = 0;
+            self.refs = None;
+        }
+        Ok(None)
+    }
+}
+
+impl Iterator for Chunks<'_, '_> {
+    type Item = Piece;
+
+    fn next(&mut self) -> Option<Piece> {
+        self.read().transpose()
+    }
+}
+
+/// The lines of a log, across its chunks.
+pub(super) struct Lines<I> {
+    pieces: I,
+    /// Where the next unread byte of the log is.
     next: Position,
-    refs: VecDeque<ChunkRef>,
-    /// The segment whose references are loaded.
-    loaded: Option<usize>,
     buffer: Vec<u8>,
     taken: usize,
 }
 
-impl Lines<'_, '_> {
+impl<I: Iterator<Item = Piece>> Lines<I> {
+    /// The lines of these pieces, which begin at a position.
+    pub(super) fn of(pieces: I, from: Position) -> Self {
+        Self {
+            pieces,
+            next: from,
+            buffer: Vec::new(),
+            taken: 0,
+        }
+    }
+
     /// The next line; nothing at the end.
-    pub(super) fn next(&mut self) -> Result<Option<Line>, PlaceError> {
+    pub(super) fn next(&mut self) -> Result<Option<Line<'_>>, PlaceError> {
         let mut searched = self.taken;
         loop {
             let rest = self.buffer.get(searched..).unwrap_or_default();
@@ -257,71 +352,36 @@ impl Lines<'_, '_> {
         }
     }
 
-    fn cut(&mut self, end: usize, newline: bool) -> Line {
-        let bytes = self
-            .buffer
-            .get(self.taken..end)
-            .unwrap_or_default()
-            .to_vec();
+    fn cut(&mut self, end: usize, newline: bool) -> Line<'_> {
         let unread = (self.buffer.len() - self.taken) as u64;
         // A line lies in one segment: `fill` sees to that.
         let start = Position {
             offset: self.next.offset - unread,
             ..self.next
         };
-        self.taken = end + usize::from(newline);
+        let begin = std::mem::replace(&mut self.taken, end + usize::from(newline));
         Line {
-            bytes,
+            bytes: self.buffer.get(begin..end).unwrap_or_default(),
             newline,
             start,
         }
     }
 
-    /// Reads the next chunk. A line never spans two segments: what follows an
-    /// unfinished line would be read as a part of it, with other paths in it,
-    /// and nobody writes that.
+    /// Reads on. A line never spans two segments: what follows an unfinished line
+    /// would be read as a part of it, with other paths in it, and nobody writes that.
     fn fill(&mut self) -> Result<bool, PlaceError> {
-        loop {
-            let Some(segment) = self.segments.get(self.next.segment) else {
-                return Ok(false);
-            };
-            if self.loaded != Some(self.next.segment) {
-                self.refs = self.store.segment_refs(segment)?.into();
-                self.loaded = Some(self.next.segment);
-                let mut skip = self.next.offset;
-                while let Some(first) = self.refs.front().filter(|r| u64::from(r.len) <= skip) {
-                    skip -= u64::from(first.len);
-                    self.refs.pop_front();
-                }
-                if let Some(first) = self.refs.pop_front() {
-                    let bytes = chunk(self.store, &first)?;
-                    let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len());
-                    self.take(bytes.get(skip..).unwrap_or_default());
-                    return Ok(true);
-                }
-            }
-            if let Some(next) = self.refs.pop_front() {
-                let bytes = chunk(self.store, &next)?;
-                self.take(&bytes);
-                return Ok(true);
-            }
-            let is_last = self.next.segment + 1 >= self.segments.len();
-            if is_last {
-                return Ok(false);
-            }
+        let Some((segment, bytes)) = self.pieces.next().transpose()? else {
+            return Ok(false);
+        };
+        if segment != self.next.segment {
             if !self.buffer.is_empty() {
                 return Err(PlaceError::Malformed("a part of a log ends within a line"));
             }
-            self.next = Position {
-                segment: self.next.segment + 1,
-                offset: 0,
-            };
+            self.next = Position { segment, offset: 0 };
         }
-    }
-
-    fn take(&mut self, bytes: &[u8]) {
         self.next.offset += bytes.len() as u64;
-        self.buffer.extend_from_slice(bytes);
+        self.buffer.extend_from_slice(&bytes);
+        Ok(true)
     }
 }
 

@@ -176,10 +176,11 @@ fn theirs(
     while let Some(line) = lines.next()? {
         let segment = entry.segments.get(line.start.segment);
         let origin = segment.map_or(0, |s| s.origin);
-        let Some(placed) = incoming.form(&line.bytes, origin, findings).placed else {
+        let form = incoming.form(line.bytes, origin, findings);
+        let Some(placed) = form.placed() else {
             continue;
         };
-        sink(&placed)?;
+        sink(placed)?;
         if line.newline {
             sink(b"\n")?;
         }

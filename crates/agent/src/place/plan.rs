@@ -17,7 +17,7 @@ use ccpeer_store::Namespace;
 use super::incoming::Incoming;
 use super::journal::{Content, Record, Site, Step, Who};
 use super::policy::{Finding, Findings};
-use super::stage::{Closing, Notes, Staged, Staging};
+use super::stage::{Notes, Staged, Staging};
 use super::standing::{self, Cut, LocalLog, Standing};
 use super::{Here, Mode, PlaceError, PlaceRequest, Placing, main_of, place_of, unknown};
 use crate::api::{Placed, PlacedHow};
@@ -246,7 +246,7 @@ impl<'p> Plan<'p> {
         kept: Option<(&File, &Cut)>,
         (request, fork): (&PlaceRequest, SessionId),
     ) -> Result<Staged, PlaceError> {
-        let closing = |digest: &Digest| title_records(digest, request, fork);
+        let closing = title_records(request, fork);
         self.staging(Some(&closing), |staging, notes| {
             staging.log(number, incoming, entry, kept, notes)
         })
@@ -290,7 +290,7 @@ impl<'p> Plan<'p> {
 
     fn staging<T>(
         &mut self,
-        closing: Option<&Closing<'_>>,
+        closing: Option<&[u8]>,
         work: impl FnOnce(&Staging<'_>, &mut Notes<'_>) -> Result<T, PlaceError>,
     ) -> Result<T, PlaceError> {
         let Self {
@@ -412,10 +412,9 @@ pub(super) fn remembered(slot: &Slot, staged: &Staged) -> LocalFile {
 }
 
 /// The records that give a fork its title, as Claude Code writes them.
-fn title_records(digest: &Digest, request: &PlaceRequest, fork: SessionId) -> Vec<u8> {
-    let summary = digest.summary();
+fn title_records(request: &PlaceRequest, fork: SessionId) -> Vec<u8> {
     let device = text::one_line(&request.device_name, limits::DEVICE_NAME_CHARS_MAX);
-    let title = summary.title();
+    let title = text::one_line(&request.title, limits::TITLE_CHARS_MAX);
     let title = match title.is_empty() {
         true => format!("(from {device})"),
         false => format!("{title} (from {device})"),
@@ -425,10 +424,6 @@ fn title_records(digest: &Digest, request: &PlaceRequest, fork: SessionId) -> Ve
         serde_json::json!({ "type": kind, key: title, "sessionId": session }).to_string()
     };
     let mut out = Vec::new();
-    if summary.bytes > digest.offset() {
-        // The last line was never ended.
-        out.push(b'\n');
-    }
     for record in [
         name("custom-title", "customTitle"),
         name("agent-name", "agentName"),

@@ -12,10 +12,12 @@
 mod findings;
 mod record;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use ccpeer_core::id::SessionId;
 use ccpeer_core::manifest::PathFlavour;
 use ccpeer_core::text::lossy;
 use ccpeer_formats::remote_path::RemotePath;
@@ -116,6 +118,11 @@ pub(super) struct Policy {
     /// files in each turn, and the answer takes a look at the disk. Rewinding comes
     /// long after the placement, so that the same look a second later is no better.
     harmless: Mutex<BTreeMap<String, bool>>,
+    /// The last path that was found to lie in the project: every record names one, and
+    /// nearly always the same.
+    inside: Mutex<String>,
+    /// The id of the session in its records, and the one that takes its place.
+    fork: Option<(String, String)>,
 }
 
 /// What becomes of a record.
@@ -166,7 +173,27 @@ impl Policy {
             flavour,
             is_home,
             harmless: Mutex::default(),
+            inside: Mutex::default(),
+            fork: None,
         })
+    }
+
+    /// The same for a session that becomes another one.
+    pub(super) fn forked(mut self, from: &SessionId, to: &SessionId) -> Self {
+        self.fork = Some((from.to_string(), to.to_string()));
+        self
+    }
+
+    /// A line that was written here: nothing is done to it but that it becomes one of
+    /// the other session.
+    pub(super) fn own(&self, line: &[u8]) -> Held {
+        let mut held = Held::default();
+        if let Some((from, to)) = &self.fork
+            && let Some(line) = with_session(line, from, to)
+        {
+            held.verdict = Verdict::Change(line);
+        }
+        held
     }
 
     /// Holds one line to the rules. A line that is no JSON object is nothing
@@ -177,7 +204,12 @@ impl Policy {
         let mut held = Held::default();
         if let Some(record) = Record::parse(json) {
             held.is_json = record.is_strict();
-            held.verdict = self.hold(&whole, json, &record, &mut held.findings);
+            // What is no text is not written anew for the sake of a name.
+            let fork = self
+                .fork
+                .as_ref()
+                .filter(|_| matches!(whole, Cow::Borrowed(_)));
+            held.verdict = self.hold(&whole, json, &record, fork, &mut held.findings);
         }
         held
     }
@@ -188,6 +220,7 @@ impl Policy {
         whole: &str,
         json: &str,
         record: &Record<'_>,
+        fork: Option<&(String, String)>,
         findings: &mut Findings,
     ) -> Verdict {
         let mut edits = Vec::new();
@@ -204,6 +237,9 @@ impl Policy {
         if !self.keep_rewinding(record, &mut edits, findings) {
             return Verdict::Drop;
         }
+        if let Some((from, to)) = fork {
+            name_session(record, from, to, &mut edits);
+        }
         match edits.is_empty() {
             true => Verdict::Keep,
             false => Verdict::Change(around(whole, json, &splice(json, edits))),
@@ -217,12 +253,12 @@ impl Policy {
         let json = trimmed(&whole);
         let record = Record::parse(json)?;
         let outside = |f: &Field<'_>| {
-            f.key == b"cwd"
+            *f.key == *b"cwd"
                 && f.raw.get() != "null"
                 && !text(f.raw).is_some_and(|cwd| self.is_inside(&cwd))
         };
         let power = |f: &Field<'_>| {
-            f.key.starts_with(b"worktree") || AGENT_POWERS.iter().any(|p| p.as_bytes() == f.key)
+            f.key.starts_with(b"worktree") || AGENT_POWERS.iter().any(|p| *p.as_bytes() == *f.key)
         };
         let kept: Vec<&Field<'_>> = record
             .fields
@@ -341,7 +377,16 @@ impl Policy {
 
     /// Whether a path lies in the project.
     fn is_inside(&self, path: &str) -> bool {
-        RemotePath::parse(path, self.flavour).is_ok_and(|p| p.parts_below(&self.root).is_some())
+        let mut known = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        if !path.is_empty() && *known == path {
+            return true;
+        }
+        let parsed = RemotePath::parse(path, self.flavour);
+        let inside = parsed.is_ok_and(|p| p.parts_below(&self.root).is_some());
+        if inside {
+            path.clone_into(&mut known);
+        }
+        inside
     }
 
     /// Whether a name stands for something that is executed or obeyed. What is
@@ -406,7 +451,7 @@ fn is_dropped_type(record: &Record<'_>) -> bool {
 }
 
 fn is_dropped(kind: &Field<'_>) -> bool {
-    text(kind.raw).is_some_and(|t| DROPPED_TYPES.contains(&t.as_str()))
+    text(kind.raw).is_some_and(|t| DROPPED_TYPES.contains(&&*t))
 }
 
 /// Makes a record one of a type that nobody heeds.
@@ -426,7 +471,7 @@ fn around(whole: &str, json: &str, new: &[u8]) -> Vec<u8> {
 /// Permissions are given here, not there.
 fn reset_permissions(record: &Record<'_>, edits: &mut Vec<Edit>, out: &mut Findings) {
     for field in record.all("permissionMode") {
-        let modest = text(field.raw).is_some_and(|m| MODEST_MODES.contains(&m.as_str()));
+        let modest = text(field.raw).is_some_and(|m| MODEST_MODES.contains(&&*m));
         if !modest && field.raw.get() != "null" {
             edits.push((field.range.clone(), quoted("default")));
             out.add(Finding::Permission);
@@ -448,21 +493,26 @@ fn reset_permissions(record: &Record<'_>, edits: &mut Vec<Edit>, out: &mut Findi
 }
 
 /// The same line with another session's id in it; nothing if it names none.
-pub(super) fn with_session(line: &[u8], from: &str, to: &str) -> Option<Vec<u8>> {
+fn with_session(line: &[u8], from: &str, to: &str) -> Option<Vec<u8>> {
     let json = str::from_utf8(line).ok()?;
     let record = Record::parse(json)?;
-    let edits: Vec<Edit> = record
-        .all("sessionId")
-        .filter(|f| text(f.raw).is_some_and(|id| id == from))
-        .map(|f| (f.range.clone(), quoted(to)))
-        .collect();
+    let mut edits = Vec::new();
+    name_session(&record, from, to, &mut edits);
     (!edits.is_empty()).then(|| splice(json, edits))
+}
+
+/// A record of one session becomes one of another.
+fn name_session(record: &Record<'_>, from: &str, to: &str, edits: &mut Vec<Edit>) {
+    let named = record.all("sessionId");
+    let ours = named.filter(|f| text(f.raw).is_some_and(|id| id == from));
+    edits.extend(ours.map(|f| (f.range.clone(), quoted(to))));
 }
 
 /// The directory that a record was written in.
 pub(super) fn directory(line: &[u8]) -> Option<String> {
     let record = Record::parse(str::from_utf8(line).ok()?)?;
-    record.all("cwd").last().and_then(|f| text(f.raw))
+    let cwd = record.all("cwd").last()?;
+    text(cwd.raw).map(Cow::into_owned)
 }
 
 /// A name as Claude Code gives it: 16 hex digits, `@v`, a number.

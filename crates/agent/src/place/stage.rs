@@ -4,6 +4,7 @@
 //!
 //! Must not know where anything goes from here.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::PathBuf;
@@ -12,7 +13,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ccpeer_core::limits;
 use ccpeer_core::manifest::FileEntry;
 use ccpeer_core::time::Timestamp;
-use ccpeer_formats::claude::transcript::Digest;
 
 use super::PlaceError;
 use super::blocks::{self, Block};
@@ -20,7 +20,7 @@ use super::incoming::{Incoming, Position};
 use super::policy::Findings;
 use super::standing::{Cut, fresh_extents};
 use crate::confined::{ConfinedError, Root};
-use crate::disk::{Disk, Out};
+use crate::disk::{Disk, Out, Syncing};
 use crate::local::{Extent, Print, Printer, section};
 
 /// What the directory's name begins with.
@@ -32,6 +32,8 @@ const BUFFER: usize = 256 * 1024;
 pub(super) struct Staging<'w> {
     disk: Disk<'w>,
     path: PathBuf,
+    /// Files that are written and may not be durable yet.
+    syncing: RefCell<Syncing>,
 }
 
 /// A staged file.
@@ -47,14 +49,19 @@ impl<'w> Staging<'w> {
     /// Makes the directory of a placement.
     pub(super) fn make(disk: Disk<'w>, root: &Root, id: &str) -> Result<Self, PlaceError> {
         let path = root.make_dir(&disk, &[format!("{PREFIX}{id}")])?;
-        Ok(Self { disk, path })
+        Ok(Self::at(disk, path))
     }
 
     /// The directory of a placement that was under way.
     pub(super) fn of(disk: Disk<'w>, root: &Root, id: &str) -> Self {
+        Self::at(disk, root.join(&[format!("{PREFIX}{id}")]))
+    }
+
+    fn at(disk: Disk<'w>, path: PathBuf) -> Self {
         Self {
             disk,
-            path: root.join(&[format!("{PREFIX}{id}")]),
+            path,
+            syncing: RefCell::default(),
         }
     }
 
@@ -65,14 +72,33 @@ impl<'w> Staging<'w> {
 
     /// Removes the directory with everything in it.
     pub(super) fn remove(&self) {
+        // On some systems a file that is open cannot be removed.
+        let _not_needed = self.syncing.borrow_mut().end();
         if let Err(e) = self.disk.remove_all(&self.path) {
             tracing::warn!(error = %e, "a staging directory is left behind until the next start");
         }
     }
 
-    /// Makes the names in it durable.
+    /// Makes what was staged durable, and the names in the directory.
     pub(super) fn sync(&self) -> Result<(), PlaceError> {
+        let synced = self.syncing.borrow_mut().end();
+        synced.map_err(|e| ConfinedError::io(&self.path, e))?;
         Ok(self.disk.sync_dir(&self.path)?)
+    }
+
+    /// Ends a file, which is durable after [`Staging::sync`].
+    fn close(&self, mut writer: Writer<'w>, at: Option<SystemTime>) -> Result<Print, PlaceError> {
+        let flushed = writer.out.flush();
+        let dated = flushed.and_then(|()| {
+            let file = &writer.out.get_ref().file;
+            at.map_or(Ok(()), |at| file.set_modified(at))
+        });
+        dated.map_err(|e| writer.io(e))?;
+        let io = |(file, e): (PathBuf, io::Error)| ConfinedError::io(&file, e);
+        let (printed, _flushed) = writer.out.into_parts();
+        let Printed { file, printer } = printed;
+        self.syncing.borrow_mut().add(file).map_err(io)?;
+        Ok(printer.finish())
     }
 
     /// Stages a log: what is kept of a local one, then the rest of the incoming.
@@ -87,23 +113,19 @@ impl<'w> Staging<'w> {
         let mut writer = self.writer(number)?;
         let mut extents = fresh_extents(entry);
         let mut from = Position::default();
-        let mut digest = out.closing.map(|closing| (Digest::default(), closing));
+        // Whether the last line is one that was never ended.
+        let mut torn = false;
         if let Some((file, cut)) = kept {
             let mut head = section(file, 0, cut.keep);
             let copied = io::copy(&mut head, &mut writer).map_err(|e| writer.io(e))?;
             if copied != cut.keep {
                 return Err(PlaceError::Changed);
             }
-            if let Some((digest, _)) = &mut digest {
-                let mut head = section(file, 0, cut.keep);
-                let mut buffer = vec![0; BUFFER];
-                loop {
-                    match head.read(&mut buffer).map_err(|e| writer.io(e))? {
-                        0 => break,
-                        n => digest.feed(buffer.get(..n).unwrap_or_default()),
-                    }
-                }
-            }
+            let mut last = Vec::new();
+            section(file, cut.keep.saturating_sub(1), cut.keep)
+                .read_to_end(&mut last)
+                .map_err(|e| writer.io(e))?;
+            torn = last.last().is_some_and(|c| *c != b'\n');
             extents = cut.extents.clone();
             from = cut.at;
         }
@@ -114,21 +136,22 @@ impl<'w> Staging<'w> {
             extent.verbatim &= block.verbatim;
             extent.len += block.bytes.len() as u64;
             writer.write_all(&block.bytes).map_err(|e| writer.io(e))?;
-            if let Some((digest, _)) = &mut digest {
-                digest.feed(&block.bytes);
+            if let Some(last) = block.bytes.last() {
+                torn = *last != b'\n';
             }
             (out.progress)(block.read);
             Ok(())
         };
         blocks::formed(incoming, entry, from, out, &mut take)?;
-        if let Some((digest, closing)) = digest {
+        if let Some(closing) = out.closing {
+            let end: &[u8] = if torn { b"\n" } else { b"" };
             writer
-                .write_all(&closing(&digest))
+                .write_all(&[end, closing].concat())
                 .map_err(|e| writer.io(e))?;
         }
         Ok(Staged {
             number,
-            print: writer.close(out.time_of(entry))?,
+            print: self.close(writer, out.time_of(entry))?,
             extents,
         })
     }
@@ -156,7 +179,7 @@ impl<'w> Staging<'w> {
         }
         Ok(Staged {
             number,
-            print: writer.close(out.time_of(entry))?,
+            print: self.close(writer, out.time_of(entry))?,
             extents,
         })
     }
@@ -172,7 +195,7 @@ impl<'w> Staging<'w> {
         fill(&mut writer)?;
         Ok(Staged {
             number,
-            print: writer.close(at)?,
+            print: self.close(writer, at)?,
             extents: Vec::new(),
         })
     }
@@ -185,15 +208,12 @@ impl<'w> Staging<'w> {
     }
 }
 
-/// What is added at the end of a log, from what the log says.
-pub(super) type Closing<'c> = dyn Fn(&Digest) -> Vec<u8> + 'c;
-
 /// What is told while a file is staged.
 pub(super) struct Notes<'n> {
     pub(super) findings: &'n mut Findings,
     pub(super) progress: &'n mut dyn FnMut(u64),
-    /// What a log ends with.
-    pub(super) closing: Option<&'n Closing<'n>>,
+    /// The lines that a log ends with.
+    pub(super) closing: Option<&'n [u8]>,
     /// The clock, if files keep their times.
     pub(super) times_at: Option<Timestamp>,
 }
@@ -212,11 +232,7 @@ impl Notes<'_> {
 pub(super) fn remove_all(disk: Disk<'_>, root: &Root) {
     for name in root.list(&[], usize::MAX).unwrap_or_default() {
         if name.starts_with(PREFIX) {
-            Staging {
-                disk,
-                path: root.join(&[name]),
-            }
-            .remove();
+            Staging::at(disk, root.join(&[name])).remove();
         }
     }
 }
@@ -228,16 +244,6 @@ struct Writer<'w> {
 impl Writer<'_> {
     fn io(&self, e: io::Error) -> PlaceError {
         ConfinedError::io(self.out.get_ref().file.path(), e).into()
-    }
-
-    fn close(mut self, at: Option<SystemTime>) -> Result<Print, PlaceError> {
-        let flushed = self.out.flush();
-        let file = &self.out.get_ref().file;
-        let synced = flushed
-            .and_then(|()| at.map_or(Ok(()), |at| file.set_modified(at)))
-            .and_then(|()| file.sync());
-        synced.map_err(|e| self.io(e))?;
-        Ok(self.out.get_mut().print())
     }
 }
 
@@ -264,11 +270,6 @@ impl<'w> Printed<'w> {
             file,
             printer: Printer::default(),
         }
-    }
-
-    /// The print of all that was written; the next one begins anew.
-    fn print(&mut self) -> Print {
-        std::mem::take(&mut self.printer).finish()
     }
 }
 

@@ -193,14 +193,14 @@ fn by_content(
     while let Some(line) = lines.next()? {
         let segment = entry.segments.get(line.start.segment);
         let origin = segment.map_or(0, |s| s.origin);
-        let form = incoming.form(&line.bytes, origin, &mut findings);
+        let form = incoming.form(line.bytes, origin, &mut findings);
         let Some(mine) = &ours else {
             cut.at = line.start;
             return Ok((Standing::Behind(cut.clone()), cut));
         };
         let same = |bytes: &[u8]| bytes == mine.bytes && line.newline == mine.newline;
         // As it was written elsewhere is how it lies where it was written.
-        if same(&line.bytes) || same(&form.plain) || form.placed.as_deref().is_some_and(same) {
+        if same(line.bytes) || same(&form.plain) || form.placed().is_some_and(same) {
             let len = mine.bytes.len() as u64 + u64::from(mine.newline);
             cut.keep += len;
             if let Some(extent) = cut.extents.get_mut(line.start.segment) {
@@ -213,14 +213,14 @@ fn by_content(
         let begins = |bytes: &[u8]| bytes.starts_with(&mine.bytes);
         let unfinished = !mine.newline
             && (begins(&form.plain)
-                || form.placed.as_deref().is_some_and(begins)
+                || form.placed().is_some_and(begins)
                 || !policy::is_json(&mine.bytes));
         if unfinished {
             cut.at = line.start;
             cut.torn = true;
             return Ok((Standing::Behind(cut.clone()), cut));
         }
-        if form.placed.is_some() {
+        if form.placed().is_some() {
             // What Claude Code wrote after the last hook is nobody's line.
             return if only_bookkeeping(mine, &mut reader).map_err(io)? {
                 cut.at = line.start;

@@ -212,6 +212,7 @@ fn asked(version: Version, dir: &Path) -> PlaceRequest {
         session: FULL.parse().unwrap(),
         project_dir: dir.to_owned(),
         mode: Mode::Auto,
+        title: "what it is about".into(),
         device_name: "desk".into(),
         from_me: false,
         live: false,

@@ -39,6 +39,7 @@ mod tests;
 mod tracked;
 mod writing;
 
+use ccpeer_core::limits::REWRITE_LINE_BYTES_MAX;
 use ccpeer_core::manifest::{Origin, PathFlavour};
 
 use crate::remote_path::RemotePath;
@@ -54,6 +55,7 @@ pub struct Rewriter {
     pairs: Vec<Pair>,
     from: PathFlavour,
     to: PathFlavour,
+    keeps_json: bool,
 }
 
 /// What kind of text is rewritten.
@@ -103,12 +105,37 @@ impl Rewriter {
             let back = pattern::patterns(&back, to, from, subdir);
             matcher = matcher.with_inverse(Matcher::new(to.flavour, from.flavour, back));
         }
+        let keeps_json = from.flavour == PathFlavour::Unix
+            && to.flavour == PathFlavour::Unix
+            && pairs.iter().all(|p| is_plain(&p.from) && is_plain(&p.to));
         Self {
             matcher,
             pairs,
             from: from.flavour,
             to: to.flavour,
+            keeps_json,
         }
+    }
+
+    /// Whether a line is JSON after it was rewritten if it was before, and only then:
+    /// what is put in a place's stead is spelled as the place was, back-slash by
+    /// back-slash. Not so where separators change their kind, or where a shell's
+    /// back-slash, which JSON does not know, may stand before a name's character.
+    #[must_use]
+    pub fn keeps_json(&self) -> bool {
+        self.keeps_json
+    }
+
+    /// A line of a log, without its line break, with its places rewritten; nothing if
+    /// it names none. Unlike [`Rewriter::bytes`] it does not look whether the line is
+    /// JSON: where [`Rewriter::keeps_json`] holds, a caller who reads the result sees.
+    #[must_use]
+    pub fn record(&self, line: &[u8]) -> Option<Vec<u8>> {
+        if !self.keeps_json || line.len() > REWRITE_LINE_BYTES_MAX {
+            let (out, report) = self.bytes(TextKind::JsonLines, line);
+            return (report.replacements > 0).then_some(out);
+        }
+        stream::record(&self.matcher, line)
     }
 
     /// Whether nothing would ever change, so that bytes need not pass through.
@@ -145,4 +172,10 @@ impl Rewriter {
             .find_map(|p| Some((p, path.parts_below(&p.from)?)))?;
         Some(pair.to.join(&below.join("/")).ok()?.to_string())
     }
+}
+
+/// Whether no character of it is written behind a back-slash, by JSON or a shell.
+fn is_plain(path: &RemotePath) -> bool {
+    let mut chars = path.parts().iter().flat_map(|part| part.chars());
+    chars.all(|c| !c.is_control() && c != '"' && c != '\\' && !spelling::shell_escapes(c))
 }

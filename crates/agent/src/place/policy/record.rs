@@ -3,6 +3,7 @@
 //!
 //! Must not know which fields matter.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -62,12 +63,14 @@ pub(super) fn object(fields: &[&Field<'_>]) -> Vec<u8> {
 
 /// A string's content. One with half a surrogate pair is none that we compare:
 /// it is held to the rules like any other stranger.
-pub(super) fn text(raw: &RawValue) -> Option<String> {
+pub(super) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     let json = raw.get();
-    if !json.starts_with('"') {
-        return None;
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    if !inner.contains('\\') {
+        return Some(inner.into());
     }
-    Some(serde_json::from_str(json).unwrap_or_else(|_| "\u{fffd}".to_owned()))
+    let text = serde_json::from_str(json).unwrap_or_else(|_| "\u{fffd}".to_owned());
+    Some(text.into())
 }
 
 /// The fields of an object, in order, doubled ones too.
@@ -77,7 +80,7 @@ pub(super) struct Record<'a> {
 
 pub(super) struct Field<'a> {
     /// Decoded; bytes, because half a surrogate pair is no text.
-    pub(super) key: Vec<u8>,
+    pub(super) key: Cow<'a, [u8]>,
     pub(super) raw: &'a RawValue,
     /// Where the value stands.
     pub(super) range: Range<usize>,
@@ -106,19 +109,21 @@ impl<'a> Record<'a> {
     /// Whether the text is JSON without doubt: keys are read as bytes, and so with
     /// control characters in them that JSON does not have.
     pub(super) fn is_strict(&self) -> bool {
-        let mut keys = self.fields.iter().flat_map(|f| &f.key);
+        let mut keys = self.fields.iter().flat_map(|f| f.key.iter());
         keys.all(|byte| *byte >= b' ')
     }
 
     pub(super) fn all<'s>(&'s self, key: &'s str) -> impl Iterator<Item = &'s Field<'a>> {
-        self.fields.iter().filter(move |f| f.key == key.as_bytes())
+        self.fields
+            .iter()
+            .filter(move |f| *f.key == *key.as_bytes())
     }
 }
 
 struct Pairs;
 
 impl<'a> Visitor<'a> for Pairs {
-    type Value = Vec<(Vec<u8>, &'a RawValue)>;
+    type Value = Vec<(Cow<'a, [u8]>, &'a RawValue)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -133,21 +138,24 @@ impl<'a> Visitor<'a> for Pairs {
     }
 }
 
-struct Key(Vec<u8>);
+struct Key<'a>(Cow<'a, [u8]>);
 
-impl<'de> Deserialize<'de> for Key {
+impl<'de> Deserialize<'de> for Key<'de> {
     fn deserialize<D: Deserializer<'de>>(de: D) -> Result<Self, D::Error> {
         struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = Key;
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Key<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a key")
             }
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Key, E> {
-                Ok(Key(bytes.to_vec()))
+            fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Key<'de>, E> {
+                Ok(Key(bytes.into()))
             }
-            fn visit_str<E>(self, text: &str) -> Result<Key, E> {
-                Ok(Key(text.as_bytes().to_vec()))
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Key<'de>, E> {
+                Ok(Key(bytes.to_vec().into()))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Key<'de>, E> {
+                Ok(Key(text.as_bytes().to_vec().into()))
             }
         }
         de.deserialize_bytes(Bytes)

@@ -170,6 +170,14 @@ impl Matcher {
         };
         let file = follows_file_scheme(t, begin)
             || slash_before(t, begin).is_some_and(|slash| follows_file_scheme(t, slash));
+        if let Some(to) = &pattern.usual_target
+            && self.from == self.to
+            && !file
+            && t.get(start..end) == pattern.usual.as_deref()
+        {
+            out.extend_from_slice(to);
+            return Some(m);
+        }
         let written = Written {
             spelling,
             file,

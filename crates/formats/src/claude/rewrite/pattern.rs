@@ -54,11 +54,52 @@ pub(super) enum Target {
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
     pub(super) elems: Vec<Elem>,
+    /// How nearly everybody writes it: its characters, and `/` between them; nothing
+    /// where that has more than one form.
+    pub(super) usual: Option<Vec<u8>>,
+    /// What then takes its place, where that is a path of the same kind.
+    pub(super) usual_target: Option<Vec<u8>>,
     pub(super) form: Form,
     pub(super) target: Target,
     /// Another way of naming the place than its machine's own: the way back may
     /// give the usual one.
     pub(super) is_alias: bool,
+}
+
+impl Pattern {
+    fn new(elems: Vec<Elem>, form: Form, target: Target, is_alias: bool) -> Self {
+        let unix = |to: &RemotePath| to.drive().is_none() && form == Form::Unix;
+        let usual_target = match &target {
+            Target::Path(to) if unix(to) => Some(to.to_string().into_bytes()),
+            _ => None,
+        };
+        Self {
+            usual: usual(&elems),
+            usual_target,
+            elems,
+            form,
+            target,
+            is_alias,
+        }
+    }
+
+    /// A name below `projects/`.
+    fn name(name: &str, form: Form, target: Target) -> Self {
+        Self::new(name.chars().map(Elem::Char).collect(), form, target, false)
+    }
+}
+
+fn usual(elems: &[Elem]) -> Option<Vec<u8>> {
+    let text: Option<String> = elems
+        .iter()
+        .map(|elem| match elem {
+            Elem::Slash => Some('/'),
+            // Of this one, an escape looks like the character itself.
+            Elem::Char('%') | Elem::Drive(_) | Elem::Colon => None,
+            Elem::Char(c) => Some(*c),
+        })
+        .collect();
+    text.map(String::into_bytes)
 }
 
 /// A place on both machines.
@@ -140,23 +181,13 @@ pub(super) fn patterns(pairs: &[Pair], from: &Origin, to: &Origin, subdir: &str)
     for (path, target, is_alias) in named(&found) {
         for form in [Form::Unix, Form::Drive, Form::Msys, Form::Wsl] {
             if let Some(elems) = elems(&path, form) {
-                patterns.push(Pattern {
-                    elems,
-                    form,
-                    target: target.clone(),
-                    is_alias,
-                });
+                patterns.push(Pattern::new(elems, form, target.clone(), is_alias));
             }
         }
     }
     for (from, to) in slugs(from, to, subdir) {
         if from != to && is_slug(&from) && is_slug(&to) {
-            patterns.push(Pattern {
-                elems: from.chars().map(Elem::Char).collect(),
-                form: Form::Slug,
-                target: Target::Slug(to),
-                is_alias: false,
-            });
+            patterns.push(Pattern::name(&from, Form::Slug, Target::Slug(to)));
         }
     }
     patterns.extend(below_home(from, to, &patterns));
@@ -176,24 +207,18 @@ fn below_home(from: &Origin, to: &Origin, patterns: &[Pattern]) -> Vec<Pattern> 
     if from == to || !is_slug(&from) || !is_slug(&to) {
         return Vec::new();
     }
-    let pattern = |name: &str, form, target| Pattern {
-        elems: name.chars().map(Elem::Char).collect(),
-        form,
-        target,
-        is_alias: false,
-    };
     let head = (format!("{from}-"), format!("{to}-"));
-    let mut found = vec![pattern(&from, Form::Slug, Target::Slug(to))];
+    let mut found = vec![Pattern::name(&from, Form::Slug, Target::Slug(to))];
     for known in patterns {
         if let Target::Slug(name) = &known.target
             && let Some(rest) = name.strip_prefix(&head.1)
         {
             let taken = format!("{}{rest}", head.0);
-            found.push(pattern(&taken, Form::Slug, Target::Keep));
+            found.push(Pattern::name(&taken, Form::Slug, Target::Keep));
         }
     }
     found.retain(|f| patterns.iter().all(|p| p.elems != f.elems));
-    found.push(pattern(&head.0, Form::SlugHead, Target::Slug(head.1)));
+    found.push(Pattern::name(&head.0, Form::SlugHead, Target::Slug(head.1)));
     found
 }
 

@@ -17,6 +17,9 @@ pub(super) fn read_elems(
     pattern: &Pattern,
     json: bool,
 ) -> Option<(usize, Spelling)> {
+    if !may_be(t, start, pattern) {
+        return None;
+    }
     let mut spelling = Spelling::default();
     let mut at = start;
     for elem in &pattern.elems {
@@ -42,6 +45,17 @@ pub(super) fn read_elems(
         };
     }
     Some((at, spelling))
+}
+
+/// Whether it is worth while to read on: where a text is not as it usually is, an
+/// escape has to stand, since nothing else reads as another character.
+fn may_be(t: &[u8], start: usize, pattern: &Pattern) -> bool {
+    let Some(usual) = &pattern.usual else {
+        return true;
+    };
+    let here = t.get(start..).unwrap_or_default();
+    let other = usual.iter().zip(here).position(|(a, b)| a != b);
+    other.is_none_or(|at| matches!(here.get(at), Some(b'\\' | b'%')))
 }
 
 /// Where the pattern begins whose element `elem` stands at `hit`.

@@ -221,7 +221,7 @@ pub(super) fn read_char(t: &[u8], at: usize, want: char, spelling: &mut Spelling
 
 /// Whether a shell wants a back-slash before this character of a path. What
 /// JSON escapes itself is not among them.
-fn shell_escapes(c: char) -> bool {
+pub(super) fn shell_escapes(c: char) -> bool {
     " ()[]{}&;'$`*?!<>|#".contains(c)
 }
 

@@ -212,6 +212,13 @@ impl<'a> Stream<'a> {
     }
 }
 
+/// A line that is whole, rewritten; nothing if nothing is to be replaced in it.
+pub(super) fn record(matcher: &Matcher, line: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(line.len() + 256);
+    let replaced = rewrite_line(matcher, line, true, &mut Vec::new(), &mut out);
+    (replaced > 0).then_some(out)
+}
+
 /// Rewrites a line that is whole and valid.
 fn rewrite_line(
     matcher: &Matcher,

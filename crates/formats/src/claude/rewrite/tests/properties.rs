@@ -186,4 +186,27 @@ proptest! {
         let (out, _) = Rewriter::new(&unix("/home/ann", "/w/proj"), &to).bytes(TextKind::JsonLines, token.as_bytes());
         prop_assert!(serde_json::from_slice::<serde_json::Value>(&out).is_ok());
     }
+
+    #[test]
+    fn one_look_behind_it_tells_whether_a_line_was_json(
+        line in line(),
+        odd in fragment(),
+        at in any::<prop::sample::Index>(),
+        spoiled in any::<bool>(),
+        to in targets(),
+    ) {
+        let rewriter = Rewriter::new(&unix("/home/ann", "/w/proj"), &to);
+        let mut line = line;
+        if spoiled {
+            let at = at.index(line.len() + 1);
+            line.splice(at..at, odd.into_bytes());
+        }
+        prop_assume!(rewriter.keeps_json() && str::from_utf8(&line).is_ok() && !line.contains(&b'\n'));
+        let is_json = |line: &[u8]| serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok();
+        let there = rewriter.record(&line).unwrap_or_else(|| line.clone());
+        prop_assert_eq!(is_json(&line), is_json(&there), "{}", String::from_utf8_lossy(&line));
+        if is_json(&line) {
+            prop_assert_eq!(there, rewriter.bytes(TextKind::JsonLines, &line).0);
+        }
+    }
 }
