@@ -41,6 +41,8 @@ mod netns_quiet;
 mod one_home;
 mod pairing;
 #[cfg(unix)]
+mod paused;
+#[cfg(unix)]
 mod phases;
 mod presence;
 mod projects;

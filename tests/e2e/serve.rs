@@ -15,14 +15,14 @@ const SESSION: &str = "5e55a000-0000-4000-8000-000000000001";
 const OTHER: &str = "5e55b000-0000-4000-8000-000000000002";
 
 /// A server of a device. It ends with it.
-struct Server {
+pub(super) struct Server {
     child: Child,
     addr: SocketAddr,
     token: String,
 }
 
 impl Server {
-    fn of(device: &Device) -> Self {
+    pub(super) fn of(device: &Device) -> Self {
         let token = device.ok(&["serve", "token", "add", "extension"]);
         let mut child = device
             .command(&["serve", "--listen", "127.0.0.1:0", "--json"])
@@ -43,7 +43,7 @@ impl Server {
         }
     }
 
-    fn ask(&self, first: &str, body: &[u8]) -> Got {
+    pub(super) fn ask(&self, first: &str, body: &[u8]) -> Got {
         self.ask_as(&self.token, first, body)
     }
 
@@ -63,14 +63,14 @@ impl Server {
         read(&mut stream)
     }
 
-    fn push(&self, session: &str, bundle: &[u8]) -> Got {
+    pub(super) fn push(&self, session: &str, bundle: &[u8]) -> Got {
         self.ask(
             &format!("POST /api/sessions/push?project=my%20app&filename={session}.bundle.gz"),
             bundle,
         )
     }
 
-    fn pull(&self, prefix: &str) -> Got {
+    pub(super) fn pull(&self, prefix: &str) -> Got {
         self.ask(&format!("GET /api/sessions/{prefix}"), b"")
     }
 

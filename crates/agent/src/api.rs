@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 mod git;
 mod near;
 mod pairing;
+mod pause;
 mod placing;
 mod projects;
 mod relay;
@@ -30,6 +31,7 @@ mod upkeep;
 pub use git::*;
 pub use near::*;
 pub use pairing::*;
+pub use pause::*;
 pub use placing::*;
 pub use projects::*;
 pub use relay::*;
@@ -419,6 +421,8 @@ pub enum ErrorCode {
     Unplaceable,
     /// Pairing did not come about. Exit 1.
     Pairing,
+    /// It needs somebody else, and the user has paused that. Exit 1.
+    Paused,
     /// No space, no permission, read-only. Exit 1.
     Disk,
     /// The request itself is wrong. Exit 2.
@@ -444,6 +448,7 @@ impl ErrorCode {
             | Self::Refused
             | Self::Unplaceable
             | Self::Pairing
+            | Self::Paused
             | Self::Disk => 1,
             Self::Usage => 2,
             Self::Agent => 3,

@@ -174,6 +174,8 @@ pub(crate) struct Shared {
     pub(crate) serving: crate::serve::Serving,
     /// What is searched.
     pub(crate) search: crate::search::Search,
+    /// Whether anything is exchanged with anybody.
+    pub(crate) pause: crate::pause::Pausing,
 }
 
 /// How jobs and the server reach the driver.

@@ -41,6 +41,7 @@ mod local;
 mod logging;
 mod mirror;
 mod parcels;
+mod pause;
 mod peers;
 mod place;
 mod policy;

@@ -69,6 +69,9 @@ impl Answers for Desk {
             }
             Err(e) => return self.failed(&e),
         };
+        if self.handle.shared.pause.is_on() {
+            return refuse(503, "ccpeer is paused");
+        }
         match route {
             Route::Push(Ok(pushed)) => match self.push(pushed, &client, body).await {
                 Ok(()) => json(http::OK),

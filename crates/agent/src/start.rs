@@ -30,10 +30,11 @@ use crate::home::Home;
 use crate::inbox::Inbox;
 use crate::keys::{DeviceKey, KeyError};
 use crate::listen::Listener;
+use crate::pause::Pausing;
 use crate::peers::PeerBook;
 use crate::spare::SpareTrust;
 use crate::{
-    dumps, ipc, lists, logging, mirror, parcels, place, problem, random, relays, rounds, search,
+    dumps, ipc, lists, logging, mirror, parcels, pause, place, problem, random, relays, rounds, search,
     server, spool, starts, unasked, wake,
 };
 
@@ -173,6 +174,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
     }
     let peers = PeerBook::load(&store).map_err(|e| problem::store(&e))?;
     let findings = Findings::load(&store).map_err(|e| problem::store(&e))?;
+    let pause = Pausing::load(&store).map_err(|e| problem::store(&e))?;
     let hostname = Some(arrival.spare.name.clone())
         .filter(|n| !n.is_empty())
         .unwrap_or_else(hostname);
@@ -192,6 +194,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
         trusted: machine.trusted().copied().collect(),
         addresses: peers.addresses(),
         relays: relays(options, &store)?,
+        paused: pause.is_on(),
     };
     let chunks = Arc::new(Chunks(Arc::clone(&store)));
     let (net, events) = ccpeer_net::start(config, chunks)
@@ -223,6 +226,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
         placing: tokio::sync::Mutex::new(()),
         serving: crate::serve::Serving::default(),
         search: crate::search::Search::default(),
+        pause,
     });
     let (tx, rx) = mpsc::channel(limits::DRIVER_QUEUE_MAX);
     let handle = Handle {
@@ -247,6 +251,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
     let placing = tokio::spawn(unasked::run(handle.clone()));
     let mirroring = tokio::spawn(mirror::clock::run(handle.clone()));
     let indexing = tokio::spawn(search::run(handle.clone()));
+    let pausing = tokio::spawn(pause::run(handle.clone()));
     let waking = tokio::spawn(wake::watch(net.clone()));
     let driving = tokio::spawn(async move { driver.run(rx, events, &hostname).await });
 
@@ -284,6 +289,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
     placing.abort();
     mirroring.abort();
     indexing.abort();
+    pausing.abort();
     waking.abort();
     let _gone = fs::remove_file(home.socket());
     tracing::info!("ended");

@@ -2,6 +2,7 @@
 //! devices have given us up by then, and addresses may have changed. Both clocks
 //! are monotonic; wall time is not asked.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use ccpeer_net::Net;
@@ -22,6 +23,27 @@ pub(crate) async fn watch(net: Net) {
             net.dial_now();
         }
     }
+}
+
+/// How long the machine runs by now, sleep included where that can be told. Counts
+/// from its start or from that of this process; see [`boot`].
+pub(crate) fn running_for() -> Duration {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    with_sleep().unwrap_or_else(|| BEGAN.elapsed())
+}
+
+/// Another word after each start of the machine, so that what [`running_for`] said
+/// can be compared. Where the system has none, another one in each process.
+pub(crate) fn boot() -> String {
+    static BOOT: LazyLock<String> = LazyLock::new(|| {
+        #[cfg(target_os = "linux")]
+        if let Ok(id) = std::fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+            return id.trim().to_owned();
+        }
+        let drawn: Result<[u8; 16], _> = crate::random::bytes();
+        drawn.map_or_else(|_| String::new(), |b| u128::from_le_bytes(b).to_string())
+    });
+    BOOT.clone()
 }
 
 /// A clock that goes on while the machine sleeps, where the usual one does not.

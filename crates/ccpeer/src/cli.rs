@@ -9,9 +9,9 @@ use clap::{Parser, Subcommand};
 use crate::bug;
 use crate::commands::{
     accept, agent, completions, continue_task, demo, devices, dial, doctor, done, down, git, hook,
-    hooks, join, man, mcp, mv, pair, policy, projects, pull, push, rekey, relay, rename, reopen,
-    revoke, search, serve, service, sessions, show, snapshot, status, tasks, tui, ui, undo, up,
-    verify, why,
+    hooks, join, man, mcp, mv, pair, pause, policy, projects, pull, push, rekey, relay, rename,
+    reopen, resume, revoke, search, serve, service, sessions, show, snapshot, status, tasks, tui,
+    ui, undo, up, verify, why,
 };
 use crate::context::Context;
 use crate::environment;
@@ -72,6 +72,8 @@ enum Command {
     Projects(projects::ProjectsArgs),
     Mv(mv::MvArgs),
     Policy(policy::PolicyArgs),
+    Pause(pause::PauseArgs),
+    Resume(resume::ResumeArgs),
     Git(git::GitArgs),
     Undo(undo::UndoArgs),
     Verify(verify::VerifyArgs),
@@ -136,6 +138,8 @@ fn dispatch(cli: Cli, context: &Context) -> Result<(), CommandError> {
         Some(Command::Doctor(args)) => doctor::run(&args, context),
         Some(Command::Rekey(args)) => rekey::run(&args, context),
         Some(Command::Policy(args)) => policy::run(&args, context),
+        Some(Command::Pause(args)) => pause::run(&args, context),
+        Some(Command::Resume(args)) => resume::run(&args, context),
         Some(Command::Git(args)) => git::run(&args, context),
         Some(Command::Why(args)) => why::run(&args, context),
         Some(Command::Demo(args)) => demo::run(&args, context),

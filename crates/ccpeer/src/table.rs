@@ -201,6 +201,14 @@ pub(crate) fn since(rfc3339: &str) -> String {
 fn ago(seconds: i128) -> String {
     match seconds {
         ..60 => "now".to_owned(),
+        seconds => stretch(seconds),
+    }
+}
+
+/// A stretch of time in one short word.
+pub(crate) fn stretch(seconds: i128) -> String {
+    match seconds {
+        ..60 => format!("{} s", seconds.max(0)),
         60..3_600 => format!("{} min", seconds / 60),
         3_600..86_400 => format!("{} h", seconds / 3_600),
         _ => format!("{} d", seconds / 86_400),

@@ -38,6 +38,12 @@ fn parse_at(text: &str, now: u64) -> Option<When> {
     if let Some(seconds) = seconds(&text.to_uppercase()) {
         return Some(moment(seconds));
     }
+    Some(moment(now.saturating_sub(stretch(text)?)))
+}
+
+/// A stretch of time in seconds: `90s`, `30min`, `2h`.
+pub(crate) fn stretch(text: &str) -> Option<u64> {
+    let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at_checked(digits)?;
     let unit = match unit.trim() {
@@ -48,8 +54,7 @@ fn parse_at(text: &str, now: u64) -> Option<When> {
         "w" => 7 * DAY,
         _ => return None,
     };
-    let ago = number.parse::<u64>().ok()?.checked_mul(unit)?;
-    Some(moment(now.saturating_sub(ago)))
+    number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 fn seconds(rfc3339: &str) -> Option<u64> {

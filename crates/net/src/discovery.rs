@@ -143,10 +143,16 @@ impl Discovery {
     /// Takes the announcement back and ends.
     pub(crate) async fn stop(&self, shared: &Shared) {
         self.over.store(true, Ordering::Release);
+        self.take_back(shared).await;
+        self.running().cast = None;
+    }
+
+    /// Takes the announcement back.
+    pub(crate) async fn take_back(&self, shared: &Shared) {
         let (cast, own) = {
-            let mut running = self.running();
+            let running = self.running();
             let own = self.own(shared, running.name.clone());
-            (running.cast.take(), own)
+            (running.cast.clone(), own)
         };
         if let (Some(cast), Some(own)) = (cast, own) {
             self.tell(shared, &cast, &own, false).await;
@@ -301,12 +307,14 @@ async fn attend(
             }
             () = due => {
                 let now = Instant::now();
-                if plan.asks(now) {
+                let silent = shared.board.is_paused();
+                if plan.asks(now) && !silent {
                     for interface in &cast.interfaces {
                         cast.say(interface, &question).await;
                     }
                 }
                 if plan.tells(now)
+                    && !silent
                     && !discovery.over.load(Ordering::Acquire)
                     && let Some(own) = discovery.own(shared, name.clone())
                 {

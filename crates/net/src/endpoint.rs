@@ -56,7 +56,7 @@ impl Gate {
 
     fn admits(&self, alpn: &[u8], device: &DeviceId) -> bool {
         match alpn {
-            SYNC_ALPN => self.board.is_trusted(device),
+            SYNC_ALPN => self.board.is_trusted(device) && !self.board.is_paused(),
             PAIR_ALPN => self.pairing_open.load(Ordering::Acquire),
             _ => false,
         }
@@ -76,6 +76,8 @@ impl EndpointHooks for Gate {
         let (error_code, reason) = match conn.alpn() {
             PAIR_ALPN => (code::NOT_OPEN, "no invitation"),
             _ if self.board.is_revoked(&device_of(&conn.remote_id())) => (code::REVOKED, "revoked"),
+            // Only who is trusted is told why.
+            _ if self.board.is_trusted(&device_of(&conn.remote_id())) => (code::PAUSED, "paused"),
             _ => (code::NOT_TRUSTED, "not paired"),
         };
         AfterHandshakeOutcome::Reject {

@@ -29,6 +29,9 @@ pub enum NetError {
     /// The network was shut down.
     #[error("the network is shut down")]
     Closed,
+    /// The user has paused it.
+    #[error("nothing is exchanged with other devices: it is paused")]
+    Paused,
 }
 
 /// Why a link ended.
@@ -63,6 +66,10 @@ pub enum DownReason {
     ClosedHere,
     /// There are more links than we can bear.
     Full,
+    /// The user has paused the peer: it comes back by itself.
+    PausedThere,
+    /// The user has paused us.
+    PausedHere,
     /// We are shutting down.
     Shutdown,
     /// A mistake of ours ended the task of this link, and of this link alone.
@@ -99,6 +106,12 @@ impl DialOutcome {
     #[must_use]
     pub fn is_revocation(self) -> bool {
         self == Self::Closed(code::REVOKED)
+    }
+
+    /// Whether the device said that its user has paused it.
+    #[must_use]
+    pub fn is_pause(self) -> bool {
+        self == Self::Closed(code::PAUSED)
     }
 }
 
@@ -146,6 +159,8 @@ pub(crate) mod code {
     pub(crate) const SILENT: u32 = 408;
     /// Another connection between the same two devices is kept.
     pub(crate) const DUPLICATE: u32 = 409;
+    /// The user has paused the device; it dials when that is over.
+    pub(crate) const PAUSED: u32 = 423;
     /// A version that is not spoken here.
     pub(crate) const UNSUPPORTED: u32 = 426;
     /// The peer reads too slowly, or comes back too soon after a fault.
@@ -168,6 +183,7 @@ impl DownReason {
             }
             Self::Fault(_) | Self::ClosedHere => (code::FAULT, "protocol fault"),
             Self::Full => (code::FULL, "too many links"),
+            Self::PausedHere | Self::PausedThere => (code::PAUSED, "paused"),
             Self::Bye | Self::Lost | Self::ClosedThere(_) | Self::Shutdown | Self::Internal => {
                 (code::BYE, "bye")
             }
@@ -184,6 +200,7 @@ impl DownReason {
             code::SILENT => Self::Silent,
             code::TOO_SLOW => Self::TooSlow,
             code::FULL => Self::Full,
+            code::PAUSED => Self::PausedThere,
             other => Self::ClosedThere(other),
         }
     }

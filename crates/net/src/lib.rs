@@ -87,6 +87,8 @@ pub struct Config {
     /// Relays for peers that cannot be reached directly; none unless the user
     /// names one.
     pub relays: Vec<Relay>,
+    /// Begin without links, as after [`Net::pause`].
+    pub paused: bool,
 }
 
 /// Where to listen.
@@ -256,6 +258,7 @@ async fn start_with(
             shared.board.learn(device, addr);
         }
     }
+    shared.board.set_paused(config.paused);
     supervisor::supervise(&shared, shared.board.set_trusted(config.trusted));
     shared.tasks.spawn(supervisor::accept(Arc::clone(&shared)));
     shared.tasks.spawn(watch_own_addrs(Arc::clone(&shared)));
@@ -363,6 +366,23 @@ impl Net {
     /// before [`Net::set_trusted`].
     pub fn set_revoked(&self, revoked: BTreeSet<DeviceId>) {
         self.0.board.set_revoked(revoked);
+    }
+
+    /// Ends all links before this returns, closes an invitation that stands, and
+    /// from now on dials, lets in and announces nobody, until [`Net::resume`]. A
+    /// relay that is used stays connected; nobody is let in over it either.
+    pub async fn pause(&self) {
+        self.0.board.set_paused(true);
+        pairing::inviter::close(&self.0);
+        if let Some(discovery) = &self.0.discovery {
+            discovery.take_back(&self.0).await;
+        }
+    }
+
+    /// Makes links again.
+    pub fn resume(&self) {
+        self.0.board.set_paused(false);
+        self.0.look_around();
     }
 
     /// Gives the keys that this device used before, the latest first, and what was

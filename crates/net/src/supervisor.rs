@@ -163,6 +163,9 @@ pub(crate) async fn connect_as(
     addrs: &[std::net::SocketAddr],
     alpn: &[u8],
 ) -> Result<Connection, ConnectFault> {
+    if shared.board.is_paused() {
+        return Err(ConnectFault::Unreachable);
+    }
     let id = EndpointId::from_bytes(&device.0).map_err(|_| ConnectFault::Unreachable)?;
     let mut target = EndpointAddr::new(id);
     for addr in addrs {
@@ -283,6 +286,7 @@ fn admit(shared: &Arc<Shared>, device: DeviceId, greeted: Greeted) -> Result<(),
             refuse(code::REVOKED, "revoked", ours)
         }
         Verdict::NotTrusted => refuse(code::NOT_TRUSTED, "not paired", ours),
+        Verdict::Paused => refuse(code::PAUSED, "paused", ours),
         Verdict::Barred => refuse(code::TOO_SLOW, "later", ours),
         Verdict::Full => refuse(code::FULL, "too many links", ours),
     }

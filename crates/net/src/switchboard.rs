@@ -37,6 +37,8 @@ struct State {
     revoked: BTreeSet<DeviceId>,
     peers: BTreeMap<DeviceId, Peer>,
     links_made: u64,
+    /// The user wants no links for now.
+    paused: bool,
     closed: bool,
 }
 
@@ -72,6 +74,8 @@ pub(crate) enum Verdict {
         cloned: bool,
     },
     NotTrusted,
+    /// The user wants no links for now.
+    Paused,
     /// It broke the protocol a short while ago.
     Barred,
     Full,
@@ -114,6 +118,24 @@ impl Switchboard {
     pub(crate) fn is_trusted(&self, device: &DeviceId) -> bool {
         let state = self.state();
         !state.closed && state.trusted.contains(device)
+    }
+
+    /// Ends all links and makes no others, or makes them again, at once.
+    pub(crate) fn set_paused(&self, paused: bool) {
+        let mut state = self.state();
+        state.paused = paused;
+        for peer in state.peers.values_mut() {
+            match &peer.link {
+                Some(link) if paused => link.close(DownReason::PausedHere),
+                Some(_) => {}
+                None => peer.book.encourage(None),
+            }
+            peer.wake.notify_one();
+        }
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.state().paused
     }
 
     /// Replaces the set of devices that are told that they were revoked.
@@ -177,6 +199,9 @@ impl Switchboard {
         let mut state = self.state();
         if state.closed || !state.trusted.contains(&device) {
             return Verdict::NotTrusted;
+        }
+        if state.paused {
+            return Verdict::Paused;
         }
         let links = state.peers.values().filter(|p| p.link.is_some()).count();
         let peer = state.peers.entry(device).or_default();
@@ -281,6 +306,7 @@ impl Switchboard {
     pub(crate) fn step(&self, device: &DeviceId) -> (Step, Arc<Notify>) {
         let mut state = self.state();
         let trusted = !state.closed && state.trusted.contains(device);
+        let paused = state.paused;
         let peer = state.peers.entry(*device).or_default();
         let wake = Arc::clone(&peer.wake);
         if !trusted {
@@ -288,7 +314,7 @@ impl Switchboard {
             return (Step::Stop, wake);
         }
         let addrs = peer.book.candidates();
-        if peer.link.is_some() || (addrs.is_empty() && self.relays.is_empty()) {
+        if paused || peer.link.is_some() || (addrs.is_empty() && self.relays.is_empty()) {
             return (Step::Wait, wake);
         }
         (

@@ -12,6 +12,7 @@ mod hostile;
 mod links;
 mod node;
 mod pairing;
+mod paused;
 mod quiet;
 mod relay;
 mod replays;
@@ -89,6 +90,7 @@ fn config(n: u8, trusted: &[u8]) -> Config {
         trusted: trusted.iter().map(|n| device(*n)).collect(),
         addresses: BTreeMap::new(),
         relays: Vec::new(),
+        paused: false,
     }
 }
 

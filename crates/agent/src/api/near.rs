@@ -28,6 +28,9 @@ pub struct Around {
     /// The relay in use, if any, and how it does.
     #[serde(default)]
     pub relay: Option<super::Relay>,
+    /// The pause, if there is one: then nobody is dialled or let in.
+    #[serde(default)]
+    pub paused: Option<super::Paused>,
     /// What came over the network since the agent's start.
     #[serde(default)]
     pub counted: Counted,
@@ -100,6 +103,6 @@ pub struct Reach {
     /// How long ago it was last dialled, in milliseconds.
     pub dialled_ms: Option<u64>,
     /// How that ended: `linked`, `duplicate`, `unreachable`, `wrong_key`,
-    /// `no_protocol`, `silent`, `refused`, `revoked` or `closed`.
+    /// `no_protocol`, `silent`, `refused`, `revoked`, `paused` or `closed`.
     pub dialled: Option<String>,
 }

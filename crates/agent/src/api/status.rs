@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeviceName, Expiring, Finding, Relay, SummaryStatus};
+use super::{DeviceName, Expiring, Finding, Paused, Relay, SummaryStatus};
 
 /// `status`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +52,9 @@ pub struct Status {
     /// The relay, and how it does.
     #[serde(default)]
     pub relay: Option<Relay>,
+    /// The pause, if there is one.
+    #[serde(default)]
+    pub paused: Option<Paused>,
     /// Summaries by a model, and how they do; null where nobody knows.
     #[serde(default)]
     pub summary: Option<SummaryStatus>,

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::placing::{Place, ProjectPlace};
-use super::{DeviceName, SummaryChange, SummaryPolicy};
+use super::{DeviceName, Paused, SummaryChange, SummaryPolicy};
 
 /// One thing that was found and holds until it is dealt with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +125,9 @@ pub struct Policy {
     /// The line at the start of a session.
     #[serde(default)]
     pub start_line: bool,
+    /// The pause, if there is one.
+    #[serde(default)]
+    pub paused: Option<Paused>,
 }
 
 /// One device in `policy`.
@@ -204,6 +207,13 @@ pub enum PolicyChange {
     },
     /// Summaries by a model.
     Summary(SummaryChange),
+    /// Exchange nothing with anybody.
+    Pause {
+        /// For so long; until [`PolicyChange::Resume`] if absent.
+        seconds: Option<u64>,
+    },
+    /// Exchange again.
+    Resume,
 }
 
 /// What Claude Code's own sweep is about to take.

@@ -25,8 +25,22 @@ pub fn examine(around: &Result<Around, ApiError>) -> Vec<Check> {
             )];
         }
     };
-    let mut out = interfaces(&around.interfaces);
+    let mut out = Vec::new();
+    if let Some(paused) = &around.paused {
+        let until = paused.until.as_deref().map(view::text_time);
+        let until = until.map_or_else(String::new, |at| format!(" until {at}"));
+        out.push(note(
+            "paused",
+            format!("nothing is exchanged with other devices{until}"),
+            "`ccpeer resume` ends the pause",
+        ));
+    }
+    out.extend(interfaces(&around.interfaces));
     out.push(sockets(&around.sockets));
+    if around.paused.is_some() {
+        // Nobody is asked and nobody is told anything: there is nothing to see.
+        return out;
+    }
     out.extend(multicast(around));
     out.extend(around.relay.as_ref().map(relay));
     if around.peers.is_empty() {
@@ -251,6 +265,10 @@ fn reach(peer: &Reach, around: &Around) -> Check {
             "it answers and has revoked this device".to_owned(),
             "run `ccpeer rekey --separate` and pair again, if that was a mistake".to_owned(),
         ),
+        Some("paused") => (
+            "it answers, and its user has paused it".to_owned(),
+            "it comes back by itself; `ccpeer resume` there ends the pause".to_owned(),
+        ),
         Some("silent") => (
             format!("it answers at {at} and then falls silent"),
             "run `ccpeer doctor` there".to_owned(),
@@ -312,6 +330,7 @@ mod tests {
                 dialled: Some("unreachable".into()),
             }],
             relay: None,
+            paused: None,
             counted: crate::api::Counted::default(),
         }
     }
@@ -345,7 +364,8 @@ mod tests {
     #[test]
     fn every_reason_has_its_words() {
         let mut seen = std::collections::BTreeSet::new();
-        let outcomes = "unreachable wrong_key no_protocol refused revoked silent closed linked";
+        let outcomes =
+            "unreachable wrong_key no_protocol refused revoked paused silent closed linked";
         for outcome in outcomes.split(' ') {
             let mut around = around();
             around.peers[0].dialled = Some(outcome.into());
@@ -380,6 +400,18 @@ mod tests {
             "no interface is left"
         );
         assert!(told(around()).iter().all(|c| c.state != State::Problem));
+    }
+
+    #[test]
+    fn a_pause_is_told_and_nothing_is_found_wrong_because_of_it() {
+        let mut paused = around();
+        let until = Some("2026-11-20T14:00:00.000Z".to_owned());
+        paused.paused = Some(crate::api::Paused { until });
+        paused.multicast.as_mut().unwrap().own_heard_ms = None;
+        let checks = told(paused);
+        let message = &of(&checks, "paused").message;
+        assert!(message.ends_with("until 2026-11-20 14:00 UTC"), "{message}");
+        assert!(checks.iter().all(|c| c.state != State::Problem));
     }
 
     #[test]

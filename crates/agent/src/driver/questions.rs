@@ -531,6 +531,7 @@ impl Driver {
             .collect();
         api::Status {
             relay: Some(crate::relays::view(self.shared.net.relay().as_ref())),
+            paused: self.shared.pause.told(),
             agent: "running".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: Some(std::process::id()),

@@ -52,6 +52,7 @@ pub(super) async fn around(handle: &Handle) -> Result<api::Around, ApiError> {
         interfaces: net.interfaces().iter().map(interface).collect(),
         sockets: net.sockets().iter().map(ToString::to_string).collect(),
         multicast: hearing.as_ref().map(multicast),
+        paused: handle.shared.pause.told(),
         relay: net.relay().map(|r| relays::view(Some(&r))),
     })
 }
@@ -79,6 +80,7 @@ fn word(outcome: DialOutcome) -> &'static str {
         DialOutcome::Silent => "silent",
         outcome if outcome.is_refusal() => "refused",
         outcome if outcome.is_revocation() => "revoked",
+        outcome if outcome.is_pause() => "paused",
         DialOutcome::Closed(_) => "closed",
     }
 }

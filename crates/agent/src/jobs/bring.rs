@@ -350,6 +350,8 @@ async fn fetch(handle: &Handle, out: &Out, head: &Head) -> Result<(), ApiError> 
         if handle.ask(|to| Ask::Unreadable(manifest, to)).await? {
             return Err(PlaceError::Unreadable.into());
         }
+        let pause = &handle.shared.pause;
+        pause.refuse("not all of the session is here, and nothing is fetched")?;
         if last.is_none() {
             // Somebody asks for it: quotas do not hold it back.
             let event = Event::Need(manifest);

@@ -39,7 +39,11 @@ pub(super) async fn settle(
     let elsewhere = ask(handle, &head).await?;
     match (elsewhere, meanwhile) {
         (Some(busy), Meanwhile::Ask) if is_busy(&busy) => Err(choose(&head, busy)),
-        (Some(busy), Meanwhile::Wait) if in_turn(&busy) => wait(handle, out, head, busy).await,
+        (Some(busy), Meanwhile::Wait) if in_turn(&busy) => {
+            let pause = &handle.shared.pause;
+            pause.refuse("nobody says here when a turn elsewhere has ended")?;
+            wait(handle, out, head, busy).await
+        }
         (elsewhere, _) => Ok(Found { head, elsewhere }),
     }
 }

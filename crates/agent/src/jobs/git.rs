@@ -43,6 +43,7 @@ pub(super) async fn git(
             repush,
             force,
         }) => {
+            handle.shared.pause.refuse("no mirror is brought up to date")?;
             let push = Push { repush, force };
             let mirrors = match mirror {
                 Some(name) => vec![named(handle, &name).await?],
@@ -132,6 +133,7 @@ async fn add(handle: &Handle, out: &Out, wish: GitAdd) -> Result<api::Mirror, Ap
             "remove one with `ccpeer git remove`",
         );
     }
+    handle.shared.pause.refuse("no mirror can be begun")?;
     out.progress("asking the remote", 0, 0);
     let (home, url, tx) = (
         handle.shared.home.clone(),
@@ -233,14 +235,19 @@ pub(crate) async fn bring(
         repush: push.repush,
         force: push.force,
     };
-    let tx = handle.tx.clone();
+    let (tx, shared) = (handle.tx.clone(), Arc::clone(&handle.shared));
     let (result, paces) = blocking(move || {
+        let stop = || tx.is_closed() || shared.pause.is_on();
         // As it is by now: somebody may have been at it while we waited.
         let mut mirror = Mirror::all(&work.home)
             .into_iter()
             .find(|m| m.name == mirror.name)
             .unwrap_or(mirror);
-        let result = sync::sync(&mut mirror, &work, &mut paces, &|| tx.is_closed());
+        let result = sync::sync(&mut mirror, &work, &mut paces, &stop);
+        if let (Err(_), Err(paused)) = (&result, shared.pause.refuse("the mirror was left")) {
+            // That is no failure of it.
+            return (Err(paused), paces);
+        }
         mirror.state.went_back = matches!(result, Err(MirrorError::RolledBack));
         let result = result.map_err(ApiError::from);
         match &result {

@@ -33,6 +33,7 @@ pub(super) async fn invite(
                 .hint("use `--yes` together with `--ticket`"),
         );
     }
+    handle.shared.pause.refuse("nobody can be paired")?;
     let me = handle.ask(Ask::Me).await?;
     let mut invite = handle
         .shared
@@ -123,6 +124,7 @@ pub(super) async fn join(handle: &Handle, out: Out, secret: String) -> Result<Va
         ApiError::new(ErrorCode::Usage, e.to_string())
             .hint("a code looks like ABC-DEF; a ticket begins with `ccpeer1-`")
     })?;
+    handle.shared.pause.refuse("nobody can be paired")?;
     let me = handle.ask(Ask::Me).await?;
     let mut join = handle
         .shared

@@ -14,13 +14,25 @@ use crate::driver::{Ask, Enriching, Handle, Input};
 use crate::enrich::{EVERY_MIN_BOUNDS, PER_DAY_MAX};
 use crate::policy::{KEEP_DAYS_MAX, Policy};
 use crate::pool::blocking;
-use crate::{problem, projects};
+use crate::{pause, problem, projects};
 
 /// Changes what is to be changed, and tells what holds.
 pub(super) async fn policy(
     handle: &Handle,
     change: Option<PolicyChange>,
 ) -> Result<api::Policy, ApiError> {
+    // These are kept beside the policy.
+    let change = match change {
+        Some(PolicyChange::Pause { seconds }) => {
+            pause::begin(handle, seconds).await?;
+            None
+        }
+        Some(PolicyChange::Resume) => {
+            pause::end(handle).await?;
+            None
+        }
+        change => change,
+    };
     let store = Arc::clone(&handle.shared.store);
     let policy = blocking(move || Policy::load(&store)).await;
     let mut policy = policy.map_err(|e| problem::store(&e))?;
@@ -76,6 +88,7 @@ pub(super) async fn policy(
             PolicyChange::Keep { days } => {
                 policy.keep_days = days.filter(|d| *d <= KEEP_DAYS_MAX);
             }
+            PolicyChange::Pause { .. } | PolicyChange::Resume => {}
         }
         let store = Arc::clone(&handle.shared.store);
         if let Some(note) = policy.note() {
@@ -115,6 +128,7 @@ pub(super) async fn policy(
         place_default: policy.places.default,
         place_projects: of_projects,
         start_line: policy.start_line,
+        paused: handle.shared.pause.told(),
         devices: charges
             .into_iter()
             .map(|(device, used)| {

@@ -24,6 +24,7 @@ pub(super) async fn push(
     out: &Out,
     selection: &Selection,
 ) -> Result<Summary, ApiError> {
+    handle.shared.pause.refuse("nothing is sent")?;
     let sessions = local(handle, selection).await?;
     let mut summary = Summary::default();
     let total = sessions.len() as u64;
@@ -92,6 +93,10 @@ pub(super) async fn snapshot(
         }
         CaptureDone::Failed(e) => return Err(e),
     };
+    if force {
+        let pause = &handle.shared.pause;
+        pause.refuse("the snapshot is taken and kept here, and goes to nobody now")?;
+    }
     let summary = if force {
         out.progress("summarising", 0, 0);
         Some(told(handle.enrich(session).await?))

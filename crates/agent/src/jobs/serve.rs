@@ -58,6 +58,7 @@ async fn run(
              network is one that you trust",
         ));
     }
+    handle.shared.pause.refuse("nothing is served")?;
     let clients = load(handle).await?.len() as u64;
     let encrypted = tls.is_some();
     let tls = tls.map(|(chain, key)| (chain, Zeroizing::new(key)));

@@ -38,6 +38,9 @@ pub(crate) async fn run(handle: Handle) {
     let fast = crate::rounds::hurry().unwrap_or(1);
     loop {
         tokio::time::sleep(LOOK_EVERY / fast).await;
+        if handle.shared.pause.is_on() {
+            continue;
+        }
         let home = handle.shared.home.clone();
         let mirrors = blocking(move || Mirror::all(&home)).await;
         turns.retain(|name, _| mirrors.iter().any(|m| m.name == *name));

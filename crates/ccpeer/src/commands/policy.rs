@@ -6,6 +6,7 @@ use ccpeer_agent::api::{
 use ccpeer_core::text;
 use clap::Subcommand;
 
+use super::{pause, resume};
 use crate::context::{Context, say, say_json};
 use crate::error::CommandError;
 use crate::table::{self, Column};
@@ -65,6 +66,16 @@ enum Change {
         /// One line, of a fixed text and a count
         on: Switch,
     },
+    /// Exchange nothing with other machines for a while
+    ///
+    /// Nothing goes to or comes from another machine, no git mirror is brought up to
+    /// date, and `ccpeer serve` answers that it is paused. A restart ends no pause.
+    Pause {
+        /// For so long: `30m`, `2h`, `1d`; without it, until `resume`
+        duration: Option<String>,
+    },
+    /// End a pause
+    Resume,
     /// How long earlier versions stay
     Keep {
         /// A number of days with the agent running, or `forever`
@@ -132,6 +143,13 @@ enum Switch {
 }
 
 pub(crate) fn run(args: &PolicyArgs, context: &Context) -> Result<(), CommandError> {
+    match &args.change {
+        Some(Change::Pause { duration }) => {
+            return pause::begin(duration.as_deref(), args.json, context);
+        }
+        Some(Change::Resume) => return resume::end(args.json, context),
+        _ => {}
+    }
     let change = args.change.as_ref().map(read).transpose()?;
     let policy: Policy = context.get(&Request::Policy { change })?;
     if args.json {
@@ -161,6 +179,9 @@ pub(crate) fn run(args: &PolicyArgs, context: &Context) -> Result<(), CommandErr
     }
     let line = if policy.start_line { "on" } else { "off" };
     say(format!("line    {line} at the start of a session"))?;
+    if let Some(paused) = &policy.paused {
+        say(format!("paused{}", pause::until(paused)))?;
+    }
     let columns = [
         Column("DEVICE", 28),
         Column("USED", 12),
@@ -247,6 +268,9 @@ fn read(change: &Change) -> Result<PolicyChange, CommandError> {
         Change::StartLine { on } => Ok(PolicyChange::StartLine {
             on: matches!(on, Switch::On),
         }),
+        Change::Pause { .. } | Change::Resume => {
+            Err(CommandError::usage("nothing is to be changed", "see `ccpeer policy --help`"))
+        }
         Change::Keep { days } if days == "forever" => Ok(PolicyChange::Keep { days: None }),
         Change::Keep { days } => Ok(PolicyChange::Keep {
             days: Some(days.parse().map_err(|_| {

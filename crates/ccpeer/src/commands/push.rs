@@ -66,7 +66,8 @@ impl Which {
                 if self.session.is_none()
                     && self.project.is_none()
                     && !self.all
-                    && e.code.exit() == 1 =>
+                    && e.code.exit() == 1
+                    && e.code != ErrorCode::Paused =>
             {
                 e.hint = Some("name a session, or use --project or --all".to_owned());
                 CommandError::Told(e)

@@ -5,6 +5,7 @@ use ccpeer_agent::api::{
 };
 use ccpeer_agent::{hooks, spool};
 
+use super::pause;
 use crate::context::{Context, say, say_json, talk};
 use crate::error::CommandError;
 use crate::relay_choice;
@@ -67,6 +68,7 @@ fn stopped(context: &Context) -> Status {
         listen_only: None,
         relay: None,
         summary: None,
+        paused: None,
     }
 }
 
@@ -105,6 +107,11 @@ pub(crate) fn lines(status: &Status) -> Vec<Line> {
     }
     if let Some((said, hint)) = status.relay.as_ref().and_then(relay_choice::words) {
         lines.push(Line::new("relay", said, hint));
+    }
+    if let Some(paused) = &status.paused {
+        let said = format!("nothing is exchanged{}", pause::until(paused));
+        let hint = "`ccpeer resume` ends the pause".to_owned();
+        lines.push(Line::new("paused", said, Some(hint)));
     }
     let mut line = |label, said| lines.push(Line::new(label, said, None));
     line(

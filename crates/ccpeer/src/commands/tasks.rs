@@ -3,6 +3,7 @@
 use ccpeer_agent::api::{ErrorCode, Expiring, Request, Status, Task};
 use ccpeer_core::text;
 
+use super::pause;
 use crate::context::{Context, say, say_json, talk};
 use crate::error::CommandError;
 use crate::table::{self, Column};
@@ -81,6 +82,7 @@ pub(crate) fn run(args: &TasksArgs, context: &Context) -> Result<(), CommandErro
         }
     }
     drop(agent);
+    pause::remind(context);
     warn_of_expiry(context);
     Ok(())
 }
@@ -166,6 +168,7 @@ fn row(task: &Task) -> Vec<String> {
 fn nothing_yet(context: &Context) -> Result<(), CommandError> {
     let status: Status = context.get(&Request::Status)?;
     talk("No unfinished tasks.");
+    pause::remind_of(&status);
     if status.hooks != "installed" {
         talk("Claude Code does not tell the agent about sessions yet: `ccpeer hooks install`.");
     }

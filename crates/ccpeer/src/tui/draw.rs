@@ -88,7 +88,7 @@ fn top(page: &mut Page<'_>, model: &Model) -> u16 {
         _ => x,
     };
     let mut y = 1;
-    if let Some(why) = &model.gone {
+    if let Some(why) = model.banner() {
         let style = Style::new().add_modifier(Modifier::BOLD);
         page.put(0, y, page.width, &format!("! {why}"), style);
         y += 1;

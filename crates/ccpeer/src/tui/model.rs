@@ -8,6 +8,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::detail::Detail;
 use super::rows::{self, Row};
 use super::words::{Action, Bottom, Job, News, Tab, Wish};
+use crate::commands::pause;
 use crate::table;
 
 /// Characters of what is filtered by.
@@ -108,9 +109,16 @@ impl Model {
         }
     }
 
+    /// What is said above everything, if something has to be.
+    pub(crate) fn banner(&self) -> Option<String> {
+        let paused = || self.status.as_ref()?.paused.as_ref();
+        let said = |p| format!("paused{}; nothing is exchanged", pause::until(p));
+        self.gone.clone().or_else(|| paused().map(said))
+    }
+
     /// Lines that the list has: the tabs, the heading and the bottom line are not its.
     pub(crate) fn list_lines(&self) -> usize {
-        let others = 3 + usize::from(self.gone.is_some());
+        let others = 3 + usize::from(self.banner().is_some());
         usize::from(self.size.1).saturating_sub(others)
     }
 

@@ -68,6 +68,9 @@ pub(crate) async fn invite(
     if shared.endpoint.is_closed() {
         return Err(NetError::Closed);
     }
+    if shared.board.is_paused() {
+        return Err(NetError::Paused);
+    }
     let own = own_addrs(&shared.endpoint, shared.listen);
     let (code, ticket) = (
         Code::draw()?,

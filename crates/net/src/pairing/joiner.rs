@@ -39,6 +39,9 @@ pub(crate) async fn join(
     if shared.endpoint.is_closed() {
         return Err(NetError::Closed);
     }
+    if shared.board.is_paused() {
+        return Err(NetError::Paused);
+    }
     let (events, receiver) = mpsc::channel(EVENTS_MAX);
     let task = {
         let shared = Arc::clone(shared);

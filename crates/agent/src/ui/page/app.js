@@ -3,7 +3,7 @@
 import { command, copy, count, empty, foreign, h, hue, say, show } from "./dom.js";
 import { Watched, enter } from "./server.js";
 import { sessions, tasks } from "./lists.js";
-import { devices, store, transfers } from "./machines.js";
+import { devices, pause, store, transfers } from "./machines.js";
 import { timeline } from "./timeline.js";
 import { Reading } from "./transcript.js";
 
@@ -171,7 +171,9 @@ async function look() {
     round += 1;
     const peers = overview.value.status.peers;
     const up = peers.filter((p) => p.state === "connected").length;
-    linkIs(up > 0 || peers.length === 0 ? "up" : "down", peers.length === 0 ? "no other machine" : `${up} of ${peers.length} connected`);
+    const paused = pause(overview.value.status);
+    if (paused) linkIs("down", paused);
+    else linkIs(up > 0 || peers.length === 0 ? "up" : "down", peers.length === 0 ? "no other machine" : `${up} of ${peers.length} connected`);
     if (changed.some(Boolean) || main.querySelector(".loading")) draw();
     if (reading) await reading.follow();
     next(LOOK_MS);
@@ -185,7 +187,7 @@ function next(ms) {
   if (looking()) {
     timer = setTimeout(look, ms);
   } else {
-    linkIs("", "paused");
+    linkIs("", "not looking");
   }
 }
 

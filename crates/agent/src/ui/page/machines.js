@@ -39,6 +39,17 @@ function card(entry, peer, overview) {
       fact("Id", h("code", {}, entry.id.slice(0, 12)))));
 }
 
+// That nothing is exchanged, and until when, if the user wants that.
+export function pause(status) {
+  if (!status.paused) return null;
+  const { until } = status.paused;
+  if (!until) return "exchange paused";
+  const at = new Date(until);
+  const far = at.getTime() - Date.now() > 20 * 3600 * 1000;
+  const day = far ? { day: "numeric", month: "short" } : {};
+  return `exchange paused until ${at.toLocaleString([], { ...day, hour: "2-digit", minute: "2-digit", hourCycle: "h23" })}`;
+}
+
 export function devices(overview, filter) {
   const peers = new Map(overview.status.peers.map((p) => [p.id, p]));
   const me = overview.status.device;
@@ -49,6 +60,8 @@ export function devices(overview, filter) {
   const { relay } = overview.status;
   return [
     h("h1", {}, "Devices"),
+    overview.status.paused && h("section", {}, h("p", { class: "note" }, `${pause(overview.status)}: nothing goes to or comes from other machines.`),
+      command("ccpeer resume", "ends the pause")),
     h("ul", { class: "cards" }, all.map((d) => card(d, peers.get(d.id), overview))),
     all.length === 0 && empty("No device fits the filter."),
     h("section", {}, h("h2", {}, "One more machine"),

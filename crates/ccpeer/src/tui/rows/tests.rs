@@ -95,6 +95,7 @@ pub(crate) fn status() -> Status {
         findings: Vec::new(),
         mdns: None,
         listen_only: None,
+        paused: None,
         relay: None,
         summary: None,
     }
