@@ -17,6 +17,8 @@ mod fork;
 #[cfg(target_os = "linux")]
 mod full_disk;
 #[cfg(unix)]
+mod gate;
+#[cfg(unix)]
 mod hooks_live;
 mod join;
 mod kills;

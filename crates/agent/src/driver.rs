@@ -174,6 +174,8 @@ pub(crate) struct Shared {
     pub(crate) serving: crate::serve::Serving,
     /// What is searched.
     pub(crate) search: crate::search::Search,
+    /// Sessions of this device in which something looks like a secret.
+    pub(crate) exposed: Arc<crate::exposed::Exposed>,
     /// Whether anything is exchanged with anybody.
     pub(crate) pause: crate::pause::Pausing,
 }

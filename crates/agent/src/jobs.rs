@@ -15,6 +15,7 @@ mod rekey;
 mod relay;
 mod relocate;
 mod search;
+mod secrets;
 mod send;
 mod serve;
 mod upkeep;

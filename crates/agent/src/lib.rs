@@ -26,6 +26,7 @@ mod confined;
 mod disk;
 mod driver;
 mod enrich;
+mod exposed;
 mod findings;
 mod former;
 mod frames;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 pub(crate) use crate::api::Introduce;
-use crate::api::{Place, SummaryBy, SummaryPolicy};
+use crate::api::{Gate, Place, SummaryBy, SummaryPolicy};
 use crate::enrich::{EVERY_MIN, PER_DAY, PER_HOUR};
 use ccpeer_core::id::DeviceId;
 use ccpeer_core::limits;
@@ -48,6 +48,9 @@ pub(crate) struct Policy {
     /// The line at the start of a session is wanted.
     #[serde(default = "yes")]
     pub(crate) start_line: bool,
+    /// What becomes of secrets on their way to clients of `ccpeer serve`.
+    #[serde(default = "default_serve_gate")]
+    pub(crate) serve_gate: Gate,
 }
 
 /// What is placed without being asked for.
@@ -90,6 +93,11 @@ fn yes() -> bool {
     true
 }
 
+/// Whoever has a token is trusted with sessions; the user has given it.
+fn default_serve_gate() -> Gate {
+    Gate::Warn
+}
+
 fn default_quota() -> u64 {
     limits::QUOTA_BYTES_PER_DEVICE
 }
@@ -119,6 +127,7 @@ impl Default for Policy {
             summary: default_summary(),
             places: Places::default(),
             start_line: true,
+            serve_gate: default_serve_gate(),
         }
     }
 }

@@ -9,23 +9,29 @@ pub(crate) mod give;
 mod route;
 pub(crate) mod tokens;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ccpeer_core::entry::ContentRef;
 use ccpeer_core::id::SessionId;
 use ccpeer_core::limits;
+use ccpeer_core::manifest::Manifest;
 use ccpeer_formats::bundle_v1::http::{self, Listed, Refusal};
 use ccpeer_formats::bundle_v1::{Bounds, OpenError};
+use ccpeer_formats::secrets;
 use ccpeer_net::web::{Answer, Answers, Asked, Upload, UploadError};
+use ccpeer_store::Store;
 use tokio::sync::mpsc;
 
-use crate::api::{ApiError, ErrorCode, ServeEvent};
+use crate::api::{ApiError, ErrorCode, Gate, ServeEvent};
 use crate::driver::{Ask, Handle, Head, wall};
 use crate::intake::{self, NotTaken};
+use crate::mirror::gate;
+use crate::policy::Policy;
 use crate::pool::blocking;
 use crate::{problem, view};
 
-use give::GiveError;
+use give::{Form, GiveError};
 use route::{Route, route};
 
 /// What is no JSON, as the reference server types its refusals.
@@ -85,9 +91,10 @@ impl Answers for Desk {
                 Ok(list) => json(http::list(list)),
                 Err(e) => self.failed(&e),
             },
-            Route::Get(prefix) => match self.get(prefix.as_deref()).await {
-                Ok(Some(bundle)) => Answer::new(200, http::BUNDLE_TYPE, bundle),
-                Ok(None) => said(Refusal::NotFound),
+            Route::Get(prefix) => match self.get(prefix.as_deref(), &client).await {
+                Ok(Given::Bundle(bundle)) => Answer::new(200, http::BUNDLE_TYPE, bundle),
+                Ok(Given::Held) => refuse(403, "held back: it holds what looks like a secret"),
+                Ok(Given::Nothing) => said(Refusal::NotFound),
                 Err(e) => self.failed(&e),
             },
             Route::Delete => refuse(403, "sessions are not deleted from here"),
@@ -106,6 +113,30 @@ impl Answers for Desk {
             },
         )
     }
+}
+
+/// What a client gets who asks for a session.
+enum Given {
+    Bundle(Vec<u8>),
+    /// It holds what looks like a secret, and that does not leave.
+    Held,
+    /// There is none such.
+    Nothing,
+}
+
+/// Whether something in a version looks like a secret. What cannot be read is not
+/// given, either.
+fn is_held(store: &Store, head: &Head, manifest: ContentRef) -> Result<bool, GiveError> {
+    let meta = &head.version.meta;
+    let said = format!("{}\n{}\n{}", meta.title, meta.project, meta.branch);
+    if secrets::holds(&said) {
+        return Ok(true);
+    }
+    let bytes = store.get_chunk(&manifest.id)?;
+    let bytes = bytes.ok_or(GiveError::Incomplete)?;
+    let manifest = Manifest::from_bytes(&bytes).map_err(|_| GiveError::Unreadable)?;
+    let found = gate::in_files(store, &manifest, &BTreeSet::new(), &|| false)?;
+    found.ok_or(GiveError::Incomplete)
 }
 
 impl Desk {
@@ -174,41 +205,66 @@ impl Desk {
     /// Every session that is held here whole, once.
     async fn list(&self) -> Result<Vec<Listed>, ApiError> {
         let heads = self.heads().await?;
+        let gate = self.gate().await?;
+        let shown = |text: &str| match gate {
+            Gate::Warn => text.to_owned(),
+            Gate::Redact | Gate::Hold => secrets::redact(text),
+        };
         Ok(heads
             .iter()
             .map(|(head, _)| Listed {
                 session: head.version.session,
-                project: head.version.meta.project.clone(),
-                first_prompt: view::title(&head.version.meta),
+                project: shown(&head.version.meta.project),
+                first_prompt: shown(&view::title(&head.version.meta)),
                 updated: head.version.meta.updated,
             })
             .collect())
     }
 
     /// The bundle of the newest session whose id begins so.
-    async fn get(&self, prefix: Option<&str>) -> Result<Option<Vec<u8>>, ApiError> {
+    async fn get(&self, prefix: Option<&str>, client: &str) -> Result<Given, ApiError> {
         let Some(prefix) = prefix else {
-            return Ok(None);
+            return Ok(Given::Nothing);
         };
         let heads = self.heads().await?;
         let mut fitting = heads.into_iter();
         let found = fitting.find(|(h, _)| http::begins(&h.version.session, prefix));
         let Some((head, manifest)) = found else {
-            return Ok(None);
+            return Ok(Given::Nothing);
         };
+        let session = head.version.session;
         let device = self.handle.ask(Ask::Me).await?.name;
+        let gate = self.gate().await?;
         let _turn = self.handle.shared.serving.bundles.lock().await;
         let store = Arc::clone(&self.handle.shared.store);
-        let made = blocking(move || give::bundle(&store, manifest, &device, wall())).await;
-        match made {
-            Ok(bundle) => Ok(Some(bundle)),
+        let made = blocking(move || {
+            let form = match gate {
+                Gate::Hold if is_held(&store, &head, manifest)? => return Err(GiveError::Secret),
+                Gate::Hold | Gate::Warn => Form::Whole,
+                Gate::Redact => Form::Redacted,
+            };
+            give::bundle(&store, (manifest, form), &device, wall())
+        });
+        match made.await {
+            Ok(bundle) => Ok(Given::Bundle(bundle)),
+            Err(e @ GiveError::Secret) => {
+                tracing::info!(%session, "held back: it holds what looks like a secret");
+                self.tell_refused(client, &e.to_string());
+                Ok(Given::Held)
+            }
             Err(GiveError::Store(e)) => Err(problem::store(&e)),
             Err(e) => {
-                let session = head.version.session;
                 tracing::warn!(%session, error = %e, "cannot be given as a bundle");
-                Ok(None)
+                Ok(Given::Nothing)
             }
         }
+    }
+
+    /// What becomes of secrets on their way to a client.
+    async fn gate(&self) -> Result<Gate, ApiError> {
+        let store = Arc::clone(&self.handle.shared.store);
+        let policy = blocking(move || Policy::load(&store)).await;
+        policy.map(|p| p.serve_gate).map_err(|e| problem::store(&e))
     }
 
     /// The line of each session that a client is given, the newest first: of

@@ -24,6 +24,7 @@ use crate::client::Client;
 use crate::driver::{
     Arrival, Driver, End, Endings, Expiry, Handle, Input, Parts, Shared, load_taken_in,
 };
+use crate::exposed::Exposed;
 use crate::findings::{Findings, Kind};
 use crate::former;
 use crate::home::Home;
@@ -34,8 +35,8 @@ use crate::pause::Pausing;
 use crate::peers::PeerBook;
 use crate::spare::SpareTrust;
 use crate::{
-    dumps, ipc, lists, logging, mirror, parcels, pause, place, problem, random, relays, rounds, search,
-    server, spool, starts, unasked, wake,
+    dumps, ipc, lists, logging, mirror, parcels, pause, place, problem, random, relays, rounds,
+    search, server, spool, starts, unasked, wake,
 };
 
 mod store;
@@ -174,6 +175,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
     }
     let peers = PeerBook::load(&store).map_err(|e| problem::store(&e))?;
     let findings = Findings::load(&store).map_err(|e| problem::store(&e))?;
+    let exposed = Exposed::load(&store).map_err(|e| problem::store(&e))?;
     let pause = Pausing::load(&store).map_err(|e| problem::store(&e))?;
     let hostname = Some(arrival.spare.name.clone())
         .filter(|n| !n.is_empty())
@@ -227,6 +229,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
         serving: crate::serve::Serving::default(),
         search: crate::search::Search::default(),
         pause,
+        exposed: Arc::new(exposed),
     });
     let (tx, rx) = mpsc::channel(limits::DRIVER_QUEUE_MAX);
     let handle = Handle {

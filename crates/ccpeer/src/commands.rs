@@ -32,6 +32,7 @@ pub(crate) mod reopen;
 pub(crate) mod resume;
 pub(crate) mod revoke;
 pub(crate) mod search;
+pub(crate) mod secrets;
 pub(crate) mod serve;
 pub(crate) mod service;
 pub(crate) mod sessions;

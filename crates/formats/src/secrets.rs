@@ -1,15 +1,66 @@
-//! Taking out what looks like a secret, for a text that goes to a model. A help
-//! against mistakes and no wall: what has no shape of its own is not found.
+//! What looks like a secret: whether there is any, of which kinds, and a text
+//! without it. A help against mistakes and no wall: what has no shape of its own is
+//! not found. `lines` does it to files, without making them into others.
 //!
 //! Must not know where a text comes from.
 
+mod lines;
+
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+pub use lines::{redact_json_lines, redact_text};
 
 /// Levels of JSON within JSON that are looked into.
 const NESTED_MAX: usize = 2;
 
 /// What stands where a secret was.
 pub const REDACTED: &str = "[redacted]";
+
+/// What kind of secret something looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A private key.
+    PrivateKey,
+    /// A token that says whose it is by its beginning.
+    Token,
+    /// A JSON web token.
+    WebToken,
+    /// What stands behind `Bearer` and the like.
+    Header,
+    /// The value of something that is called a password, a secret, a token.
+    Value,
+    /// The password in an address.
+    Login,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::PrivateKey,
+        Self::Token,
+        Self::WebToken,
+        Self::Header,
+        Self::Value,
+        Self::Login,
+    ];
+
+    /// Its name in files and `--json`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::PrivateKey => "private_key",
+            Self::Token => "token",
+            Self::WebToken => "web_token",
+            Self::Header => "header",
+            Self::Value => "value",
+            Self::Login => "login",
+        }
+    }
+}
+
+/// How many of each kind there are.
+pub type Counts = BTreeMap<Kind, u32>;
 
 /// Beginnings of tokens, and how many more characters make it one.
 const PREFIXES: [(&str, usize); 34] = [
@@ -79,7 +130,7 @@ pub fn redact(text: &str) -> String {
     let mut rest = text;
     let mut before = None;
     while let Some(c) = rest.chars().next() {
-        if let Some((kept, secret)) = find(rest, before) {
+        if let Some((_, kept, secret)) = find(rest, before) {
             out.push_str(rest.get(..kept).unwrap_or_default());
             out.push_str(REDACTED);
             rest = rest.get(kept + secret..).unwrap_or_default();
@@ -93,18 +144,55 @@ pub fn redact(text: &str) -> String {
     out
 }
 
-/// What begins here, behind this character.
-fn find(rest: &str, before: Option<char>) -> Found {
+/// What begins here, behind this character: its kind, and as [`Found`].
+fn find(rest: &str, before: Option<char>) -> Option<(Kind, usize, usize)> {
+    let as_kind = |kind, found: Found| found.map(|(kept, secret)| (kind, kept, secret));
+    let login = || as_kind(Kind::Login, credentials(rest));
     if before.is_some_and(is_token_char) {
         // In the middle of a word nothing begins but an address.
-        return credentials(rest);
+        return login();
     }
-    private_key(rest)
-        .or_else(|| prefixed(rest))
-        .or_else(|| web_token(rest))
-        .or_else(|| header(rest))
-        .or_else(|| named(rest))
-        .or_else(|| credentials(rest))
+    as_kind(Kind::PrivateKey, private_key(rest))
+        .or_else(|| as_kind(Kind::Token, prefixed(rest)))
+        .or_else(|| as_kind(Kind::WebToken, web_token(rest)))
+        .or_else(|| as_kind(Kind::Header, header(rest)))
+        .or_else(|| as_kind(Kind::Value, named(rest)))
+        .or_else(login)
+}
+
+/// How many of each kind there are in a text, as it stands or as a text within JSON
+/// within it: what [`holds`] finds, counted.
+#[must_use]
+pub fn count(text: &str) -> Counts {
+    let mut all = Counts::new();
+    let mut text = Cow::Borrowed(text);
+    for _ in 0..=NESTED_MAX {
+        for (kind, n) in counted(&text) {
+            // The same ones are seen again a level further in.
+            let most = all.entry(kind).or_default();
+            *most = n.max(*most);
+        }
+        if !text.contains('\\') {
+            break;
+        }
+        text = Cow::Owned(unescaped(&text));
+    }
+    all
+}
+
+fn counted(text: &str) -> Counts {
+    let mut counts = Counts::new();
+    let (mut before, mut passed) = (None, 0);
+    for (at, c) in text.char_indices() {
+        if at >= passed
+            && let Some((kind, kept, secret)) = find(text.get(at..).unwrap_or_default(), before)
+        {
+            *counts.entry(kind).or_default() += 1;
+            passed = at + kept + secret;
+        }
+        before = Some(c);
+    }
+    counts
 }
 
 /// Whether a text holds what looks like a secret, as it stands or as a text within
@@ -261,6 +349,7 @@ fn credentials(text: &str) -> Found {
     let (user_info, _) = authority.rsplit_once('@')?;
     let (user, password) = user_info.split_once(':')?;
     let code = password.is_empty() || password.starts_with(['$', '{', '<']);
+    let code = code || password == REDACTED;
     (!code).then_some(("://".len() + user.len() + 1, password.len()))
 }
 
@@ -342,7 +431,7 @@ mod tests {
     }
 
     /// More than sixty secrets of as many kinds, none of them real.
-    fn planted() -> Vec<String> {
+    pub(super) fn planted() -> Vec<String> {
         let tail = "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8S9";
         let mut all: Vec<String> = PREFIXES.iter().map(|(p, _)| format!("{p}{tail}")).collect();
         for kind in ["", "RSA ", "EC ", "DSA ", "OPENSSH ", "ENCRYPTED "] {
@@ -375,6 +464,23 @@ mod tests {
         }
         all.push("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl".to_owned());
         all
+    }
+
+    #[test]
+    fn they_are_counted_by_kind_at_any_level() {
+        let tail = "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8S9";
+        let text = format!("ghp_{tail} and glpat-{tail}\nDB_PASSWORD=correcthorse");
+        let json = |text: &str| serde_json::json!({ "content": text }).to_string();
+        let want = Counts::from([(Kind::Token, 2), (Kind::Value, 1)]);
+        for text in [text.clone(), json(&text), json(&json(&text))] {
+            assert_eq!(count(&text), want, "{text}");
+        }
+        assert_eq!(count("let token = self.next_token();"), Counts::new());
+        let words: std::collections::BTreeSet<_> = Kind::ALL.iter().map(|k| k.word()).collect();
+        assert_eq!(words.len(), Kind::ALL.len());
+        for secret in planted() {
+            assert!(!count(&json(&secret)).is_empty(), "{secret}");
+        }
     }
 
     #[test]

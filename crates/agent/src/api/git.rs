@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Gate;
+
 /// What to do about mirrors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
@@ -64,8 +66,14 @@ pub struct Mirror {
     pub error: Option<String>,
     /// What to do about it.
     pub hint: Option<String>,
-    /// Sessions that are kept out because something in them looks like a secret.
+    /// What becomes of sessions in which something looks like a secret.
+    pub secrets: Gate,
+    /// Sessions that are kept out because something in them does, or of which only
+    /// what can be told without it is there.
     pub held: Vec<String>,
+    /// Sessions that are there although something in them does.
+    #[serde(default)]
+    pub warned: Vec<String>,
     /// Parts that this device wrote and that cannot be read there any more; what
     /// they held was written again.
     pub broken: u64,

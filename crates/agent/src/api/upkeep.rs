@@ -4,13 +4,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::placing::{Place, ProjectPlace};
-use super::{DeviceName, Paused, SummaryChange, SummaryPolicy};
+use super::{BridgeGate, DeviceName, Gate, Paused, SecretsFound, SummaryChange, SummaryPolicy};
 
 /// One thing that was found and holds until it is dealt with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// `home_copied`, `own_log_behind`, `key_used_twice`, `store_anew`,
-    /// `store_salvaged`, `device_added`, `quarantined` or `revoked_there`.
+    /// `store_salvaged`, `device_added`, `quarantined`, `revoked_there` or
+    /// `secret_in_session`.
     pub kind: String,
     /// About which device; null for this one.
     pub device: Option<DeviceName>,
@@ -128,6 +129,12 @@ pub struct Policy {
     /// The pause, if there is one.
     #[serde(default)]
     pub paused: Option<Paused>,
+    /// What becomes of secrets on their way to bridges.
+    #[serde(default)]
+    pub bridges: Vec<BridgeGate>,
+    /// Sessions of this device that hold what looks like a secret, the latest first.
+    #[serde(default)]
+    pub secrets: Vec<SecretsFound>,
 }
 
 /// One device in `policy`.
@@ -214,6 +221,15 @@ pub enum PolicyChange {
     },
     /// Exchange again.
     Resume,
+    /// What becomes of secrets on their way to a bridge.
+    Secrets {
+        /// `serve`, or a git mirror: its name, or its address.
+        bridge: String,
+        /// What is done.
+        how: Gate,
+    },
+    /// The user has seen in which sessions there are some.
+    SecretsSeen,
 }
 
 /// What Claude Code's own sweep is about to take.

@@ -78,6 +78,9 @@ impl Driver {
                 title,
                 updated: newest.meta.updated.0 / 1000,
                 manifests: manifests.collect(),
+                own: record
+                    .nodes()
+                    .any(|n| self.machine.current(&n.log.device) == self.shared.me),
             })
         };
         match only {

@@ -43,7 +43,10 @@ pub(super) async fn git(
             repush,
             force,
         }) => {
-            handle.shared.pause.refuse("no mirror is brought up to date")?;
+            handle
+                .shared
+                .pause
+                .refuse("no mirror is brought up to date")?;
             let push = Push { repush, force };
             let mirrors = match mirror {
                 Some(name) => vec![named(handle, &name).await?],
@@ -82,7 +85,7 @@ async fn capture_all(handle: &Handle, out: &Out) -> Result<(), ApiError> {
     Ok(())
 }
 
-async fn load(handle: &Handle) -> Vec<Mirror> {
+pub(super) async fn load(handle: &Handle) -> Vec<Mirror> {
     let home = handle.shared.home.clone();
     blocking(move || Mirror::all(&home)).await
 }
@@ -94,7 +97,7 @@ async fn all(handle: &Handle) -> Result<Vec<api::Mirror>, ApiError> {
 }
 
 /// The mirror that is meant.
-async fn named(handle: &Handle, name: &str) -> Result<Mirror, ApiError> {
+pub(super) async fn named(handle: &Handle, name: &str) -> Result<Mirror, ApiError> {
     let all = load(handle).await;
     let fits = |m: &&Mirror| {
         m.name == name || m.config.url == name || without_login(&m.config.url) == name
@@ -150,6 +153,7 @@ async fn add(handle: &Handle, out: &Out, wish: GitAdd) -> Result<api::Mirror, Ap
         branch: branch.await?,
         encrypted: wish.encrypted,
         with_secrets: wish.with_secrets,
+        secrets: None,
         push_every_s: push,
         snapshot_every_s: snapshot,
         bundle_every_s: bundle,
@@ -162,6 +166,8 @@ async fn add(handle: &Handle, out: &Out, wish: GitAdd) -> Result<api::Mirror, Ap
     if let Some(known) = known {
         // Another choice for the same place. What was plain stays readable there.
         mirror.state = known.state;
+        let same = known.config.encrypted == wish.encrypted && !wish.with_secrets;
+        mirror.config.secrets = known.config.secrets.filter(|_| same);
     }
     let keeping = mirror.clone();
     let kept = blocking(move || {
@@ -267,6 +273,13 @@ pub(crate) async fn bring(
     result
 }
 
+/// What of this are ids of sessions.
+fn sessions(of: &mut dyn Iterator<Item = &String>) -> Vec<String> {
+    of.filter(|id| id.parse::<SessionId>().is_ok())
+        .cloned()
+        .collect()
+}
+
 fn row(handle: &Handle, mirror: &Mirror, synced: Synced) -> api::Mirror {
     let (config, state) = (&mirror.config, &mirror.state);
     let word = match (&state.error, state.synced_ms) {
@@ -282,23 +295,15 @@ fn row(handle: &Handle, mirror: &Mirror, synced: Synced) -> api::Mirror {
         name: mirror.name.clone(),
         url: without_login(&config.url),
         branch: config.branch.clone(),
-        mode: if config.encrypted {
-            "encrypted"
-        } else {
-            "plain"
-        }
-        .to_owned(),
+        mode: mirror.kind().to_owned(),
+        secrets: config.gate(),
         state: word.to_owned(),
         synced: (state.synced_ms > 0)
             .then(|| view::time(ccpeer_core::time::Timestamp(state.synced_ms))),
         error,
         hint: hint.flatten(),
-        held: state
-            .held
-            .keys()
-            .filter(|id| id.parse::<SessionId>().is_ok())
-            .cloned()
-            .collect(),
+        held: sessions(&mut state.held.keys()),
+        warned: sessions(&mut state.warned.iter()),
         broken: state.broken,
         push_every_s: config.push_every_s,
         snapshot_every_s: plain.then_some(config.snapshot_every_s),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ccpeer_core::id::DeviceId;
 use ccpeer_core::sync::event::Event;
 
+use super::secrets;
 use crate::api::{
     self, ApiError, DevicePolicy, ErrorCode, Place, PolicyChange, ProjectPlace, SummaryBy,
     SummaryChange, SummaryPolicy,
@@ -29,6 +30,10 @@ pub(super) async fn policy(
         }
         Some(PolicyChange::Resume) => {
             pause::end(handle).await?;
+            None
+        }
+        Some(PolicyChange::SecretsSeen) => {
+            secrets::seen(handle).await?;
             None
         }
         change => change,
@@ -88,7 +93,10 @@ pub(super) async fn policy(
             PolicyChange::Keep { days } => {
                 policy.keep_days = days.filter(|d| *d <= KEEP_DAYS_MAX);
             }
-            PolicyChange::Pause { .. } | PolicyChange::Resume => {}
+            PolicyChange::Secrets { bridge, how } => {
+                secrets::change(handle, &mut policy, &bridge, how).await?;
+            }
+            PolicyChange::Pause { .. } | PolicyChange::Resume | PolicyChange::SecretsSeen => {}
         }
         let store = Arc::clone(&handle.shared.store);
         if let Some(note) = policy.note() {
@@ -129,6 +137,8 @@ pub(super) async fn policy(
         place_projects: of_projects,
         start_line: policy.start_line,
         paused: handle.shared.pause.told(),
+        bridges: secrets::bridges(handle, &policy).await,
+        secrets: handle.shared.exposed.list(),
         devices: charges
             .into_iter()
             .map(|(device, used)| {

@@ -31,6 +31,9 @@ pub(super) async fn status(handle: &Handle) -> Result<api::Status, ApiError> {
         }
         Err(e) => status.last_error = Some(e.to_string()),
     }
+    if !status.peers.is_empty() {
+        status.findings.extend(handle.shared.exposed.told());
+    }
     status.spool = waiting;
     status.hooks = word;
     if let Some(summary) = &mut status.summary {

@@ -2,7 +2,7 @@
 //! directory below home. What is remembered only saves work; without it, it is
 //! found out anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layouts::Memory;
 use super::repo::Oid;
+use crate::api::Gate;
 use crate::home::Home;
 use crate::keys;
 
@@ -39,11 +40,24 @@ pub(crate) struct Config {
     /// Sessions in which a secret was found are mirrored all the same.
     #[serde(default)]
     pub(crate) with_secrets: bool,
+    /// What becomes of those sessions, where the user has said so since.
+    #[serde(default)]
+    pub(crate) secrets: Option<Gate>,
     pub(crate) push_every_s: u64,
     #[serde(default = "snapshot_every")]
     pub(crate) snapshot_every_s: u64,
     #[serde(default = "bundle_every")]
     pub(crate) bundle_every_s: u64,
+}
+
+impl Config {
+    /// What becomes of sessions in which something looks like a secret. An encrypted
+    /// mirror is read by the devices that have them anyway.
+    pub(crate) fn gate(&self) -> Gate {
+        let lets_in = self.encrypted || self.with_secrets;
+        let default = if lets_in { Gate::Warn } else { Gate::Hold };
+        self.secrets.unwrap_or(default)
+    }
 }
 
 fn snapshot_every() -> u64 {
@@ -70,6 +84,9 @@ pub(crate) struct State {
     /// manifest that was looked at.
     #[serde(default)]
     pub(crate) held: BTreeMap<String, String>,
+    /// Sessions that are there with their secrets, by id.
+    #[serde(default)]
+    pub(crate) warned: BTreeSet<String>,
     /// The remote went back, and nothing is done before the user has seen it.
     #[serde(default)]
     pub(crate) went_back: bool,
@@ -137,6 +154,14 @@ impl Mirror {
                 })
             })
             .collect()
+    }
+
+    /// What it is, in a word.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self.config.encrypted {
+            true => "encrypted",
+            false => "plain",
+        }
     }
 
     /// Where its repository lies.

@@ -1,6 +1,6 @@
-//! The gate before a plain mirror: a session in which something looks like a
-//! secret stays out, unless the user says otherwise. What the mirror holds already
-//! has passed it and is not read again.
+//! The gate before a bridge: whether something in a session looks like a secret.
+//! What a mirror holds already has passed it and is not read again. What becomes of
+//! the session is the user's choice, and not known here.
 
 use std::collections::BTreeSet;
 

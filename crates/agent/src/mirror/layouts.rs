@@ -22,6 +22,7 @@ use super::config::Mirror;
 use super::repo::{Commit, Node, Oid, Repo};
 use super::run::Stop;
 use super::sync::{Work, is_free};
+use crate::api::Gate;
 use crate::driver::{OutHead, OutSession};
 use crate::local::LocalState;
 use bundles::Bundles;
@@ -87,6 +88,8 @@ struct Ours<'l> {
     /// Its newest line.
     head: &'l OutHead,
     key: String,
+    /// Something in it looks like a secret, and it is told without.
+    redact: bool,
 }
 
 /// What is due in a mirror, and what becomes of its memory once that is pushed.
@@ -109,6 +112,7 @@ pub(crate) fn look(
         now: Instant::now(),
         out: Outcome::default(),
     };
+    let redacts = mirror.config.gate() == Gate::Redact;
     let mut ours = Vec::new();
     for session in &work.outgoing.sessions {
         let head = session.heads.iter().rev();
@@ -121,8 +125,12 @@ pub(crate) fn look(
             session,
             head,
             key: session.session.to_string(),
+            redact: redacts && held.contains(&session.session),
         });
     }
+    // What can be told without its secrets is not held back here.
+    let none = BTreeSet::new();
+    let held = if redacts { &none } else { held };
     let free: Vec<&Ours<'_>> = ours
         .iter()
         .filter(|o| !held.contains(&o.session.session))

@@ -22,6 +22,7 @@ use super::repo::{Commit, Oid, Pushed, Repo};
 use super::run::Stop;
 use super::seal::{Identities, Recipients};
 use super::{MirrorError, OWN, gate};
+use crate::api::Gate;
 use crate::driver::{OutSession, Outgoing};
 use crate::home::Home;
 use crate::keys::DeviceKey;
@@ -271,26 +272,32 @@ impl Go<'_> {
         logs.chain([self.work.outgoing.me]).collect()
     }
 
-    /// Sessions that a plain mirror must not show.
+    /// Sessions that the mirror must not show as they are.
     fn hold_back(&mut self, carried: &Carried) -> Result<BTreeSet<SessionId>, MirrorError> {
         let mut held = BTreeSet::new();
-        if self.mirror.config.encrypted || self.mirror.config.with_secrets {
-            self.mirror.state.held.clear();
+        let gate = self.mirror.config.gate();
+        let before = std::mem::take(&mut self.mirror.state.held);
+        let warned = std::mem::take(&mut self.mirror.state.warned);
+        if gate == Gate::Warn && self.mirror.config.encrypted {
+            // Who can read it has the sessions: the user is told where they are.
             return Ok(held);
         }
-        let before = std::mem::take(&mut self.mirror.state.held);
         for session in &self.work.outgoing.sessions {
             let id = session.session.to_string();
             let looked: String = session.heads.iter().map(|h| h.id.to_string()).collect();
             let secret = match before.get(&id) {
                 Some(of) if *of == looked => Some(true),
+                // What is there already is not read again, and stays there.
+                _ if warned.contains(&id) && gate == Gate::Warn => Some(true),
                 _ => self.has_secret(session, carried)?,
             };
-            if secret == Some(true) {
-                self.mirror.state.held.insert(id, looked);
+            match (secret, gate) {
+                (Some(true), Gate::Warn) => drop(self.mirror.state.warned.insert(id)),
+                (Some(true), _) => drop(self.mirror.state.held.insert(id, looked)),
+                _ => {}
             }
             // What could not be looked at waits.
-            if secret != Some(false) {
+            if secret != Some(false) && gate != Gate::Warn {
                 held.insert(session.session);
             }
         }

@@ -18,6 +18,8 @@ use super::index::{
     Entry, Index, IndexError, Known, KnownLine, KnownPart, Role, Sessions, Writer, known,
     part_number,
 };
+use crate::driver::wall;
+use crate::exposed::{Exposed, Sighting};
 
 /// Bytes of text after which what was indexed is kept.
 const KEEP_BYTES: usize = 24 * 1024 * 1024;
@@ -34,6 +36,8 @@ pub(crate) struct Wanted {
     pub(crate) updated: u64,
     /// What is here in full of its lines.
     pub(crate) manifests: Vec<ContentRef>,
+    /// This device wrote a version of it: what is new is looked at for secrets.
+    pub(crate) own: bool,
 }
 
 impl Wanted {
@@ -58,14 +62,18 @@ pub(super) struct Way {
 }
 
 /// Brings the index up to date with these sessions. `all` of them: what is not
-/// among them leaves the index.
+/// among them leaves the index. What looks like a secret on the way is noted.
 pub(super) fn fill(
     index: &Index,
-    store: &Store,
+    (store, exposed): (&Store, &Exposed),
     wanted: &[Wanted],
     all: bool,
     way: &Way,
 ) -> Result<(), IndexError> {
+    if all {
+        let held = wanted.iter().map(|w| w.session).collect();
+        exposed.keep_only(store, &held)?;
+    }
     let searcher = index.searcher()?;
     let sessions = Sessions::of(&searcher, index.fields)?;
     let mut due = Vec::new();
@@ -98,6 +106,7 @@ pub(super) fn fill(
     }
     let mut filling = Filling {
         store,
+        exposed,
         writer: index.writer()?,
         next: sessions.next_number(),
         bytes: 0,
@@ -132,6 +141,7 @@ fn title_hash(title: &str) -> [u8; 8] {
 
 struct Filling<'s> {
     store: &'s Store,
+    exposed: &'s Exposed,
     writer: Writer,
     next: u64,
     /// Text since the last time that it was kept.
@@ -152,6 +162,8 @@ struct Session<'w> {
     number: u64,
     want: &'w Wanted,
     known: Known,
+    /// What looks like a secret in it, as long as nothing was told of it.
+    sighting: Option<Sighting>,
 }
 
 impl<'s> Filling<'s> {
@@ -197,6 +209,7 @@ impl<'s> Filling<'s> {
                 title: title_hash(&want.title),
                 lines: Vec::new(),
             },
+            sighting: (want.own && !self.exposed.knows(&want.session)).then(Sighting::default),
         };
         let mut bases = Vec::new();
         if let Some(before) = before {
@@ -230,7 +243,19 @@ impl<'s> Filling<'s> {
         }
         // What they grew from has served.
         session.known.lines.drain(..old);
+        self.tell(&mut session);
         self.remember(&session)
+    }
+
+    /// Notes what looks like a secret, once for a session, and before it counts as
+    /// read.
+    fn tell(&self, session: &mut Session<'_>) {
+        if let Some(sighting) = session.sighting.take_if(|s| !s.is_empty()) {
+            let id = session.want.session;
+            if let Err(e) = self.exposed.add(self.store, id, sighting, wall()) {
+                tracing::warn!(session = %id.short(), error = %e, "a finding is not kept");
+            }
+        }
     }
 
     fn manifest(&self, id: &ChunkId) -> Result<Manifest, StoreError> {
@@ -316,6 +341,9 @@ impl<'s> Filling<'s> {
             if line.end <= shared {
                 return Ok(());
             }
+            if let Some(sighting) = &mut session.sighting {
+                sighting.look(slot, lines, line.bytes);
+            }
             if let Some(said) = matter(line.bytes) {
                 let role = match said.by {
                     By::User => Role::User,
@@ -362,6 +390,7 @@ impl<'s> Filling<'s> {
         lines: u64,
     ) -> Result<(), IndexError> {
         note(session, slot, upto, lines);
+        self.tell(session);
         self.remember(session)?;
         self.writer.keep()?;
         self.bytes = 0;

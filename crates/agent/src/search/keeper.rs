@@ -21,6 +21,7 @@ use super::fill::{self, Wanted, Way};
 use super::index::{Index, IndexError};
 use crate::doctor::free_space;
 use crate::driver::{Ask, AskSearch, Handle};
+use crate::exposed::Exposed;
 
 /// The first look comes so long after a start, when the start is over.
 const FIRST: Duration = Duration::from_secs(20);
@@ -253,6 +254,7 @@ impl Keeper {
         let task = Task {
             dir: shared.home.search(),
             store: Arc::clone(&shared.store),
+            exposed: Arc::clone(&shared.exposed),
             wanted,
             all,
             check: self.unchecked,
@@ -285,6 +287,7 @@ enum Done {
 struct Task {
     dir: PathBuf,
     store: Arc<Store>,
+    exposed: Arc<Exposed>,
     wanted: Vec<Wanted>,
     all: bool,
     check: bool,
@@ -323,7 +326,8 @@ impl Task {
         if created && !self.all {
             return Ok(Done::New);
         }
-        fill::fill(&index, &self.store, &self.wanted, self.all, &self.way)?;
+        let from = (&*self.store, &*self.exposed);
+        fill::fill(&index, from, &self.wanted, self.all, &self.way)?;
         Ok(Done::Filled)
     }
 }

@@ -15,6 +15,7 @@ use ccpeer_store::Store;
 use super::fill::{Wanted, Way, fill, open_or_create, remembered};
 use super::index::{Index, IndexError};
 use super::{Among, Place, Question, Search, spot};
+use crate::exposed::Exposed;
 use crate::testing::World;
 
 /// Small, so that a file has many.
@@ -85,19 +86,23 @@ fn wanted(n: u8, title: &str, manifests: &[ContentRef]) -> Wanted {
         title: title.to_owned(),
         updated: 1_700_000_000,
         manifests: manifests.to_vec(),
+        own: true,
     }
 }
 
 /// A store and an index.
 struct Bench {
     world: World,
+    exposed: Exposed,
     search: Search,
 }
 
 impl Bench {
     fn new() -> Self {
+        let world = World::in_memory("ann");
         Self {
-            world: World::in_memory("ann"),
+            exposed: Exposed::load(&world.store).unwrap(),
+            world,
             search: Search::default(),
         }
     }
@@ -112,7 +117,8 @@ impl Bench {
 
     fn try_fill(&self, wanted: &[Wanted], all: bool, way: &Way) -> Result<(), IndexError> {
         let (index, _) = open_or_create(&self.world.home.search(), true)?;
-        let done = fill(&index, &self.world.store, wanted, all, way);
+        let from = (&self.world.store, &self.exposed);
+        let done = fill(&index, from, wanted, all, way);
         self.search.close();
         done
     }
@@ -140,6 +146,56 @@ impl Bench {
         let index = Index::open(&self.world.home.search()).unwrap();
         index.searcher().unwrap().num_docs()
     }
+}
+
+#[test]
+fn k_x02_secrets_of_own_sessions_are_noted_while_they_are_indexed_and_once() {
+    let bench = Bench::new();
+    let token = ["ghp_", "A1b2C3d4E5f6G7h8I9j0K1l2M3n4"].concat();
+    let leaky = [
+        line("user", "look at the parser"),
+        line("assistant", &format!("the key is {token}")),
+    ]
+    .concat();
+    let (ours, theirs, clean) = (
+        bench.one(1, &leaky),
+        bench.one(2, &leaky),
+        bench.one(3, &line("user", "let token = self.next_token();")),
+    );
+    let not_ours = Wanted {
+        own: false,
+        ..wanted(2, "", &[theirs])
+    };
+    let all = [wanted(1, "", &[ours]), not_ours, wanted(3, "", &[clean])];
+    bench.fill(&all, true);
+    let found = bench.exposed.list();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].session_id, all[0].session.to_string());
+    assert_eq!((found[0].line, found[0].kinds["token"]), (2, 1));
+    // What grows, or is indexed anew, is no news.
+    bench.exposed.saw(&bench.world.store).unwrap();
+    let more = bench.one(
+        1,
+        &(leaky.clone() + &line("user", &format!("again {token}"))),
+    );
+    bench.fill(&[wanted(1, "", &[more])], false);
+    fs::remove_dir_all(bench.world.home.search()).unwrap();
+    bench.fill(&all, true);
+    assert!(bench.exposed.told().is_empty());
+    // In what was appended it is found as well, and a sub-agent is named.
+    let name = SlotName::new("a1b2").unwrap();
+    let files = [
+        (Slot::Main, line("user", "clean")),
+        (Slot::Subagent(name), line("user", &format!("use {token}"))),
+    ];
+    let files: Vec<(Slot, &str)> = files.iter().map(|(s, t)| (s.clone(), t.as_str())).collect();
+    let grown = version(&bench.world.store, SessionId([3; 16]), &files);
+    bench.fill(&[wanted(3, "", &[grown])], false);
+    let told = bench.exposed.told();
+    assert_eq!(told.len(), 1);
+    assert!(told[0].message.contains("sub-agent a1b2"), "{told:?}");
+    bench.fill(&all[1..], true);
+    assert_eq!(bench.exposed.list().len(), 1, "one is held no more");
 }
 
 #[test]

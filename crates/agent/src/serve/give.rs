@@ -9,6 +9,7 @@ use ccpeer_core::time::Timestamp;
 use ccpeer_formats::bundle_v1::tokens::{Tokeniser, has_tokens};
 use ccpeer_formats::bundle_v1::{Description, HOME_TOKEN, Project, Writer, part_of};
 use ccpeer_formats::remote_path::RemotePath;
+use ccpeer_formats::secrets;
 use ccpeer_store::{Store, StoreError};
 
 /// Why there is no bundle of a version.
@@ -26,6 +27,18 @@ pub(crate) enum GiveError {
     /// More than a client is given.
     #[error("the session is larger than a bundle may be")]
     TooLarge,
+    /// Something in it looks like a secret and cannot be taken out.
+    #[error("it cannot be told without what looks like a secret")]
+    Secret,
+}
+
+/// How a session is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As it is.
+    Whole,
+    /// Without what looks like a secret.
+    Redacted,
 }
 
 /// Makes one. `device` is what this device calls itself. Blocking.
@@ -34,7 +47,7 @@ pub(crate) enum GiveError {
 /// See [`GiveError`].
 pub(crate) fn bundle(
     store: &Store,
-    manifest: ContentRef,
+    (manifest, form): (ContentRef, Form),
     device: &str,
     now: Timestamp,
 ) -> Result<Vec<u8>, GiveError> {
@@ -62,13 +75,23 @@ pub(crate) fn bundle(
         updated: updated.unwrap_or(now).min(now),
         project: project(&manifest),
     };
+    let Project { name, path, .. } = &about.project;
+    if form == Form::Redacted && secrets::holds(&format!("{name}\n{path}")) {
+        return Err(GiveError::Secret);
+    }
     let mut writer = Writer::new(&about, None);
     let mut piece = Vec::new();
+    // Of what is redacted, the whole file: a secret may lie across pieces.
+    let mut file_bytes = Vec::new();
     for file in files {
         if writer.begin(&file.slot).is_err() {
             // A name that such a bundle has no place for.
             continue;
         }
+        let mut push = |bytes: &[u8]| match form {
+            Form::Whole => writer.push(bytes),
+            Form::Redacted => file_bytes.extend_from_slice(bytes),
+        };
         for segment in &file.segments {
             let origin = manifest.origins.get(usize::from(segment.origin));
             let origin = origin.filter(|_| has_tokens(&file.slot));
@@ -84,16 +107,24 @@ pub(crate) fn bundle(
                     Some(tokeniser) => {
                         piece.clear();
                         tokeniser.push(&chunk, &mut piece);
-                        writer.push(&piece);
+                        push(&piece);
                     }
-                    None => writer.push(&chunk),
+                    None => push(&chunk),
                 }
             }
             if let Some(mut tokeniser) = tokeniser {
                 piece.clear();
                 tokeniser.finish(&mut piece);
-                writer.push(&piece);
+                push(&piece);
             }
+        }
+        if form == Form::Redacted {
+            let bytes = std::mem::take(&mut file_bytes);
+            let less = match file.slot.is_log() {
+                true => secrets::redact_json_lines(&bytes).ok_or(GiveError::Secret)?,
+                false => secrets::redact_text(&bytes),
+            };
+            writer.push(&less);
         }
     }
     Ok(writer.finish())

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ccpeer_agent::api::{GitAdd, GitChange, GitImported, Imported, Mirror, Request};
+use ccpeer_agent::api::{Gate, GitAdd, GitChange, GitImported, Imported, Mirror, Request};
 use clap::Subcommand;
 
 use crate::context::{Context, say, say_json, talk};
@@ -219,20 +219,31 @@ fn tell(mirror: &Mirror, added: bool) {
         }
     }
     if !mirror.held.is_empty() {
-        talk(format!(
-            "{}: {} kept out, because something in them looks like a secret:",
-            mirror.name,
-            sessions(mirror.held.len() as u64)
-        ));
-        for session in &mirror.held {
-            talk(format!("  {session}"));
-        }
-        talk("hint: an encrypted mirror takes all of them");
+        let what = match mirror.secrets {
+            Gate::Redact => "there only as what others read, without what looks like secrets",
+            Gate::Hold | Gate::Warn => "kept out, because something in them looks like a secret",
+        };
+        name(mirror, &mirror.held, what);
+        talk("hint: an encrypted mirror takes all of them; `ccpeer policy secrets` changes it");
+    }
+    if !mirror.warned.is_empty() {
+        let what = "there with something that looks like a secret";
+        name(mirror, &mirror.warned, what);
+        talk("hint: `ccpeer policy secrets` keeps others out; the history keeps these");
     }
     if let (true, Some(key)) = (added, &mirror.recovery_key) {
         talk(format!("The recovery key is in {key}"));
         talk("Keep a copy of it somewhere else: without it, or a paired device, nobody");
         talk("can read this mirror when this machine is gone.");
+    }
+}
+
+/// Sessions, one a line.
+fn name(mirror: &Mirror, of: &[String], what: &str) {
+    let n = sessions(of.len() as u64);
+    talk(format!("{}: {n} {what}:", mirror.name));
+    for session in of {
+        talk(format!("  {session}"));
     }
 }
 

@@ -1,12 +1,12 @@
 //! `ccpeer policy`
 
 use ccpeer_agent::api::{
-    Introduce, Place, Policy, PolicyChange, Request, SummaryBy, SummaryChange, SummaryPolicy,
+    Gate, Introduce, Place, Policy, PolicyChange, Request, SummaryBy, SummaryChange, SummaryPolicy,
 };
 use ccpeer_core::text;
 use clap::Subcommand;
 
-use super::{pause, resume};
+use super::{pause, resume, secrets};
 use crate::context::{Context, say, say_json};
 use crate::error::CommandError;
 use crate::table::{self, Column};
@@ -65,6 +65,18 @@ enum Change {
     StartLine {
         /// One line, of a fixed text and a count
         on: Switch,
+    },
+    /// What becomes of what looks like a secret on its way to a bridge
+    ///
+    /// A bridge is a git mirror, or `serve`. Without one, it is listed what is done,
+    /// and which sessions of this machine hold what looks like a secret, never what
+    /// that is; `status` names each of those until they were listed here once.
+    Secrets {
+        /// `serve`, or a mirror: its name or address, as `ccpeer git status` shows it
+        #[arg(requires = "how")]
+        bridge: Option<String>,
+        /// Taken out, kept here, or let through
+        how: Option<Pass>,
     },
     /// Exchange nothing with other machines for a while
     ///
@@ -135,6 +147,16 @@ enum From {
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Pass {
+    /// The session leaves without it, where it can be told without
+    Redact,
+    /// The session does not leave
+    Hold,
+    /// The session leaves as it is
+    Warn,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Switch {
     /// It is told
     On,
@@ -154,6 +176,9 @@ pub(crate) fn run(args: &PolicyArgs, context: &Context) -> Result<(), CommandErr
     let policy: Policy = context.get(&Request::Policy { change })?;
     if args.json {
         return say_json(&policy);
+    }
+    if matches!(args.change, Some(Change::Secrets { bridge: None, .. })) {
+        return secrets::list(&policy);
     }
     say(format!(
         "quota   {} for each other device",
@@ -179,6 +204,7 @@ pub(crate) fn run(args: &PolicyArgs, context: &Context) -> Result<(), CommandErr
     }
     let line = if policy.start_line { "on" } else { "off" };
     say(format!("line    {line} at the start of a session"))?;
+    secrets::bridges(&policy)?;
     if let Some(paused) = &policy.paused {
         say(format!("paused{}", pause::until(paused)))?;
     }
@@ -268,9 +294,22 @@ fn read(change: &Change) -> Result<PolicyChange, CommandError> {
         Change::StartLine { on } => Ok(PolicyChange::StartLine {
             on: matches!(on, Switch::On),
         }),
-        Change::Pause { .. } | Change::Resume => {
-            Err(CommandError::usage("nothing is to be changed", "see `ccpeer policy --help`"))
-        }
+        Change::Secrets {
+            bridge: Some(bridge),
+            how: Some(how),
+        } => Ok(PolicyChange::Secrets {
+            bridge: bridge.clone(),
+            how: match how {
+                Pass::Redact => Gate::Redact,
+                Pass::Hold => Gate::Hold,
+                Pass::Warn => Gate::Warn,
+            },
+        }),
+        Change::Secrets { .. } => Ok(PolicyChange::SecretsSeen),
+        Change::Pause { .. } | Change::Resume => Err(CommandError::usage(
+            "nothing is to be changed",
+            "see `ccpeer policy --help`",
+        )),
         Change::Keep { days } if days == "forever" => Ok(PolicyChange::Keep { days: None }),
         Change::Keep { days } => Ok(PolicyChange::Keep {
             days: Some(days.parse().map_err(|_| {

@@ -228,7 +228,8 @@ fn a_session_that_was_taken_in_goes_out_as_it_came() {
     let world = World::in_memory("cara");
     let bundle = packed("ann", &["one", "two"], Some("{\"a\":1}\n{\"a\":2}"));
     let (version, _) = Known::default().take(&world, &bundle).unwrap();
-    let out = crate::serve::give::bundle(&world.store, version.manifest.unwrap(), "c", NOW);
+    let what = (version.manifest.unwrap(), crate::serve::give::Form::Whole);
+    let out = crate::serve::give::bundle(&world.store, what, "c", NOW);
     let out = out.unwrap();
     let (came, _) = Bundle::open(&bundle, None, Bounds::default()).unwrap();
     let (went, warnings) = Bundle::open(&out, Some(id()), Bounds::default()).unwrap();

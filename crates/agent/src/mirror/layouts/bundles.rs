@@ -8,13 +8,14 @@ use ccpeer_core::entry::ContentRef;
 use ccpeer_core::id::SessionId;
 use ccpeer_core::time::Timestamp;
 use ccpeer_formats::bundle_v1::{Bounds, Bundle, PACKED_BYTES_MAX, names};
+use ccpeer_formats::secrets;
 
 use super::super::MirrorError;
 use super::super::repo::{Commit, Node, is_path};
 use super::super::sync::is_free;
 use super::{Kind, Look, Ours, Written};
 use crate::capture::foreign::{self, ForeignError, Standing};
-use crate::serve::give::{self, GiveError};
+use crate::serve::give::{self, Form, GiveError};
 use crate::view;
 
 pub(super) struct Bundles<'b, 'l> {
@@ -59,7 +60,8 @@ impl<'b, 'l> Bundles<'b, 'l> {
     }
 
     fn one(&mut self, ours: &Ours<'_>, manifest: ContentRef) -> Result<(), MirrorError> {
-        let of = manifest.id.to_string();
+        let form = if ours.redact { " redacted" } else { "" };
+        let of = format!("{}{form}", manifest.id);
         let kept = self.look.kept(Kind::Bundle, &ours.key).cloned();
         let there = self.there.get(&ours.session.session);
         let there: Vec<(String, Node)> = there.cloned().unwrap_or_default();
@@ -156,7 +158,12 @@ impl<'b, 'l> Bundles<'b, 'l> {
     ) -> Result<(), MirrorError> {
         let (work, session) = (self.look.work, ours.session.session);
         let now = Timestamp(work.now_ms);
-        let bundle = match give::bundle(&work.store, manifest, &work.outgoing.name, now) {
+        let form = match ours.redact {
+            true => Form::Redacted,
+            false => Form::Whole,
+        };
+        let made = give::bundle(&work.store, (manifest, form), &work.outgoing.name, now);
+        let bundle = match made {
             Ok(bundle) if bundle.len() <= PACKED_BYTES_MAX => bundle,
             Ok(_) => return Ok(()),
             Err(GiveError::Store(e)) => return Err(e.into()),
@@ -166,8 +173,12 @@ impl<'b, 'l> Bundles<'b, 'l> {
             }
         };
         let meta = &ours.head.version.meta;
+        let title = match ours.redact {
+            true => secrets::redact(&view::title(meta)),
+            false => view::title(meta),
+        };
         self.look.out.commits.push(Commit {
-            subject: names::label(&session, &meta.project, &view::title(meta)),
+            subject: names::label(&session, &meta.project, &title),
             files: BTreeMap::from([(path.clone(), bundle)]),
             removed: Vec::new(),
         });

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ccpeer_core::id::{ChunkId, SessionId};
 use ccpeer_formats::snapshot::Snapshot;
-use ccpeer_formats::tasks_md;
+use ccpeer_formats::{secrets, tasks_md};
 
 use super::super::MirrorError;
 use super::super::repo::{Commit, Node, is_path};
@@ -150,7 +150,12 @@ impl<'t, 'l> Tasks<'t, 'l> {
         {
             snapshot = snapshot.told_with(&prose);
         }
-        Ok(Some(snapshot.to_markdown(&self.look.work.outgoing.name)))
+        let text = snapshot.to_markdown(&self.look.work.outgoing.name);
+        if !ours.redact {
+            return Ok(Some(text));
+        }
+        let less = secrets::redact_text(text.as_bytes());
+        Ok(String::from_utf8(less).ok())
     }
 
     /// Takes away a file that is still what we wrote.
@@ -166,5 +171,7 @@ impl<'t, 'l> Tasks<'t, 'l> {
 fn source(ours: &Ours<'_>) -> Option<String> {
     let snapshot = ours.head.version.snapshot?;
     let document = ours.head.document.map(|d| d.id.to_string());
-    Some(format!("{} {}", snapshot.id, document.unwrap_or_default()))
+    let form = if ours.redact { " redacted" } else { "" };
+    let document = document.unwrap_or_default();
+    Some(format!("{} {document}{form}", snapshot.id))
 }
