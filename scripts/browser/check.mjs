@@ -291,7 +291,7 @@ async function sees(chrome, page, seen) {
   check("a mistake in the page would be stopped, and seen", thrown === 4 && seen.violations.length > before && !seen.hits.includes(98), `${thrown} ${JSON.stringify(seen.violations)}`);
 }
 
-const VIEWS = ["tasks", "sessions/local", "sessions/remote", "devices", "transfers", "timeline", "timeline/two", "store"];
+const VIEWS = ["tasks", "sessions/local", "sessions/remote", "devices", "transfers", "timeline", "timeline/two", "store", "search"];
 
 async function visit(page, view) {
   await page.evaluate((v) => { location.hash = `#/${v}`; }, view);
@@ -358,6 +358,7 @@ async function shots() {
       const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       check(`${name}: ${view} is not wider than the window`, wide <= 0, String(wide));
     }
+    await search(page, name);
     await visit(page, `session/${idOf("session 0")}`);
     await page.waitForSelector(".entry");
     await shot(page, `${name}-session`);
@@ -385,6 +386,39 @@ async function shots() {
   await chrome.close();
 }
 
+// What is typed is found in what was said on any machine, and opens there.
+async function search(page, name) {
+  await visit(page, "tasks");
+  await page.keyboard.press("/");
+  await page.waitForFunction(() => location.hash.startsWith("#/search") && document.activeElement.id === "filter");
+  await page.keyboard.type("importer last line");
+  await page.waitForSelector(".hit mark");
+  await shot(page, `${name}-search`);
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  check(`${name}: what was found is not wider than the window`, wide <= 0, String(wide));
+  const marks = await page.evaluate(() => [...document.querySelectorAll(".hit mark")].map((m) => m.textContent.toLowerCase()));
+  check(`${name}: the words are marked`, marks.length > 2 && marks.every((m) => /^(importer|last|lines?)/.test(m)), JSON.stringify(marks.slice(0, 9)));
+  // A word of the only session that says it, in the middle of its transcript.
+  await page.fill("#filter", "assumes that the text ends");
+  await page.waitForFunction(() => document.querySelectorAll(".hit").length === 1 && document.querySelector(".hit mark"));
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector(".entry.found");
+  await shot(page, `${name}-search-hit`);
+  const seen = await page.evaluate(() => {
+    const found = document.querySelector(".entry.found");
+    const box = found.getBoundingClientRect();
+    return { text: found.textContent.includes("assumes that the text ends"), there: box.top < innerHeight && box.bottom > 0, focus: document.activeElement === found, field: document.getElementById("filter").value };
+  });
+  check(`${name}: a hit opens its place`, seen.text && seen.there && seen.focus && seen.field === "", JSON.stringify(seen));
+  await page.keyboard.press("Escape");
+  await page.waitForFunction(() => location.hash.startsWith("#/search/assumes") && document.querySelectorAll(".hit").length === 1);
+  check(`${name}: Esc is back at what was found`, await page.evaluate(() => document.getElementById("filter").value === "assumes that the text ends"));
+  await page.evaluate(() => { location.hash = "#/search/%22no%20such%20words%20anywhere%22"; });
+  await page.waitForFunction(() => document.querySelector(".search .empty") && document.getElementById("filter").value.includes("no such"));
+  await shot(page, `${name}-search-nothing`);
+}
+
 async function keys(page) {
   await visit(page, "tasks");
   await page.keyboard.press("j");
@@ -397,10 +431,10 @@ async function keys(page) {
   check("Enter opens a session", (await page.url()).includes("#/session/"));
   await page.keyboard.press("Escape");
   await page.waitForFunction(() => location.hash === "#/tasks");
-  await page.keyboard.press("/");
+  await page.keyboard.press("f");
   await page.keyboard.type("importer");
   const all = await page.evaluate(() => document.querySelectorAll("[data-row]").length);
-  check("/ filters", all > 0 && all < 60, String(all));
+  check("f filters", all > 0 && all < 60, String(all));
   await page.keyboard.press("Escape");
   await page.keyboard.press("?");
   check("? helps", await page.evaluate(() => document.getElementById("help").open));
@@ -416,7 +450,7 @@ async function hidden(page) {
     Object.defineProperty(document, "visibilityState", { value: "hidden", configurable: true });
     document.dispatchEvent(new Event("visibilitychange"));
   });
-  await page.waitForFunction(() => document.getElementById("link").textContent === "paused");
+  await page.waitForFunction(() => document.getElementById("link").textContent === "not looking");
   let asked = 0;
   page.on("request", () => { asked += 1; });
   await page.waitForTimeout(9000);
@@ -465,6 +499,24 @@ async function hostileWorld() {
       await visit(page, `session/${id}/agent/${agent}`);
       await page.waitForSelector(".entry");
     }
+    // Each of them looked for, by its address and by hand; hits and snippets hold it.
+    let hits = 0;
+    for (const payload of PAYLOADS) {
+      await page.evaluate((p) => { location.hash = `#/search/${encodeURIComponent(p.slice(0, 200))}`; }, payload);
+      await page.waitForTimeout(120);
+      await page.fill("#filter", payload.slice(0, 190).replaceAll(/[\u0000-\u001f]/g, ""));
+      await page.waitForTimeout(700);
+      hits += await page.evaluate(() => document.querySelectorAll(".hit").length);
+    }
+    await page.fill("#filter", "hit");
+    await page.waitForFunction(() => document.querySelectorAll(".hit mark").length > 9);
+    await shot(page, `hostile-${n}-search`);
+    check("what was looked for was found", hits > PAYLOADS.length / 2, String(hits));
+    await page.click(".hit .open");
+    await page.waitForSelector(".entry.found");
+    await visit(page, "search");
+    await page.fill("#filter", "hit");
+    await page.waitForSelector(".hit mark");
     const made = await page.evaluate(() => document.querySelectorAll("main script, main img, main iframe, main style, main link, main base, main meta, main object, main form, main input, [onerror], [onload], [onfocus], a[href^='javascript'], a[href^='http']").length);
     check("no text has become an element", made === 0, String(made));
     await visit(page, "tasks");

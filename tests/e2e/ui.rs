@@ -225,6 +225,17 @@ fn the_page_tells_what_is_here_and_remembers_nothing() {
             .len()
             == 2
     });
+    // Words are found in what came from the other machine, with the place to open.
+    let found = page.question("search", &json!({ "words": "prompt 41" }));
+    let hit = &found["hits"][0];
+    assert_eq!(
+        (&hit["session_id"], &hit["role"]),
+        (&json!(SESSION), &json!("user"))
+    );
+    assert_eq!(hit["marks"], json!([[0, 6], [7, 9]]), "{hit}");
+    let ask = json!({ "task": hit["version"], "at": { "from": hit["offset"] } });
+    let there = page.question("transcript", &ask);
+    assert_eq!(said(&there["records"][0]), "prompt 41");
     let one = laptop.json(&["show", "1", "--json"]);
     assert_eq!(one["session_id"], numbered[0]["session_id"]);
 
@@ -234,6 +245,8 @@ fn the_page_tells_what_is_here_and_remembers_nothing() {
         assert_eq!(got.status, want, "{what} {question}");
         guarded(&got);
     };
+    check("search", r#"{"words":"…"}"#, 400);
+    check("search", "{}", 400);
     check("transcript", "{", 400);
     check("transcript", r#"{"task":"5e55ffff"}"#, 404);
     check("transcript", r#"{"task":"../../etc/passwd"}"#, 404);

@@ -102,7 +102,10 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
             to_value(&import::import(handle, &out, &from, key_file.as_deref()).await?)
         }
         Request::Serve(what) => serve::serve(handle, &out, what).await,
-        Request::Search(search) => to_value(&search::search(handle, search).await?),
+        Request::Search(search) => {
+            let list = search::List::Numbered;
+            to_value(&search::search(handle, search, list).await?)
+        }
         Request::Ui => page::ui(handle, &out).await,
         Request::Transcript(ask) => to_value(&page::transcript(handle, ask).await?),
         Request::Projects => to_value(&projects::list(handle).await?),

@@ -28,7 +28,7 @@ use index::{Fields, Index, IndexError, Sessions};
 pub(crate) use fill::Wanted;
 pub(crate) use keeper::run;
 pub(crate) use query::Question;
-pub(crate) use snippet::{Spot, spot};
+pub(crate) use snippet::{Spot, marks, spot};
 
 /// A question waits so long for what came just before it to be indexed.
 const FRESHEN_MAX: Duration = Duration::from_millis(800);
@@ -97,6 +97,11 @@ impl Place {
     /// Line in its file, from 1; 0 for the title.
     pub(crate) fn line(&self) -> u64 {
         self.found.line
+    }
+
+    /// Where the line begins in its file, in bytes.
+    pub(crate) fn offset(&self) -> u64 {
+        self.found.offset
     }
 
     /// Seconds since 1970.

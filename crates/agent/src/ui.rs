@@ -19,7 +19,7 @@ use ccpeer_net::web::{Answer, Answers, Asked, Upload};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::api::{ApiError, ErrorCode, TranscriptAsk};
+use crate::api::{ApiError, ErrorCode, Search, TranscriptAsk};
 use crate::driver::Handle;
 use crate::jobs::page;
 use crate::pool::blocking;
@@ -153,6 +153,10 @@ impl Desk {
             "/api/session" => {
                 let Which { session } = parsed(question)?;
                 Ok(json(&page::show(handle, session).await?))
+            }
+            "/api/search" => {
+                let search: Search = parsed(question)?;
+                Ok(json(&page::search(handle, search).await?))
             }
             "/api/transcript" => {
                 let ask: TranscriptAsk = parsed(question)?;

@@ -74,6 +74,12 @@ pub struct Hit {
     pub role: String,
     /// What stands there, cut around the words.
     pub snippet: String,
+    /// What of the snippet was asked for: from and to, in characters.
+    #[serde(default)]
+    pub marks: Vec<(u32, u32)>,
+    /// Where the line begins in the transcript, in bytes; 0 for the title.
+    #[serde(default)]
+    pub offset: u64,
     /// When it was said, by the clock of the machine that wrote it: RFC 3339.
     pub at: String,
     /// The sub-agent in whose transcript the line is.

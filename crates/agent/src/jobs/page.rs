@@ -9,10 +9,11 @@ use ccpeer_net::web::{Guests, WebConfig, WebServer};
 use ccpeer_store::StoreError;
 use serde_json::Value;
 
+use super::search::List;
 use super::{done, resolve, upkeep};
 use crate::api::{
-    self, Activity, ApiError, ErrorCode, Overview, PageAt, Scope, SessionList, TranscriptAsk,
-    TranscriptPage, UiEvent,
+    self, Activity, ApiError, ErrorCode, Overview, PageAt, Scope, Search, Searched, SessionList,
+    TranscriptAsk, TranscriptPage, UiEvent,
 };
 use crate::driver::{Ask, Handle, Head, Target};
 use crate::pool::blocking;
@@ -96,6 +97,11 @@ pub(crate) async fn activity(handle: &Handle) -> Result<Activity, ApiError> {
 
 pub(crate) async fn policy(handle: &Handle) -> Result<api::Policy, ApiError> {
     super::policy::policy(handle, None).await
+}
+
+/// Words in every session that is held. The numbers of the last list stay.
+pub(crate) async fn search(handle: &Handle, wanted: Search) -> Result<Searched, ApiError> {
+    super::search::search(handle, wanted, List::Looked).await
 }
 
 /// Where a session stands, on the newest of its lines unless one is named.

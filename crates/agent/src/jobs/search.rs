@@ -7,7 +7,7 @@ use ccpeer_core::id::{DeviceId, EntryHash, SessionId};
 use crate::api::{ApiError, Building, ErrorCode, Hit, Search, Searched};
 use crate::driver::{Ask, AskSearch, Handle, Head};
 use crate::pool::blocking;
-use crate::search::{Among, Place, Question, Spot, spot};
+use crate::search::{Among, Place, Question, Spot, marks, spot};
 use crate::view;
 
 /// Sessions that are given where nobody says how many.
@@ -19,7 +19,20 @@ const ID_CHARS_MIN: usize = 4;
 /// Bytes of a path that is asked for.
 const PATH_BYTES_MAX: usize = 4096;
 
-pub(super) async fn search(handle: &Handle, wanted: Search) -> Result<Searched, ApiError> {
+/// What becomes of the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum List {
+    /// Its numbers mean its rows from now on.
+    Numbered,
+    /// It is looked at, and remembered by nobody.
+    Looked,
+}
+
+pub(super) async fn search(
+    handle: &Handle,
+    wanted: Search,
+    list: List,
+) -> Result<Searched, ApiError> {
     let question = Arc::new(Question::parse(&wanted.words));
     let file = wanted.file.filter(|f| f.len() <= PATH_BYTES_MAX);
     let file = file.filter(|f| f.contains(|c: char| !matches!(c, '/' | '\\' | '.' | ' ')));
@@ -48,7 +61,7 @@ pub(super) async fn search(handle: &Handle, wanted: Search) -> Result<Searched, 
         places = find(handle, &question, &among, limit).await;
     }
     fresh &= places.is_some();
-    let hits = hits(handle, places.unwrap_or_default(), &question).await?;
+    let hits = hits(handle, places.unwrap_or_default(), &question, list).await?;
     let (done, total) = handle.shared.search.way();
     Ok(Searched {
         hits,
@@ -114,11 +127,12 @@ async fn find(
     .await
 }
 
-/// What is shown of each place, in order; the numbers mean these rows from now on.
+/// What is shown of each place, in order.
 async fn hits(
     handle: &Handle,
     places: Vec<Place>,
     question: &Arc<Question>,
+    list: List,
 ) -> Result<Vec<Hit>, ApiError> {
     if places.is_empty() {
         return Ok(Vec::new());
@@ -139,16 +153,21 @@ async fn hits(
             });
             match on {
                 Some((head, there)) => Some(hit(head, place, there)),
-                None => Some(hit(heads.first()?, place, by_title(heads.first()?))),
+                None => Some(hit(
+                    heads.first()?,
+                    place,
+                    by_title(heads.first()?, &question),
+                )),
             }
         });
         hits.collect::<Vec<(Hit, SessionId, EntryHash)>>()
     })
     .await;
-    let list = hits.iter().map(|(_, s, v)| (*s, *v)).collect();
-    handle
-        .ask(|to| Ask::Search(AskSearch::Listed(list, to)))
-        .await?;
+    if list == List::Numbered {
+        let list = hits.iter().map(|(_, s, v)| (*s, *v)).collect();
+        let listed = handle.ask(|to| Ask::Search(AskSearch::Listed(list, to)));
+        listed.await?;
+    }
     for ((hit, ..), n) in hits.iter_mut().zip(1..) {
         hit.n = n;
     }
@@ -156,9 +175,11 @@ async fn hits(
 }
 
 /// What is shown where there is nothing else.
-fn by_title(head: &Head) -> Spot {
+fn by_title(head: &Head, question: &Question) -> Spot {
+    let snippet = view::title(&head.version.meta);
     Spot {
-        snippet: view::title(&head.version.meta),
+        marks: marks(&snippet, question),
+        snippet,
         agent: None,
     }
 }
@@ -177,6 +198,8 @@ fn hit(head: &Head, place: &Place, there: Spot) -> (Hit, SessionId, EntryHash) {
         line: place.line(),
         role: place.role().to_owned(),
         snippet: there.snippet,
+        marks: there.marks,
+        offset: place.offset(),
         at: view::time(at),
         agent: there.agent.map(|a| view::line(&a)),
         version: head.id.to_string(),

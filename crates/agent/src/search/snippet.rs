@@ -25,6 +25,8 @@ const WINDOW_BYTES: usize = 200;
 pub(crate) struct Spot {
     /// One visible line.
     pub(crate) snippet: String,
+    /// What of it was asked for: from and to, in characters.
+    pub(crate) marks: Vec<(u32, u32)>,
     /// The sub-agent whose transcript it is.
     pub(crate) agent: Option<String>,
 }
@@ -63,7 +65,32 @@ pub(crate) fn spot(
     };
     // A line that parted from another one may have something else in this place.
     let here = cut(&said.text, question);
-    Ok(here.map(|snippet| Spot { snippet, agent }))
+    Ok(here.map(|snippet| Spot {
+        marks: marks(&snippet, question),
+        snippet,
+        agent,
+    }))
+}
+
+/// What of a text was asked for: from and to in characters, in order and apart.
+pub(crate) fn marks(text: &str, question: &Question) -> Vec<(u32, u32)> {
+    let mut ranges: Vec<(usize, usize)> = Vec::new();
+    words::each(text, For::Index, &mut |word, range, _| {
+        if question.names(word).is_none() {
+            return;
+        }
+        match ranges.last_mut() {
+            // Pairs of characters overlap.
+            Some(last) if range.start <= last.1 => last.1 = last.1.max(range.end),
+            _ => ranges.push((range.start, range.end)),
+        }
+    });
+    let chars = |upto: usize| {
+        let before = text.get(..upto).unwrap_or_default();
+        u32::try_from(before.chars().count()).unwrap_or(u32::MAX)
+    };
+    let ranges = ranges.into_iter();
+    ranges.map(|(from, to)| (chars(from), chars(to))).collect()
 }
 
 /// The part of a text in which most of what was asked for stands; its beginning if
@@ -116,6 +143,25 @@ pub(super) fn cut(said: &str, question: &Question) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_asked_for_is_marked_in_characters() {
+        let check = |text: &str, asked: &str, want: &[&str]| {
+            let chars: Vec<char> = text.chars().collect();
+            let marks = marks(text, &Question::parse(asked));
+            let got: Vec<String> = marks
+                .iter()
+                .map(|(from, to)| chars[*from as usize..*to as usize].iter().collect())
+                .collect();
+            assert_eq!(got, want, "{text}");
+        };
+        check("the Parser is broken", "parser brok", &["Parser", "broken"]);
+        check("é parser, parsers", "parser ", &["parser"]);
+        check("先修复解析器再说", "修复", &["修复"]);
+        check("先修复解析器再说", "修复解析", &["修复解析"]);
+        check("nothing", "parser", &[]);
+        check("<img src=x onerror=hit(1)>", "img", &["img"]);
+    }
 
     #[test]
     fn it_is_cut_around_the_words() {

@@ -19,6 +19,7 @@ const FILES: &[File] = &[
     file("/icon.svg", SVG, include_str!("page/icon.svg")),
     file("/app.js", SCRIPT, include_str!("page/app.js")),
     file("/dom.js", SCRIPT, include_str!("page/dom.js")),
+    file("/search.js", SCRIPT, include_str!("page/search.js")),
     file("/server.js", SCRIPT, include_str!("page/server.js")),
     file("/lists.js", SCRIPT, include_str!("page/lists.js")),
     file("/machines.js", SCRIPT, include_str!("page/machines.js")),

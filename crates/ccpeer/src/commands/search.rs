@@ -157,6 +157,8 @@ mod tests {
             line: 12,
             role: "user".to_owned(),
             snippet: snippet.to_owned(),
+            marks: Vec::new(),
+            offset: 0,
             at: "2026-11-21T00:00:00Z".to_owned(),
             agent: None,
             version: "00".to_owned(),

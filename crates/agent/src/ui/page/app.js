@@ -4,6 +4,7 @@ import { command, copy, count, empty, foreign, h, hue, say, show } from "./dom.j
 import { Watched, enter } from "./server.js";
 import { sessions, tasks } from "./lists.js";
 import { devices, pause, store, transfers } from "./machines.js";
+import { Searching } from "./search.js";
 import { timeline } from "./timeline.js";
 import { Reading } from "./transcript.js";
 
@@ -20,7 +21,10 @@ const VIEWS = [
   ["transfers", "Transfers"],
   ["timeline", "Timeline"],
   ["store", "Store"],
+  ["search", "Search"],
 ];
+// Characters of an address that are looked for.
+const WORDS_MAX = 200;
 
 const main = document.getElementById("main");
 const filter = document.getElementById("filter");
@@ -32,12 +36,16 @@ const list = new Watched("sessions");
 const activity = new Watched("activity");
 const policy = new Watched("policy");
 
+const searching = new Searching((e) => lost(e));
 let reading = null;
 let all = false;
 let touched = Date.now();
 let timer = 0;
 let round = 0;
 let was = "";
+let wasView = "";
+// The field is wanted where one is going.
+let toField = false;
 // The list that a session was opened from.
 let origin = ["#/tasks", "Tasks"];
 
@@ -51,10 +59,15 @@ function place() {
       return "";
     }
   });
-  const [view, what, kind, name] = parts;
+  const [view, what, ...more] = parts;
   if (view === "session" && /^[0-9a-f-]{8,64}$/.test(what || "")) {
-    return { view, what, agent: kind === "agent" && /^[A-Za-z0-9_-]{1,64}$/.test(name || "") ? name : null };
+    const after = (word) => more[more.indexOf(word) + 1] || "";
+    const agent = more[0] === "agent" && /^[A-Za-z0-9_-]{1,64}$/.test(more[1] || "") ? more[1] : null;
+    const at = more.includes("at") && /^[0-9]{1,15}$/.test(after("at")) ? Number(after("at")) : null;
+    return { view, what, agent, at };
   }
+  // What is looked for is a text, and is shown as one.
+  if (view === "search") return { view, what: (what || "").slice(0, WORDS_MAX) };
   if (VIEWS.some(([known]) => known === view)) return { view, what: /^[a-z]{1,12}$/.test(what || "") ? what : "" };
   return { view: "tasks", what: "" };
 }
@@ -82,13 +95,15 @@ function nav(current) {
 }
 
 function draw() {
-  const { view, what, agent } = place();
-  const now = `${view}/${what}/${agent || ""}`;
+  const { view, what, agent, at } = place();
+  // Other words are no other place.
+  const now = view === "search" ? view : `${view}/${what}/${agent || ""}/${at === null ? "" : at}`;
   const moved = now !== was;
   if (moved) {
     was = now;
     all = false;
     reading = null;
+    field(view, what);
   }
   nav(view === "session" ? "" : view);
   const value = overview.value;
@@ -101,20 +116,49 @@ function draw() {
   }
   if (view === "session") {
     if (!reading) {
-      reading = new Reading(what, agent);
+      reading = new Reading(what, agent, at);
       show(main, h("p", { class: "crumbs" }, h("a", { class: "back", href: origin[0] }, `← ${origin[1]}`)), reading.element);
       reading.open().catch(lost);
     } else {
       reading.filter(filter.value.trim());
     }
   } else {
-    origin = [`#/${view}${what ? `/${what}` : ""}`, VIEWS.find(([known]) => known === view)[1]];
+    if (view === "search") searching.want(what);
+    origin = [`#/${view}${what ? `/${encodeURIComponent(what)}` : ""}`, VIEWS.find(([known]) => known === view)[1]];
     redraw(view, what, moved);
   }
   if (moved) {
     window.scrollTo(0, 0);
-    main.focus({ preventScroll: true });
+    if (view === "search" && (toField || !searching.words)) filter.select();
+    else main.focus({ preventScroll: true });
+    toField = false;
   }
+}
+
+// The field looks for words in everything, or in what is listed.
+function field(view, what) {
+  const all = view === "search";
+  if (all) filter.value = what;
+  // What was looked for hides nothing elsewhere.
+  else if (wasView === "search") filter.value = "";
+  wasView = view;
+  filter.placeholder = all ? "Search every session…" : "Filter by title, project, device…";
+  filter.setAttribute("aria-label", all ? "Search every session" : "Filter what is listed");
+}
+
+// Somebody went to another address, by a link or by hand.
+function went() {
+  const { view, what } = place();
+  if (view === "search") filter.value = what;
+  draw();
+}
+
+function typed() {
+  if (place().view === "search") {
+    const words = filter.value.trim();
+    history.replaceState(null, "", `#/search/${encodeURIComponent(words)}`);
+  }
+  draw();
 }
 
 function redraw(view, what, moved) {
@@ -143,6 +187,7 @@ function redraw(view, what, moved) {
     transfers: () => transfers(value, words),
     timeline: () => timeline(activity.value, what, words, Math.max(width, 240), all, more),
     store: () => store(value, policy.value),
+    search: () => searching.element,
   }[view]();
   show(main, made);
   if (row) {
@@ -247,10 +292,11 @@ function key(event) {
     if (typing || filter.value) {
       filter.value = "";
       filter.blur();
-      draw();
+      typed();
     } else if (place().view === "session") {
-      const { what, agent } = place();
-      location.hash = agent ? `#/session/${encodeURIComponent(what)}` : origin[0];
+      const { what, agent, at } = place();
+      // From a place that was found, back to what was found.
+      location.hash = agent && at === null ? `#/session/${encodeURIComponent(what)}` : origin[0];
     }
     return;
   }
@@ -268,7 +314,12 @@ function key(event) {
     k: () => step(-1),
     g: () => found.length > 0 && focusOn(found[0]),
     G: () => found.length > 0 && focusOn(found[found.length - 1]),
-    "/": () => filter.focus(),
+    "/": () => {
+      if (place().view === "search") return filter.select();
+      toField = true;
+      location.hash = `#/search/${encodeURIComponent(searching.words)}`;
+    },
+    f: () => filter.focus(),
     "?": () => help.showModal(),
     x: () => reading && reading.unfold(),
     c: () => {
@@ -296,9 +347,9 @@ async function begin() {
   }
   if (!isIn) return locked();
   draw();
-  addEventListener("hashchange", draw);
+  addEventListener("hashchange", went);
   addEventListener("keydown", key);
-  filter.addEventListener("input", draw);
+  filter.addEventListener("input", typed);
   for (const event of ["pointerdown", "pointermove", "keydown", "wheel", "touchstart"]) addEventListener(event, wake, { passive: true });
   document.addEventListener("visibilitychange", () => {
     if (looking()) look();

@@ -212,9 +212,11 @@ function part(entry, calls, link, asker) {
 // A session that is looked at. It stays while its page is shown, and is told when
 // there may be more.
 export class Reading {
-  constructor(id, agent) {
+  constructor(id, agent, at = null) {
     this.id = id;
     this.agent = agent || null;
+    // Where it is opened, if not at its end.
+    this.at = at;
     this.calls = new Calls();
     this.link = (name) => h("p", { class: "agent-link" }, h("a", { href: `#/session/${encodeURIComponent(this.id)}/agent/${encodeURIComponent(name)}` }, "Read what this sub-agent did"));
     this.calls.link = this.link;
@@ -237,7 +239,7 @@ export class Reading {
     show(this.head, h("p", { class: "muted" }, "Reading…"));
     const [about, first] = await Promise.allSettled([
       ask("session", { session: this.id }),
-      this.page("end"),
+      this.page(this.at === null ? "end" : { from: this.at }),
     ]);
     this.about = about.status === "fulfilled" ? about.value : null;
     if (first.status === "rejected") {
@@ -248,9 +250,30 @@ export class Reading {
       this.agentAbout = me ? me.about : "";
       this.showAgents(page.agents);
       this.add(page, false);
-      await this.fillUp();
+      if (this.at === null) await this.fillUp();
+      else await this.around();
     }
     this.showHead(first);
+    this.point();
+  }
+
+  // What stands before the place that is looked for, and more behind it.
+  async around() {
+    if (this.pages.querySelectorAll(".entry").length === 0) await this.later();
+    if (this.from > 0) this.add(await this.page({ before: this.from }), true);
+    this.showPaging();
+  }
+
+  // Shows the place that is looked for.
+  point() {
+    if (this.at === null) return;
+    const entries = [...this.pages.querySelectorAll(".entry")];
+    const found = entries.find((e) => Number(e.dataset.row.slice(2)) >= this.at) || entries[entries.length - 1];
+    if (!found) return;
+    for (const details of found.querySelectorAll("details")) details.open = true;
+    found.classList.add("found");
+    found.scrollIntoView({ block: "center" });
+    found.focus({ preventScroll: true });
   }
 
   page(at) {
