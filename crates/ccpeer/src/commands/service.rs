@@ -231,7 +231,12 @@ fn remove(service: &Service<'_>, json: bool, context: &Context) -> Result<(), Co
         })?;
     } else if changed {
         talk(format!("Removed {}", service.file().display()));
-        talk("The agent does not start at login any more; `ccpeer up` starts one.");
+        talk("The agent does not start at login any more.");
+        // The manager may not have been there to be asked, or knows nothing of it.
+        match context.get::<Status>(&Request::Status) {
+            Ok(_) => talk("The one that runs was not stopped; `ccpeer down` stops it."),
+            Err(_) => talk("`ccpeer up` starts one."),
+        }
     } else {
         talk("No service was installed.");
     }
