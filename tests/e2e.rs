@@ -20,6 +20,7 @@ mod full_disk;
 mod gate;
 #[cfg(unix)]
 mod hooks_live;
+mod hooks_plugin;
 mod join;
 mod kills;
 #[cfg(target_os = "linux")]

@@ -20,11 +20,14 @@ use crate::home::Home;
 
 mod client;
 mod file;
+mod plugin;
 mod skill;
 
+pub use ccpeer_formats::claude::settings::PLUGIN_WORD;
 pub use client::client;
 pub(crate) use client::is_of;
 use file::{Current, Swap};
+pub use plugin::{PluginWritten, is_in_settings_too, write_plugin};
 pub use skill::SkillChange;
 
 /// What `install` and `remove` did.
@@ -47,12 +50,17 @@ pub struct HooksStatus {
     pub hooks: Installed,
     /// The settings file; if it is a link, the file it leads to.
     pub settings: String,
+    /// The settings have some of our hooks.
+    pub in_settings: bool,
     /// The program that the entries run.
     pub program: Option<String>,
     /// All hooks, ours and others', are switched off in the settings.
     pub disabled: bool,
     /// Whether the skill is there.
     pub skill: Installed,
+    /// Whether the plugin is, which brings hooks and skill as well. Then `hooks` and
+    /// `program` tell of the plugin's where the settings have none.
+    pub plugin: Installed,
 }
 
 impl HooksStatus {
@@ -154,18 +162,25 @@ pub fn status(home: &Home) -> Result<HooksStatus, ApiError> {
         .program
         .as_ref()
         .is_some_and(|p| Path::new(p).is_file());
+    let used = plugin::used(current.bytes.as_deref());
+    let of_plugin = used.as_ref().map_or(Installed::Missing, |u| u.standing);
     Ok(HooksStatus {
         hooks: if found.installed.is_empty() {
-            Installed::Missing
+            match found.disabled && of_plugin != Installed::Missing {
+                true => Installed::Partial,
+                false => of_plugin,
+            }
         } else if found.missing.is_empty() && runs && !found.disabled {
             Installed::Installed
         } else {
             Installed::Partial
         },
         settings: current.target.display().to_string(),
-        program: found.program,
+        in_settings: !found.installed.is_empty(),
+        program: found.program.or(used.and_then(|u| u.program)),
         disabled: found.disabled,
         skill: skill::status(home),
+        plugin: of_plugin,
     })
 }
 

@@ -23,7 +23,7 @@ use ccpeer_agent::api::{API_VERSION, FRAME_HOOK, FRAME_REPLY, FRAME_SPOOLED, Hoo
 use ccpeer_agent::client::{read_frame, write_frame};
 use ccpeer_agent::home::Home;
 use ccpeer_agent::spool::Written;
-use ccpeer_agent::{ipc, spool};
+use ccpeer_agent::{hooks, ipc, spool};
 use ccpeer_core::{limits, text};
 
 /// Longest wait for the end of standard input.
@@ -43,6 +43,8 @@ const PIECE_BYTES: usize = 64 * 1024;
 const EVENT_CHARS_MAX: usize = 64;
 /// The only event at which something may be printed.
 const EVENT_WITH_LINE: &str = "SessionStart";
+/// By this a plugin's hook says what it is.
+const PLUGIN_WORD: &str = hooks::PLUGIN_WORD;
 /// How that line begins; another one is not ours.
 const LINE_PREFIX: &str = "ccpeer: ";
 
@@ -50,6 +52,8 @@ const LINE_PREFIX: &str = "ccpeer: ";
 pub(crate) struct Call {
     /// The event's name.
     event: String,
+    /// A plugin's hook, which does nothing where the settings have the same.
+    of_plugin: bool,
     /// Standard input, where it had to be read to know that this is a call.
     input: Option<(Vec<u8>, bool)>,
     /// When the process was started, as far as it knows.
@@ -61,6 +65,7 @@ impl Call {
     pub(crate) fn of(event: &str) -> Self {
         Self {
             event: text::one_line(event, EVENT_CHARS_MAX),
+            of_plugin: false,
             input: None,
             begin: Instant::now(),
         }
@@ -88,7 +93,15 @@ pub(crate) fn call(mut args: impl Iterator<Item = OsString>) -> Option<Call> {
     args.next()?;
     match args.next() {
         None => Call::bare(),
-        Some(command) if command == "hook" => event_in_args(args).map(|event| Call::of(&event)),
+        Some(command) if command == "hook" => {
+            let args: Vec<OsString> = args.collect();
+            let of_plugin = args.iter().skip(1).any(|arg| arg == PLUGIN_WORD);
+            let event = event_in_args(args.into_iter())?;
+            Some(Call {
+                of_plugin,
+                ..Call::of(&event)
+            })
+        }
         Some(_) => None,
     }
 }
@@ -137,6 +150,10 @@ fn take_in(call: Call) {
     let Ok(home) = Home::from_process() else {
         return;
     };
+    if call.of_plugin && hooks::is_in_settings_too(&home, &call.event) {
+        // Claude Code runs that one as well: an event is told once.
+        return;
+    }
     let bare = call.input.is_some();
     let (input, cut) = call.input.unwrap_or_else(|| read_input(call.begin + INPUT));
     let event = Arc::new(Event {

@@ -12,7 +12,7 @@ use super::{Installed, file, hash, make_private_dir};
 use crate::home::Home;
 
 /// The text, with its trigger phrases in English and Chinese.
-const SKILL: &str = include_str!("skill.md");
+pub(super) const SKILL: &str = include_str!("skill.md");
 
 /// What was done about the skill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -275,7 +275,8 @@ fn by_hand(placed: &Placed) -> String {
     }
 }
 
-fn quoted(word: &str) -> String {
+/// A word as a shell has to be given it.
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=+,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();

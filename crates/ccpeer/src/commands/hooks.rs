@@ -1,11 +1,12 @@
 //! `ccpeer hooks`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ccpeer_agent::api::ErrorCode;
-use ccpeer_agent::hooks::{self, HooksChange, HooksStatus, SkillChange};
+use ccpeer_agent::hooks::{self, HooksChange, HooksStatus, Installed, SkillChange};
 use serde::Serialize;
 
+use super::continue_task::quoted;
 use crate::context::{Context, say, say_json, talk};
 use crate::error::CommandError;
 use crate::registered::{self, McpChange};
@@ -14,7 +15,8 @@ use crate::registered::{self, McpChange};
 ///
 /// Only ccpeer's own entries are touched, and everything else in the file stays
 /// as it is, byte for byte. `install` also puts a skill beside it, so that Claude
-/// understands "what is in my unfinished tasks?" and "continue 1".
+/// understands "what is in my unfinished tasks?" and "continue 1". `plugin` is the
+/// other way, with the same in it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HooksArgs {
     #[command(subcommand)]
@@ -38,6 +40,18 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Write a plugin of Claude Code that brings hooks, skill and `ccpeer mcp`
+    ///
+    /// Claude Code's own commands take it from the directory, and take it out again:
+    /// what to type is printed. It names this program, so write it again when that
+    /// has moved.
+    Plugin {
+        /// A directory that is empty, not there, or was written by this before
+        dir: PathBuf,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
     /// Say whether they are there
     Status {
         /// Print one JSON document
@@ -49,6 +63,7 @@ enum Action {
 pub(crate) fn run(args: &HooksArgs, context: &Context) -> Result<(), CommandError> {
     let home = &context.home;
     let (change, mcp, json) = match args.action {
+        Action::Plugin { ref dir, json } => return plugin(dir, json, context),
         Action::Install { json, mcp } => {
             let change = hooks::install(home, &hook_client()?)?;
             let mcp = match mcp {
@@ -73,6 +88,27 @@ pub(crate) fn run(args: &HooksArgs, context: &Context) -> Result<(), CommandErro
         }
         Some(McpChange::Removed) => talk("  Claude Code does not start `ccpeer mcp` any more"),
         Some(McpChange::Unchanged) | None => {}
+    }
+    Ok(())
+}
+
+fn plugin(dir: &Path, json: bool, context: &Context) -> Result<(), CommandError> {
+    let dir = std::path::absolute(dir)
+        .map_err(|_| CommandError::usage("this is no directory", "give one that can be written"))?;
+    let written = hooks::write_plugin(&dir, &hook_client()?, &this_program()?)?;
+    if json {
+        return say_json(&written);
+    }
+    talk(format!("Wrote a plugin into {}", written.dir));
+    talk("To have Claude Code use it from its next session on:");
+    for command in &written.commands {
+        let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
+        say(words.join(" "))?;
+    }
+    let status = hooks::status(&context.home)?;
+    if status.in_settings {
+        talk("The hooks are in the settings, too, and go first: the plugin's do nothing then.");
+        talk("`ccpeer hooks remove` takes those out.");
     }
     Ok(())
 }
@@ -113,8 +149,18 @@ fn status(json: bool, context: &Context) -> Result<(), CommandError> {
     if hooks.disabled {
         talk("All hooks are switched off there: `disableAllHooks` is true.");
     }
-    say(format!("skill     {}", hooks.skill.as_str()))?;
-    say(format!("mcp       {mcp}"))
+    let by_plugin = |word: &str| match hooks.plugin {
+        Installed::Installed if word == "missing" => "by the plugin".to_owned(),
+        _ => word.to_owned(),
+    };
+    say(format!("skill     {}", by_plugin(hooks.skill.as_str())))?;
+    say(format!("plugin    {}", hooks.plugin.as_str()))?;
+    if hooks.plugin != Installed::Missing && hooks.in_settings {
+        talk("Settings and plugin both have the hooks: the plugin's do nothing, so that no");
+        talk("event is told twice. `ccpeer hooks remove`, or `claude plugin uninstall");
+        talk("ccpeer@ccpeer`, takes one of them out.");
+    }
+    say(format!("mcp       {}", by_plugin(mcp)))
 }
 
 /// Says what was done.

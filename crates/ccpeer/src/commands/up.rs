@@ -151,8 +151,16 @@ fn set_up_hooks(args: &UpArgs, context: &Context) -> Result<(), CommandError> {
         ));
         return Ok(());
     }
+    let status = hooks::status(home).ok();
+    if status
+        .as_ref()
+        .is_some_and(|s| s.plugin == Installed::Installed && !s.in_settings)
+    {
+        talk("Claude Code has ccpeer's plugin, which brings the hooks.");
+        return Ok(());
+    }
     // Whoever has agreed once need not be asked because the program has moved.
-    let agreed = hooks::status(home).is_ok_and(|status| status.hooks != Installed::Missing);
+    let agreed = status.is_some_and(|status| status.hooks != Installed::Missing);
     if agreed {
         return install(home);
     }

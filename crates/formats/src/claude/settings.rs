@@ -39,6 +39,9 @@ pub const EVENTS: [&str; 5] = [
     "SessionEnd",
 ];
 
+/// The word by which a hook says that it is a plugin's.
+pub const PLUGIN_WORD: &str = "--plugin";
+
 /// Seconds that Claude Code gives an entry of ours. It needs less than one.
 const TIMEOUT_S: u32 = 5;
 
@@ -232,14 +235,58 @@ fn is_our_program(program: &str) -> bool {
 
 /// One group of an event's list, with our one entry.
 fn group(event: &str, program: &str) -> Value {
-    json!({"hooks": [{"type": "command", "command": program, "args": ["hook", event], "timeout": TIMEOUT_S}]})
+    entry(program, &["hook", event])
+}
+
+fn entry(program: &str, args: &[&str]) -> Value {
+    json!({"hooks": [{"type": "command", "command": program, "args": args, "timeout": TIMEOUT_S}]})
 }
 
 /// What a file holds that has nothing but our hooks.
 fn whole_file(program: &str) -> String {
+    written(&|event| group(event, program))
+}
+
+/// The hooks of a plugin: the same, and each says that it is a plugin's.
+///
+/// # Errors
+/// When the program cannot be registered.
+pub fn plugin(program: &str) -> Result<String, SettingsError> {
+    check_program(program)?;
+    let of = |event: &str| entry(program, &["hook", event, PLUGIN_WORD]);
+    Ok(written(&of) + "\n")
+}
+
+/// The program that the hooks of a plugin run.
+#[must_use]
+pub fn plugin_program(hooks: &[u8]) -> Option<String> {
+    let all: Value = serde_json::from_slice(hooks).ok()?;
+    let [first, ..] = EVENTS;
+    let program = all.pointer(&format!("/hooks/{first}/0/hooks/0/command"))?;
+    program.as_str().map(str::to_owned)
+}
+
+/// The directory of the marketplace of this name, if settings have the plugin of the
+/// same name in use from there.
+#[must_use]
+pub fn plugin_dir(settings: &[u8], name: &str) -> Option<String> {
+    if settings.len() > SETTINGS_BYTES_MAX {
+        return None;
+    }
+    let all: Value = serde_json::from_slice(settings).ok()?;
+    let is_on = all.get("enabledPlugins")?.get(format!("{name}@{name}"))?;
+    let source = all
+        .get("extraKnownMarketplaces")?
+        .get(name)?
+        .get("source")?;
+    let dir = source.get("path")?.as_str()?;
+    (is_on.as_bool() == Some(true)).then(|| dir.to_owned())
+}
+
+fn written(group: &dyn Fn(&str) -> Value) -> String {
     let hooks: serde_json::Map<String, Value> = EVENTS
         .iter()
-        .map(|event| ((*event).to_owned(), json!([group(event, program)])))
+        .map(|event| ((*event).to_owned(), json!([group(event)])))
         .collect();
     let layout = Layout::Lines {
         newline: "\n",
