@@ -92,6 +92,8 @@ pub enum Payload {
     Roll(KeyRoll),
     /// A better document of a version, of the author's own.
     Enriched(Enriched),
+    /// How the work tree stood at a version, of the author's own.
+    Capsule(Capsule),
 }
 
 /// A device's own description: a suggestion to others, never an identity.
@@ -241,6 +243,18 @@ pub struct Enriched {
     pub version: EntryHash,
     /// The document.
     pub snapshot: ContentRef,
+}
+
+/// The work in progress that belongs to a version: what of the work tree is in no
+/// commit that others have. Counts only if the author of the version states it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capsule {
+    /// Which session.
+    pub session: SessionId,
+    /// Which version of it.
+    pub version: EntryHash,
+    /// A manifest of its own: a version is whole without it.
+    pub manifest: ContentRef,
 }
 
 /// An entry whose header, chain fields, signature and payload hash have been
@@ -421,6 +435,7 @@ impl Payload {
             }
             Self::Roll(roll) => roll.verifies(),
             Self::Enriched(e) => e.snapshot.len as usize <= limits::SNAPSHOT_BYTES_MAX,
+            Self::Capsule(c) => c.manifest.len as usize <= limits::MANIFEST_BYTES_MAX,
             Self::Trust(_) | Self::Presence(_) | Self::Mark(_) | Self::Claim(_) => true,
         }
     }

@@ -6,7 +6,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use crate::entry::{Claim, ContentRef, Enriched, Mark, Presence, Version};
+use crate::entry::{Capsule, Claim, ContentRef, Enriched, Mark, Presence, Version};
 use crate::id::{DeviceId, EntryHash, LogId, Seq};
 use crate::limits;
 use crate::manifest::Want;
@@ -35,6 +35,8 @@ pub struct SessionRecord {
     /// The newest better document of each version, by who states it: it may come
     /// before the version does, whose author decides whether it counts.
     documents: BTreeMap<(EntryHash, DeviceId), Document>,
+    /// The newest capsule of each version, likewise.
+    capsules: BTreeMap<(EntryHash, DeviceId), WorkInProgress>,
 }
 
 /// A document that a model has worked on.
@@ -53,6 +55,25 @@ impl Document {
     #[must_use]
     pub fn root(&self) -> Want {
         Want::data(self.snapshot.id)
+    }
+}
+
+/// How a work tree stood at a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkInProgress {
+    /// Where its statement stands.
+    pub order: Order,
+    /// The author's wall clock: a label.
+    pub at: Timestamp,
+    /// The capsule's manifest.
+    pub manifest: ContentRef,
+}
+
+impl WorkInProgress {
+    /// The manifest, which stands for all that it names.
+    #[must_use]
+    pub fn root(&self) -> Want {
+        Want::manifest(self.manifest.id)
     }
 }
 
@@ -215,12 +236,47 @@ impl SessionRecord {
         if self.documents.is_empty() {
             return None;
         }
+        self.nearest(head, |n| self.document(n), |document| document.order)
+    }
+
+    /// The capsule of a version, if its author has stated one.
+    #[must_use]
+    pub fn capsule(&self, version: &VersionNode) -> Option<&WorkInProgress> {
+        self.capsules.get(&(version.id, version.log.device))
+    }
+
+    /// All capsules that count.
+    pub fn capsules(&self) -> impl Iterator<Item = &WorkInProgress> {
+        let counts = |(version, device): &(EntryHash, DeviceId)| {
+            let node = self.nodes.get(version);
+            node.is_some_and(|n| n.log.device == *device)
+        };
+        let all = self.capsules.iter();
+        all.filter(move |(key, _)| counts(key)).map(|(_, c)| c)
+    }
+
+    /// The capsule that is the nearest one on the line of a version, and whose it
+    /// is; looked for as [`SessionRecord::nearest_document`] does.
+    #[must_use]
+    pub fn nearest_capsule(&self, head: &EntryHash) -> Option<(&VersionNode, &WorkInProgress)> {
+        if self.capsules.is_empty() {
+            return None;
+        }
+        self.nearest(head, |n| self.capsule(n), |capsule| capsule.order)
+    }
+
+    fn nearest<'a, T>(
+        &'a self,
+        head: &EntryHash,
+        of: impl Fn(&VersionNode) -> Option<&'a T>,
+        order: impl Fn(&T) -> Order,
+    ) -> Option<(&'a VersionNode, &'a T)> {
         let mut seen = BTreeSet::new();
         let mut row = alloc::vec![*head];
         while !row.is_empty() && seen.len() < limits::ENRICHED_BACK_MAX {
             let nodes = row.iter().filter_map(|id| self.node(id));
-            let known = nodes.clone().filter_map(|n| Some((n, self.document(n)?)));
-            if let Some(found) = known.max_by_key(|(_, document)| document.order) {
+            let known = nodes.clone().filter_map(|n| Some((n, of(n)?)));
+            if let Some(found) = known.max_by_key(|(_, it)| order(it)) {
                 return Some(found);
             }
             let parents = nodes.flat_map(|n| n.version.parents.iter().copied());
@@ -352,6 +408,22 @@ impl SessionRecord {
             .or_insert(document);
         if order > newest.order {
             *newest = document;
+        }
+    }
+
+    /// Takes in a capsule.
+    pub(crate) fn add_capsule(&mut self, order: Order, capsule: &Capsule, at: Timestamp) {
+        let stated = WorkInProgress {
+            order,
+            at,
+            manifest: capsule.manifest,
+        };
+        let newest = self
+            .capsules
+            .entry((capsule.version, order.log.device))
+            .or_insert(stated);
+        if order > newest.order {
+            *newest = stated;
         }
     }
 

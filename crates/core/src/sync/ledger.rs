@@ -34,7 +34,7 @@ pub(crate) struct Ledger {
     sessions: BTreeMap<SessionId, SessionRecord>,
     versions: BTreeMap<EntryHash, SessionId>,
     by_root: BTreeMap<Want, Vec<EntryHash>>,
-    /// Better documents, by what they consist of.
+    /// Better documents and capsules, by what they consist of.
     by_document: BTreeMap<Want, Vec<Naming>>,
     said: SaidInEpoch,
     #[cfg(feature = "mutants")]
@@ -62,7 +62,7 @@ pub(crate) struct Naming {
 pub(crate) struct Changes {
     pub(crate) sessions: BTreeSet<SessionId>,
     pub(crate) versions: Vec<EntryHash>,
-    /// Better documents.
+    /// Better documents and capsules.
     pub(crate) documents: Vec<Want>,
     pub(crate) devices: BTreeSet<DeviceId>,
     pub(crate) trust: bool,
@@ -412,19 +412,14 @@ impl Ledger {
                 }
             }
             Payload::Enriched(enriched) => {
-                let naming = Naming {
-                    session: enriched.session,
-                    log: header.log,
-                    seq: header.seq,
-                };
                 let root = Want::data(enriched.snapshot.id);
-                self.by_document.entry(root).or_default().push(naming);
-                changes.documents.push(root);
-                changes.sessions.insert(enriched.session);
-                self.sessions
-                    .entry(enriched.session)
-                    .or_default()
+                self.beside(enriched.session, root, entry, changes)
                     .add_document(order, enriched, body.at);
+            }
+            Payload::Capsule(capsule) => {
+                let root = Want::manifest(capsule.manifest.id);
+                self.beside(capsule.session, root, entry, changes)
+                    .add_capsule(order, capsule, body.at);
             }
             Payload::Mark(mark) => {
                 changes.sessions.insert(mark.session);
@@ -434,6 +429,25 @@ impl Ledger {
                     .add_mark(order, mark);
             }
         }
+    }
+
+    /// Takes in that a session has something beside its versions.
+    fn beside(
+        &mut self,
+        session: SessionId,
+        root: Want,
+        entry: &VerifiedEntry,
+        changes: &mut Changes,
+    ) -> &mut SessionRecord {
+        let naming = Naming {
+            session,
+            log: entry.log(),
+            seq: entry.seq(),
+        };
+        self.by_document.entry(root).or_default().push(naming);
+        changes.documents.push(root);
+        changes.sessions.insert(session);
+        self.sessions.entry(session).or_default()
     }
 
     /// Planted bugs: an `Add` takes a revocation back, one's own or that of whom an
@@ -516,7 +530,7 @@ impl Ledger {
             .filter_map(|id| self.version(id))
     }
 
-    /// The sessions that have this as a better document.
+    /// The sessions that have this as a better document, or as a capsule.
     pub(crate) fn documents_of_root(&self, root: &Want) -> &[Naming] {
         self.by_document.get(root).map_or(&[], Vec::as_slice)
     }

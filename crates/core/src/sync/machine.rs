@@ -482,6 +482,9 @@ impl Machine {
         if let Some(Payload::Enriched(enriched)) = entry.payload() {
             complete.push(Want::data(enriched.snapshot.id));
         }
+        if let Some(Payload::Capsule(capsule)) = entry.payload() {
+            complete.push(Want::manifest(capsule.manifest.id));
+        }
         complete.retain(|root| !self.fetch.is_complete(root));
         complete.iter().for_each(|r| self.fetch.set_complete(*r));
         self.accept(vec![entry], complete, None, now, out);
@@ -538,7 +541,8 @@ impl Machine {
 
     /// Tells the chunks' side what the heads of these sessions consist of: heads
     /// by us (a lost tail comes back through others) and by those we trust. The
-    /// nearest better document comes with a head, whoever wrote it.
+    /// nearest better document and the nearest capsule come with a head, whoever
+    /// wrote them.
     fn want_heads_of(&mut self, sessions: impl IntoIterator<Item = SessionId>) {
         for id in sessions {
             let mut wants: BTreeMap<Want, Wanted> = BTreeMap::new();
@@ -546,8 +550,10 @@ impl Machine {
             for head in record.map(SessionRecord::heads).unwrap_or_default() {
                 let document = record.and_then(|r| r.nearest_document(&head.id));
                 let document = document.map(|(of, d)| (of.log.device, d.root()));
+                let capsule = record.and_then(|r| r.nearest_capsule(&head.id));
+                let capsule = capsule.map(|(of, c)| (of.log.device, c.root()));
                 let own = head.roots().map(|root| (head.log.device, root));
-                for (author, want) in own.chain(document) {
+                for (author, want) in own.chain(document).chain(capsule) {
                     if !self.ledger.accepts(&author) {
                         continue;
                     }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use ccpeer_core::codec::DecodeError;
 use ccpeer_core::entry::{
-    Content, ContentRef, DeviceInfo, ENTRY_VERSION, Enriched, EntryError, Header, Mark, Payload,
-    Presence, SessionMeta, SignedEntry, TrustChange, Version, device_of,
+    Capsule, Content, ContentRef, DeviceInfo, ENTRY_VERSION, Enriched, EntryError, Header, Mark,
+    Payload, Presence, SessionMeta, SignedEntry, TrustChange, Version, device_of,
 };
 use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, Epoch, LogId, Seq, SessionId};
 use ccpeer_core::limits::{self, LIST_REFS_MAX};
@@ -113,6 +113,20 @@ fn payload() -> impl Strategy<Value = Payload> {
                     session: SessionId(session),
                     version: EntryHash(version),
                     snapshot: ContentRef { id, len },
+                })
+            }),
+        (
+            any::<[u8; 16]>(),
+            any::<[u8; 32]>(),
+            any::<[u8; 32]>(),
+            0u32..200_000
+        )
+            .prop_map(|(session, version, id, len)| {
+                let id = ChunkId(id);
+                Payload::Capsule(Capsule {
+                    session: SessionId(session),
+                    version: EntryHash(version),
+                    manifest: ContentRef { id, len },
                 })
             }),
     ]

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use ccpeer_core::codec;
 use ccpeer_core::entry::{
-    Claim, ContentRef, DeviceInfo, ENTRY_VERSION, Enriched, Header, Mark, Payload, Presence,
-    SessionMeta, SignedEntry, TrustChange, Version, device_of,
+    Capsule, Claim, ContentRef, DeviceInfo, ENTRY_VERSION, Enriched, Header, Mark, Payload,
+    Presence, SessionMeta, SignedEntry, TrustChange, Version, device_of,
 };
 use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, Epoch, LogId, Seq, SessionId};
 use ccpeer_core::limits;
@@ -136,6 +136,17 @@ fn payloads() -> Vec<(&'static str, Payload)> {
                 snapshot: ContentRef {
                     id: ChunkId([0x42; 32]),
                     len: 4321,
+                },
+            }),
+        ),
+        (
+            "capsule",
+            Payload::Capsule(Capsule {
+                session: session(),
+                version: EntryHash([0x41; 32]),
+                manifest: ContentRef {
+                    id: ChunkId([0x43; 32]),
+                    len: 321,
                 },
             }),
         ),

@@ -165,6 +165,9 @@ impl Pass<'_> {
         if let Some(Payload::Enriched(enriched)) = entry.payload() {
             self.referenced.insert(enriched.snapshot.id);
         }
+        if let Some(Payload::Capsule(capsule)) = entry.payload() {
+            self.manifests.insert(Want::manifest(capsule.manifest.id));
+        }
     }
 
     /// Returns the damaged ones.

@@ -9,7 +9,6 @@ use super::Machine;
 use crate::entry::{Content, VerifiedEntry};
 use crate::id::{DeviceId, LogId, Seq};
 use crate::limits;
-use crate::lineage::Document;
 use crate::log::{Fit, Frontier, Held};
 use crate::manifest::Want;
 use crate::store::Batch;
@@ -445,11 +444,14 @@ impl Machine {
             for head in record.heads() {
                 if self.ledger.entitled(&to, &head.log.device) {
                     let document = record.nearest_document(&head.id);
-                    let document = document.map(|(_, d)| d);
-                    let document = document
-                        .filter(|d| self.ledger.entitled(&to, &d.order.log.device))
-                        .map(Document::root);
-                    let whole = head.roots().chain(document);
+                    let document = document.map(|(of, d)| (of, d.root()));
+                    let capsule = record.nearest_capsule(&head.id);
+                    let capsule = capsule.map(|(of, c)| (of, c.root()));
+                    let beside = document.into_iter().chain(capsule);
+                    let beside = beside
+                        .filter(|(of, _)| self.ledger.entitled(&to, &of.log.device))
+                        .map(|(_, root)| root);
+                    let whole = head.roots().chain(beside);
                     let whole = whole.filter(|r| self.is_complete(r));
                     roots.extend(whole.map(|r| (Reverse(head.lamport), r)));
                 }

@@ -20,6 +20,7 @@ use crate::manifest::{Want, WantKind};
 use crate::presence::SessionState;
 use crate::sync::event::{FetchFault, Received};
 
+mod capsules;
 mod documents;
 mod keys;
 mod kinds;
