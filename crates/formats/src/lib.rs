@@ -9,6 +9,7 @@
 
 mod bounded;
 pub mod bundle_v1;
+pub mod capsule;
 pub mod claude;
 pub mod project;
 pub mod remote_path;

@@ -56,6 +56,13 @@ pub struct Snapshot {
     /// Git branch, or empty.
     #[serde(default)]
     pub branch: String,
+    /// Abbreviated hash of the commit that was checked out, or empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub head: String,
+    /// Files that differed from it, unknown ones included; nothing if git was not
+    /// asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<u64>,
     /// Name of the device that ran the session.
     #[serde(default)]
     pub device: String,
@@ -213,6 +220,7 @@ impl Snapshot {
             title: text::one_line(&self.title, limits::TITLE_CHARS_MAX),
             project: field(&self.project),
             branch: field(&self.branch),
+            head: field(&self.head),
             device: field(&self.device),
             sections: Sections {
                 task: lines(&s.task),

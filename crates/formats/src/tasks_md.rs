@@ -242,6 +242,8 @@ impl Task {
             created: self.created,
             project,
             branch: self.branch.clone(),
+            head: String::new(),
+            changed: None,
             device: self.host.clone(),
             sections,
             based_on: BasedOn::default(),

@@ -30,6 +30,8 @@ pub fn compose(summary: &Summary, facts: &Facts) -> Snapshot {
             .clone()
             .or_else(|| summary.branch.clone())
             .unwrap_or_default(),
+        head: facts.head.clone().unwrap_or_default(),
+        changed: facts.dirty.as_ref().map(|d| d.len() as u64),
         device: view.device.clone(),
         sections: Sections {
             task: view.task(),

@@ -126,6 +126,8 @@ fn snapshot() -> Snapshot {
         created: Some(Timestamp(1_600_000_000_000)),
         project: "app".into(),
         branch: "feat/x".into(),
+        head: String::new(),
+        changed: None,
         device: "desk".into(),
         sections: Sections {
             task: "# not a title\n\ntext".into(),
