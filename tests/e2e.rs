@@ -77,4 +77,6 @@ mod upkeep;
 mod why;
 #[cfg(target_os = "linux")]
 mod wire;
+#[cfg(unix)]
+mod with_code;
 mod world;

@@ -201,6 +201,7 @@ fn continue_becomes_claude_in_the_projects_directory() {
             fork: true,
             handoff: false,
             join: false,
+            with_code: false,
             meanwhile: Meanwhile::Ask,
         }
     );

@@ -14,6 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
+mod code;
 mod git;
 mod near;
 mod pairing;
@@ -29,6 +30,7 @@ mod summary;
 mod transcript;
 mod ui;
 mod upkeep;
+pub use code::*;
 pub use git::*;
 pub use near::*;
 pub use pairing::*;
@@ -186,6 +188,9 @@ pub enum Request {
         /// Both lines in one session, where both sides went on.
         #[serde(default)]
         join: bool,
+        /// The code that came along, in a new work tree.
+        #[serde(default)]
+        with_code: bool,
         /// What to do if another device is in a turn of it.
         #[serde(default)]
         meanwhile: Meanwhile,
@@ -700,6 +705,9 @@ pub struct Continued {
     /// The device that had the baton until now, where it was another one.
     #[serde(default)]
     pub taken_from: Option<DeviceName>,
+    /// How the code stands here and there; null without a directory.
+    #[serde(default)]
+    pub code: Option<Code>,
 }
 
 /// Ways of placing.

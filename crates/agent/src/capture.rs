@@ -5,7 +5,7 @@
 //! in between is read again. Must not know peers, and never writes below
 //! Claude's directory.
 
-mod chunking;
+pub(crate) mod chunking;
 mod describe;
 mod digest;
 mod files;

@@ -7,6 +7,7 @@
 
 mod arrived;
 mod captures;
+mod code;
 mod effects;
 mod elsewhere;
 mod enrich;
@@ -54,6 +55,7 @@ use crate::registry_watch::{LIVENESS_RESTS, RegistryWatch};
 use crate::spare::SpareTrust;
 
 pub(crate) use captures::{CaptureDone, Cause};
+pub(crate) use code::{CodeTaken, Coding, HeadCapsule};
 use effects::With;
 pub(crate) use elsewhere::Standing;
 pub(crate) use enrich::{Enriched, Enriching};
@@ -125,6 +127,8 @@ pub(crate) enum Input {
     Recheck(oneshot::Sender<Vec<Want>>),
     /// About documents that a model improves.
     Enrich(Enriching),
+    /// About the code that goes along.
+    Code(Coding),
     /// A question for the read models.
     Ask(Ask),
     /// Its terminal was closed some time ago, and the machine still runs.
@@ -321,6 +325,7 @@ pub(crate) struct Driver {
     arrival: Arrival,
     expiry: Expiry,
     enrich: enrich::Telling,
+    code: code::Coder,
     endings: Endings,
     /// Versions that we stated and that were never files here.
     taken_in: BTreeSet<EntryHash>,
@@ -393,6 +398,7 @@ impl Driver {
             arrival: parts.arrival,
             expiry: parts.expiry,
             enrich: enrich::Telling::default(),
+            code: code::Coder::default(),
             endings: parts.endings,
             taken_in: parts.taken_in,
             writers: names::Writers::default(),
@@ -425,6 +431,7 @@ impl Driver {
         self.read_spool();
         self.check_liveness();
         self.begin_telling().await;
+        self.begin_coding().await;
         self.sweep();
         let mut end = End::ForGood;
         let mut sweep = interval(SWEEP_EVERY);
@@ -513,6 +520,7 @@ impl Driver {
                 let _gone = done.send(result.map_err(|e| crate::problem::store(&e)));
             }
             Input::Enrich(what) => self.on_enrich(what).await,
+            Input::Code(what) => self.on_code(what).await,
             Input::Ask(ask) => self.answer(ask),
             Input::StaysClosed(session) => self.stays_closed(session),
             Input::Shutdown | Input::GoingDown | Input::Again => {}

@@ -163,6 +163,32 @@ pub(crate) fn state(dir: &Path) -> Option<State> {
     Some(state)
 }
 
+/// How the commit that is checked out stands to another one, which may be named by
+/// its beginning: how many commits only the first has, and only the second. Nothing
+/// if the second is not here.
+pub(crate) fn apart(dir: &Path, commit: &str) -> Option<(u64, u64)> {
+    if !(4..=64).contains(&commit.len()) || !commit.bytes().all(|c| c.is_ascii_hexdigit()) {
+        return None;
+    }
+    let name = format!("{commit}^{{commit}}");
+    let args = [
+        "rev-parse",
+        "--verify",
+        "--quiet",
+        "--end-of-options",
+        &name,
+    ];
+    let Answer::Text(found) = ask(dir, &args) else {
+        return None;
+    };
+    let between = format!("HEAD...{}", found.trim());
+    let Answer::Text(text) = ask(dir, &["rev-list", "--left-right", "--count", &between]) else {
+        return None;
+    };
+    let (ahead, behind) = text.trim().split_once('\t')?;
+    Some((ahead.parse().ok()?, behind.parse().ok()?))
+}
+
 /// How a work tree stands, found out while something else is done.
 pub(crate) struct Later {
     dir: PathBuf,

@@ -272,6 +272,13 @@ impl Home {
         self.root.join("imports")
     }
 
+    /// Where the code that goes along with a session is put together, and looked at
+    /// when it has come; gone when that has ended.
+    #[must_use]
+    pub fn code(&self) -> PathBuf {
+        self.root.join("code")
+    }
+
     /// The index that is searched: a cache, made anew from the store.
     #[must_use]
     pub fn search(&self) -> PathBuf {

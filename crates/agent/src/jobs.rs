@@ -21,6 +21,7 @@ mod serve;
 mod upkeep;
 mod verify;
 mod why;
+mod with_code;
 
 use std::sync::Arc;
 
@@ -71,6 +72,7 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
             fork,
             handoff,
             join,
+            with_code,
             meanwhile,
         } => {
             let wish = bring::Wish {
@@ -79,6 +81,7 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
                 fork,
                 handoff,
                 join,
+                with_code,
                 meanwhile,
                 keep_times: false,
             };

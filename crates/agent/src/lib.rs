@@ -22,6 +22,7 @@ pub mod starts;
 
 mod binding;
 mod capture;
+mod code;
 mod confined;
 mod disk;
 mod driver;

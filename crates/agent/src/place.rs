@@ -77,6 +77,9 @@ pub(crate) struct PlaceRequest {
     /// Files keep the times that they have elsewhere, as long as Claude Code does
     /// not take them for old; else they are of now, and first in its lists.
     pub(crate) keep_times: bool,
+    /// The directory is where the project lies from now on; else it is one for this
+    /// session alone.
+    pub(crate) remember: bool,
     /// Drawn at random: names the placement, and the session if it is a fork.
     pub(crate) new_id: SessionId,
     /// The versions that it grew from, the nearest first, with their manifests.

@@ -45,6 +45,9 @@ pub(crate) struct Policy {
     /// What is placed without being asked for.
     #[serde(default)]
     pub(crate) places: Places,
+    /// Whose code goes along.
+    #[serde(default)]
+    pub(crate) code: Codes,
     /// The line at the start of a session is wanted.
     #[serde(default = "yes")]
     pub(crate) start_line: bool,
@@ -89,6 +92,33 @@ impl Places {
     }
 }
 
+/// Projects by their directory here, and whether the code goes along with their
+/// sessions. Of what is not named it does not.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Codes(pub(crate) BTreeMap<String, bool>);
+
+impl Codes {
+    /// Whether it goes along anywhere.
+    pub(crate) fn any(&self) -> bool {
+        self.0.values().any(|on| *on)
+    }
+
+    /// What was said of sessions of this directory: the nearest word counts.
+    pub(crate) fn said(&self, dir: &Path) -> Option<bool> {
+        let of = |dir: &Path| self.0.get(dir.to_str()?).copied();
+        dir.ancestors().find_map(of)
+    }
+
+    /// Takes the user's word about a directory.
+    pub(crate) fn choose(&mut self, dir: String, on: bool) {
+        self.0.remove(&dir);
+        if self.said(Path::new(&dir)).unwrap_or_default() != on {
+            self.0.insert(dir, on);
+        }
+    }
+}
+
 fn yes() -> bool {
     true
 }
@@ -126,6 +156,7 @@ impl Default for Policy {
             keep_days: default_keep(),
             summary: default_summary(),
             places: Places::default(),
+            code: Codes::default(),
             start_line: true,
             serve_gate: default_serve_gate(),
         }
@@ -197,6 +228,23 @@ mod tests {
         check(&places, "/w/a/x", (Place::Never, true));
         check(&places, "/w/a/b/x", (Place::Auto, true));
         check(&places, "/w/ab", (Place::Auto, false));
+    }
+
+    #[test]
+    fn code_goes_along_where_that_was_said_and_nowhere_else() {
+        let mut codes = Codes::default();
+        assert!(!codes.any() && codes.said(Path::new("/w/a")).is_none());
+        codes.choose("/w/a".to_owned(), true);
+        codes.choose("/w/a/private".to_owned(), false);
+        let check = |dir: &str, want| assert_eq!(codes.said(Path::new(dir)), want, "{dir}");
+        check("/w/a", Some(true));
+        check("/w/a/src", Some(true));
+        check("/w/a/private/x", Some(false));
+        check("/w/ab", None);
+        check("/w", None);
+        codes.choose("/w/a".to_owned(), false);
+        codes.choose("/w/a/private".to_owned(), false);
+        assert_eq!(codes, Codes::default(), "what says nothing is not kept");
     }
 
     #[test]

@@ -135,7 +135,7 @@ pub(crate) fn known_before(store: &Store, now: Days, days: u64) -> Result<Known,
 /// A session, as far as this needs it.
 pub(crate) struct Line {
     nodes: Vec<Node>,
-    /// The better documents of its heads.
+    /// The better documents and the capsules of its heads.
     documents: Vec<Want>,
 }
 
@@ -187,6 +187,10 @@ impl Line {
         let nearest = record.heads().into_iter();
         let nearest = nearest.filter_map(|h| record.nearest_document(&h.id));
         let nearest: BTreeSet<Want> = nearest.map(|(_, d)| d.root()).collect();
+        // A capsule is of use for going on, and nobody goes on from an old version.
+        let capsules = record.heads().into_iter();
+        let capsules = capsules.filter_map(|h| record.nearest_capsule(&h.id));
+        let capsules: BTreeSet<Want> = capsules.map(|(_, c)| c.root()).collect();
         let document = |n: &VersionNode| record.document(n).map(Document::root);
         let nodes = record.nodes().map(|n| Node {
             id: n.id,
@@ -198,7 +202,7 @@ impl Line {
         });
         Self {
             nodes: nodes.collect(),
-            documents: nearest.into_iter().collect(),
+            documents: nearest.into_iter().chain(capsules).collect(),
         }
     }
 }

@@ -4,7 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::placing::{Place, ProjectPlace};
-use super::{BridgeGate, DeviceName, Gate, Paused, SecretsFound, SummaryChange, SummaryPolicy};
+use super::{
+    BridgeGate, DeviceName, Gate, Paused, ProjectCode, SecretsFound, SummaryChange, SummaryPolicy,
+};
 
 /// One thing that was found and holds until it is dealt with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +125,9 @@ pub struct Policy {
     /// In these projects it is otherwise.
     #[serde(default)]
     pub place_projects: Vec<ProjectPlace>,
+    /// Whether the code goes along with sessions of these projects; with no others.
+    #[serde(default)]
+    pub code_projects: Vec<ProjectCode>,
     /// The line at the start of a session.
     #[serde(default)]
     pub start_line: bool,
@@ -201,6 +206,13 @@ pub enum PolicyChange {
         device: String,
         /// `never`, or anything else for as others.
         how: Place,
+    },
+    /// Whether the code goes along with a project's sessions.
+    Code {
+        /// Its name or its directory.
+        project: String,
+        /// Whether.
+        on: bool,
     },
     /// Whether a line is said at the start of a session.
     StartLine {

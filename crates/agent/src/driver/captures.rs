@@ -360,6 +360,7 @@ impl Driver {
             match self.append_version(version, new).await {
                 Ok(hash) => {
                     self.tell_grown(session);
+                    self.code_later(session);
                     self.shows(session).await;
                     hash
                 }

@@ -316,7 +316,7 @@ impl Driver {
 
     /// The newest head that grew here. What was brought from elsewhere and not gone
     /// on with is its author's to tell.
-    fn teller(&self, session: &SessionId) -> Option<&VersionNode> {
+    pub(super) fn teller(&self, session: &SessionId) -> Option<&VersionNode> {
         let record = self.machine.session(session)?;
         let heads = record.heads().into_iter().rev();
         let mut own = heads.filter(|h| h.log.device == self.shared.me);

@@ -159,6 +159,8 @@ pub(crate) struct Head {
     pub(crate) last_heard: Option<Timestamp>,
     /// The better document that is the nearest on its line.
     pub(crate) document: Option<ContentRef>,
+    /// The capsule that is.
+    pub(crate) capsule: Option<super::HeadCapsule>,
     lamport: u64,
 }
 
@@ -346,6 +348,7 @@ impl Driver {
             author_up: self.links.contains(&self.machine.current(&author)),
             last_heard,
             document: record.nearest_document(&node.id).map(|(_, d)| d.snapshot),
+            capsule: self.capsule_of(record, node),
             lamport: node.lamport,
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ccpeer_core::entry::{DeviceInfo, Payload, TrustChange};
 use ccpeer_core::id::{DeviceId, Epoch};
-use ccpeer_core::lineage::{Document, VersionNode};
+use ccpeer_core::lineage::{Document, VersionNode, WorkInProgress};
 use ccpeer_core::manifest::Want;
 use ccpeer_core::roll::KeyRoll;
 use ccpeer_core::sync::event::Event;
@@ -145,6 +145,10 @@ impl Driver {
                 let author = self.machine.current(&document.order.log.device);
                 of.entry(author).or_default().push(document.root());
             }
+            for capsule in record.capsules() {
+                let author = self.machine.current(&capsule.order.log.device);
+                of.entry(author).or_default().push(capsule.root());
+            }
         }
         let own = of.remove(&me).unwrap_or_default();
         std::iter::once((me, own)).chain(of).collect()
@@ -251,7 +255,8 @@ impl Driver {
         for (_, record) in self.machine.sessions() {
             let documents = record.documents().map(Document::root);
             let versions = record.nodes().flat_map(VersionNode::roots);
-            for root in versions.chain(documents) {
+            let capsules = record.capsules().map(WorkInProgress::root);
+            for root in versions.chain(documents).chain(capsules) {
                 if self.machine.is_complete(&root) && !here.contains(&root) {
                     lost.insert(root);
                 }

@@ -15,10 +15,11 @@ use ccpeer_core::sync::effect::Notice;
 use ccpeer_core::sync::event::Event;
 
 use super::elsewhere::{self, Found};
-use super::{one_head, resolve, upkeep};
+use super::{one_head, resolve, upkeep, with_code};
 use crate::api::{
-    ApiError, Continued, ErrorCode, Meanwhile, Placed, PlacedHow, Selection, Summary,
+    ApiError, Code, Continued, ErrorCode, Meanwhile, Placed, PlacedHow, Selection, Summary,
 };
+use crate::code::make::Made;
 use crate::driver::{Ask, CaptureDone, Handle, Head, Input, Target, wall};
 use crate::local::LocalState;
 use crate::place::{self, Mode, PlaceError, PlaceRequest};
@@ -39,6 +40,8 @@ pub(super) struct Wish {
     pub(super) handoff: bool,
     pub(super) meanwhile: Meanwhile,
     pub(super) join: bool,
+    /// The code that came along, in a new work tree.
+    pub(super) with_code: bool,
     /// Files keep the times that they have elsewhere.
     pub(super) keep_times: bool,
 }
@@ -58,6 +61,7 @@ pub(super) async fn continue_task(
     if wish.handoff {
         let placed = hand_off(handle, &head, wish).await?;
         return Ok(Continued {
+            code: code_of(handle, &head, &placed, None).await,
             placed,
             elsewhere: None,
             taken_from: None,
@@ -70,10 +74,23 @@ pub(super) async fn continue_task(
         elsewhere::claim(handle, &found.head).await?
     };
     Ok(Continued {
+        code: code_of(handle, &found.head, &placed, found.made.as_ref()).await,
         placed,
         elsewhere: found.elsewhere,
         taken_from,
     })
+}
+
+/// How the code stands where a session was placed.
+async fn code_of(
+    handle: &Handle,
+    head: &Head,
+    placed: &Placed,
+    made: Option<&Made>,
+) -> Option<Code> {
+    let dir = placed.project_dir.as_deref();
+    let code = with_code::told(handle, head, dir, made).await;
+    (code != Code::default()).then_some(code)
 }
 
 /// Puts the turns of other devices behind those of this one, and states that the
@@ -111,6 +128,7 @@ async fn join(
     let head = now.head.unwrap_or(found.head);
     let taken_from = elsewhere::claim(handle, &head).await?;
     Ok(Continued {
+        code: code_of(handle, &head, &placed, None).await,
         placed,
         elsewhere: found.elsewhere,
         taken_from,
@@ -188,38 +206,70 @@ async fn bring(
         return Err(PlaceError::Live(session).into());
     }
     manifest_of(&head)?;
-    fetch(handle, out, &head).await?;
-    let (dir, remark) = locate(handle, &head, wish).await?;
-    let found = if wish.fork {
+    fetch_session(handle, out, &head).await?;
+    let (mut dir, remark) = locate(handle, &head, wish).await?;
+    let mut found = if wish.fork {
         Found {
             head,
             elsewhere: None,
+            made: None,
         }
     } else {
         elsewhere::settle(handle, out, head, wish.meanwhile).await?
     };
-    let head = &found.head;
     // After a wait there is more of it; else this is said and done.
-    fetch(handle, out, head).await?;
+    fetch_session(handle, out, &found.head).await?;
+    if wish.with_code {
+        let made = with_code::unfold(handle, out, &found.head, dir).await?;
+        dir = made.dir.clone();
+        found.made = Some(made);
+    }
+    let placed = place_in(handle, out, &found.head, wish, dir, &here).await;
+    if let Some(made) = &found.made {
+        let how = placed.as_ref().ok().map(|placed| placed.placed);
+        with_code::end(handle, made, how).await;
+    }
+    let mut placed = placed?;
+    if matches!(placed.placed, PlacedHow::New | PlacedHow::Fork) && !wish.with_code {
+        placed.notes.extend(remark);
+    }
+    Ok((placed, found))
+}
+
+/// Places a version that is here where it was decided that it belongs.
+async fn place_in(
+    handle: &Handle,
+    out: &Out,
+    head: &Head,
+    wish: &Wish,
+    dir: PathBuf,
+    here: &CaptureDone,
+) -> Result<Placed, ApiError> {
+    let session = head.version.session;
     let mode = match (wish.fork, wish.join) {
         (true, _) => Mode::ForceFork,
         (false, true) => Mode::Join,
         (false, false) => Mode::Auto,
     };
-    let how = (mode, wish.keep_times);
+    let how = How {
+        mode,
+        keep_times: wish.keep_times,
+        // A work tree that was made for it is not where the project lies.
+        remember: !wish.with_code,
+    };
     let turn = handle.shared.placing.lock().await;
-    if wish.into.is_some() && !wish.fork {
+    if (wish.into.is_some() || wish.with_code) && !wish.fork {
         let (shared, to) = (Arc::clone(&handle.shared), dir.clone());
         let hold = handle.hold(session).await?;
         blocking(move || place::make_way(&shared.store, &shared.home, &session, &to)).await?;
         drop(hold);
     }
-    let mut placed = put(handle, head, dir, how, &here, out.meter("placing")).await?;
-    drop(turn);
-    if matches!(placed.placed, PlacedHow::New | PlacedHow::Fork) {
-        placed.notes.extend(remark);
+    let mut placed = put(handle, head, dir.clone(), how, here, out.meter("placing")).await?;
+    if wish.with_code {
+        placed = with_code::follow(handle, session, placed, &dir).await?;
     }
-    Ok((placed, found))
+    drop(turn);
+    Ok(placed)
 }
 
 /// Places a version that is here, without being asked for it: as itself where
@@ -238,8 +288,20 @@ pub(crate) async fn unasked(
     if is_open_here(handle, session, &here).await? {
         return Err(PlaceError::Live(session).into());
     }
-    let how = (Mode::Unasked, true);
+    let how = How {
+        mode: Mode::Unasked,
+        keep_times: true,
+        remember: false,
+    };
     put(handle, head, dir, how, &here, |_, _| {}).await
+}
+
+/// How a version is put into its place; see [`PlaceRequest`].
+#[derive(Clone, Copy)]
+struct How {
+    mode: Mode,
+    keep_times: bool,
+    remember: bool,
 }
 
 /// Places a version whose content is here.
@@ -247,7 +309,7 @@ async fn put(
     handle: &Handle,
     head: &Head,
     dir: PathBuf,
-    (mode, keep_times): (Mode, bool),
+    how: How,
     here: &CaptureDone,
     mut meter: impl FnMut(u64, u64) + Send + 'static,
 ) -> Result<Placed, ApiError> {
@@ -260,8 +322,9 @@ async fn put(
         manifest: manifest_of(head)?,
         session,
         project_dir: dir,
-        mode,
-        keep_times,
+        mode: how.mode,
+        keep_times: how.keep_times,
+        remember: how.remember,
         title: head.version.meta.title.clone(),
         device_name: head.device.name.clone(),
         from_me: head.from_me,
@@ -333,11 +396,22 @@ pub(super) async fn is_open_here(
     Ok(blocking(move || live::is_live(&shared.home, &session, word, wall())).await)
 }
 
-/// Waits until all of a head is in the store.
-async fn fetch(handle: &Handle, out: &Out, head: &Head) -> Result<(), ApiError> {
-    let Some(manifest) = head.version.manifest else {
-        return Ok(());
-    };
+async fn fetch_session(handle: &Handle, out: &Out, head: &Head) -> Result<(), ApiError> {
+    match head.version.manifest {
+        Some(manifest) => fetch(handle, out, head, manifest, "session").await,
+        None => Ok(()),
+    }
+}
+
+/// Waits until all of a head, or of what goes along with it, is in the store.
+pub(super) async fn fetch(
+    handle: &Handle,
+    out: &Out,
+    head: &Head,
+    manifest: ContentRef,
+    what: &str,
+) -> Result<(), ApiError> {
+    let incomplete = |head, why: &str| incomplete(head, what, why);
     let manifest = Want::manifest(manifest.id);
     let mut notices = handle.notices();
     let mut last = None;
@@ -381,10 +455,10 @@ async fn fetch(handle: &Handle, out: &Out, head: &Head) -> Result<(), ApiError> 
     }
 }
 
-fn incomplete(head: &Head, why: &str) -> ApiError {
+fn incomplete(head: &Head, what: &str, why: &str) -> ApiError {
     ApiError::new(
         ErrorCode::Incomplete,
-        format!("not all of the session is here yet: {why}"),
+        format!("not all of the {what} is here yet: {why}"),
     )
     .hint(format!(
         "start ccpeer on {} or any device that holds it; `--handoff` works from the snapshot",

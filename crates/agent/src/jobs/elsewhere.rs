@@ -10,6 +10,7 @@ use ccpeer_core::sync::effect::Notice;
 
 use super::{one_head, resolve};
 use crate::api::{ApiError, DeviceName, ErrorCode, Meanwhile, Presence};
+use crate::code::make::Made;
 use crate::driver::{Ask, Handle, Head};
 use crate::server::Out;
 use crate::view;
@@ -27,6 +28,8 @@ const TELL: Duration = Duration::from_secs(1);
 pub(super) struct Found {
     pub(super) head: Head,
     pub(super) elsewhere: Option<Presence>,
+    /// The work tree that was made for it.
+    pub(super) made: Option<Made>,
 }
 
 /// Makes sure that a head may be gone on from here, as the user wants it.
@@ -44,7 +47,11 @@ pub(super) async fn settle(
             pause.refuse("nobody says here when a turn elsewhere has ended")?;
             wait(handle, out, head, busy).await
         }
-        (elsewhere, _) => Ok(Found { head, elsewhere }),
+        (elsewhere, _) => Ok(Found {
+            head,
+            elsewhere,
+            made: None,
+        }),
     }
 }
 
@@ -139,6 +146,7 @@ async fn wait(handle: &Handle, out: &Out, head: Head, busy: Presence) -> Result<
                     return Ok(Found {
                         head,
                         elsewhere: word,
+                        made: None,
                     });
                 }
             }

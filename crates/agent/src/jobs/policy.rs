@@ -8,10 +8,10 @@ use ccpeer_core::sync::event::Event;
 
 use super::secrets;
 use crate::api::{
-    self, ApiError, DevicePolicy, ErrorCode, Place, PolicyChange, ProjectPlace, SummaryBy,
-    SummaryChange, SummaryPolicy,
+    self, ApiError, DevicePolicy, ErrorCode, Place, PolicyChange, ProjectCode, ProjectPlace,
+    SummaryBy, SummaryChange, SummaryPolicy,
 };
-use crate::driver::{Ask, Enriching, Handle, Input};
+use crate::driver::{Ask, Coding, Enriching, Handle, Input};
 use crate::enrich::{EVERY_MIN_BOUNDS, PER_DAY_MAX};
 use crate::policy::{KEEP_DAYS_MAX, Policy};
 use crate::pool::blocking;
@@ -82,6 +82,10 @@ pub(super) async fn policy(
                     Place::Ask | Place::Auto => policy.places.devices.remove(&device.id),
                 };
             }
+            PolicyChange::Code { project, on } => {
+                let dir = directory_of(handle, project).await?;
+                policy.code.choose(dir, on);
+            }
             PolicyChange::StartLine { on } => policy.start_line = on,
             PolicyChange::Keep { days: Some(0) } => {
                 return Err(
@@ -105,6 +109,8 @@ pub(super) async fn policy(
         }
         let summary = Enriching::Chosen(policy.summary.clone());
         handle.send(Input::Enrich(summary)).await?;
+        let code = Coding::Chosen(policy.code.clone());
+        handle.send(Input::Code(code)).await?;
         if places {
             handle.shared.bell.chosen();
         }
@@ -135,6 +141,7 @@ pub(super) async fn policy(
         summary: policy.summary.clone(),
         place_default: policy.places.default,
         place_projects: of_projects,
+        code_projects: policy.code.0.iter().map(ProjectCode::of).collect(),
         start_line: policy.start_line,
         paused: handle.shared.pause.told(),
         bridges: secrets::bridges(handle, &policy).await,

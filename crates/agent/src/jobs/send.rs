@@ -9,7 +9,7 @@ use super::resolve;
 use crate::api::{
     ApiError, DeviceName, ErrorCode, Pushed, Selection, SnapshotTaken, Summary, SummaryTaken,
 };
-use crate::driver::{Ask, CaptureDone, Enriched, Handle};
+use crate::driver::{Ask, CaptureDone, CodeTaken, Enriched, Handle};
 use crate::pool::blocking;
 use crate::server::Out;
 use crate::{scan, view};
@@ -48,7 +48,15 @@ async fn push_one(handle: &Handle, session: SessionId) -> Pushed {
         held_by: Vec::new(),
         reason: None,
     };
-    match handle.capture(session).await {
+    let captured = handle.capture(session).await;
+    if matches!(
+        captured,
+        Ok(CaptureDone::New(_) | CaptureDone::Unchanged(_))
+    ) && let Ok(CodeTaken::Failed(why)) = handle.take_code(session).await
+    {
+        pushed.reason = Some(format!("the code does not go along: {why}"));
+    }
+    match captured {
         Ok(CaptureDone::New(version)) => {
             pushed.result = "captured".to_owned();
             pushed.held_by = held_by(handle, session, version).await;
@@ -93,6 +101,8 @@ pub(super) async fn snapshot(
         }
         CaptureDone::Failed(e) => return Err(e),
     };
+    // What goes wrong with it is in the log, and no reason to say no.
+    let _code = handle.take_code(session).await?;
     if force {
         let pause = &handle.shared.pause;
         pause.refuse("the snapshot is taken and kept here, and goes to nobody now")?;

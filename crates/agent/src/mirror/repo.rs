@@ -464,7 +464,8 @@ fn far_end(url: &str, program: &str) -> Option<String> {
     })
 }
 
-fn is_branch(name: &str) -> bool {
+/// Whether a name can be a branch's without a doubt.
+pub(crate) fn is_branch(name: &str) -> bool {
     (1..=BRANCH_CHARS_MAX).contains(&name.len())
         && name
             .bytes()

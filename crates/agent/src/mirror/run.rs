@@ -1,10 +1,12 @@
-//! Starting the system's git for a mirror: a deadline for everything, no prompt,
-//! no hook, no filter, no helper that a repository names.
+//! Starting the system's git for a mirror, and for code that goes along: a deadline
+//! for everything, no prompt, no hook, no filter, no helper that a repository names.
 //!
 //! Plumbing that stays on this machine sees no configuration but its own. What
-//! talks to a remote sees the user's, because that says how he logs in there.
+//! talks to a remote sees the user's, because that says how he logs in there; what
+//! asks about a work tree of his does, because that says what counts as changed.
 //! Must not know what a mirror holds.
 
+use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -86,6 +88,9 @@ const REMOTE: [&str; 13] = [
 pub(crate) enum Reach {
     /// It does not.
     Here,
+    /// It does not, and the repository is the user's own: how he has set git up says
+    /// what counts as changed and what as unknown.
+    User,
     /// It may.
     Remote,
 }
@@ -137,6 +142,12 @@ pub(crate) struct Call<'c> {
     /// The repository; none for a clone.
     pub(crate) dir: Option<&'c Path>,
     pub(crate) reach: Reach,
+    /// Where it is started: the top of a work tree. Else in the repository.
+    pub(crate) top: Option<&'c Path>,
+    /// Further settings.
+    pub(crate) settings: Vec<String>,
+    /// Further variables.
+    pub(crate) env: Vec<(&'static str, OsString)>,
     pub(crate) args: Vec<&'c str>,
     pub(crate) input: Option<Vec<u8>>,
     /// Bytes of the answer that are read.
@@ -152,6 +163,9 @@ impl<'c> Call<'c> {
         Self {
             dir: Some(dir),
             reach: Reach::Here,
+            top: None,
+            settings: Vec::new(),
+            env: Vec::new(),
             args: args.to_vec(),
             input: None,
             out_max: 1024 * 1024,
@@ -163,15 +177,33 @@ impl<'c> Call<'c> {
         Self {
             dir,
             reach: Reach::Remote,
-            args: args.to_vec(),
-            input: None,
             out_max: 4 * 1024 * 1024,
             time_max: REMOTE_MAX,
+            ..Self::here(Path::new(""), args)
         }
     }
 
     pub(crate) fn input(mut self, bytes: Vec<u8>) -> Self {
         self.input = Some(bytes);
+        self
+    }
+
+    /// Another repository's work tree, as the user has set git up.
+    pub(crate) fn user(dir: &'c Path, top: &'c Path, args: &[&'c str]) -> Self {
+        Self {
+            reach: Reach::User,
+            top: Some(top),
+            ..Self::here(dir, args)
+        }
+    }
+
+    pub(crate) fn top(mut self, top: &'c Path) -> Self {
+        self.top = Some(top);
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.env.push((name, value.into()));
         self
     }
 
@@ -182,14 +214,14 @@ impl<'c> Call<'c> {
 
     /// Runs it. A no of git's is an answer.
     pub(crate) fn ask(self, stop: Stop<'_>) -> Result<Said, GitError> {
+        let mut command = self.command();
         let Self {
             input,
             out_max,
             time_max,
             ..
-        } = &self;
-        let (input, out_max, time_max) = (input.clone(), *out_max, *time_max);
-        let mut child = self.command().spawn().map_err(|e| match e.kind() {
+        } = self;
+        let mut child = command.spawn().map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => GitError::Missing,
             kind => GitError::Start(kind),
         })?;
@@ -229,8 +261,12 @@ impl<'c> Call<'c> {
                 command.args(["-c", setting]);
             }
         }
+        for setting in &self.settings {
+            command.args(["-c", setting.as_str()]);
+        }
         if let Some(dir) = self.dir {
-            command.arg("--git-dir").arg(dir).current_dir(dir);
+            command.arg("--git-dir").arg(dir);
+            command.current_dir(self.top.unwrap_or(dir));
         }
         command
             .args(&self.args)
@@ -263,8 +299,9 @@ impl<'c> Call<'c> {
                 // It asks nobody, and does not wait for ever for a host that is gone.
                 command.env("GIT_SSH_COMMAND", "ssh -oBatchMode=yes -oConnectTimeout=20");
             }
-            Reach::Remote => {}
+            Reach::Remote | Reach::User => {}
         }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         // Its own group, so that what it starts ends with it.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);

@@ -371,7 +371,7 @@ impl<'p> Plan<'p> {
         let remembered = projects::placed_in(store, &job.manifest.project, &dir)
             .map_err(PlaceError::from)
             // Where a project lies is for the user to say.
-            .map(|note| note.filter(|_| !unasked))
+            .map(|note| note.filter(|_| !unasked && job.request.remember))
             .and_then(|note| Ok(disk.put_notes(store, note.as_slice())?));
         if let Err(e) = remembered {
             tracing::warn!(error = %e, "where the project lies is not remembered");

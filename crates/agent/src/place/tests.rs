@@ -218,6 +218,7 @@ fn asked(version: Version, dir: &Path) -> PlaceRequest {
         live: false,
         now: Timestamp(0),
         keep_times: false,
+        remember: true,
         new_id: SessionId([version.id.0[0] ^ 0x80; 16]),
         grew_from: Vec::new(),
         grown_into: Vec::new(),

@@ -13,6 +13,8 @@ use crate::context::{Context, can_ask, say, say_json, talk};
 use crate::error::CommandError;
 use crate::{prompt, table};
 
+mod code;
+
 /// Bring a session here and go on with it
 ///
 /// Fetches what is missing, places the session into Claude Code's directory with
@@ -23,6 +25,11 @@ use crate::{prompt, table};
 /// If another device is in a turn of the session, it is a question: to wait for
 /// the end of the turn, to take the session over, or to fork it. A session that
 /// merely waits for its user there is brought at once.
+///
+/// How the code here stands to what the session saw is always told. With
+/// `--with-code` it goes on in a new git work tree beside the project's clone, with
+/// the same changes, staged or not, that it had there; the checkout that is here
+/// stays as it is.
 #[derive(Debug, clap::Args)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -49,6 +56,9 @@ pub(crate) struct ContinueArgs {
     /// Where both sides went on: their turns behind the local ones, in one session
     #[arg(long, conflicts_with_all = ["fork", "handoff"])]
     join: bool,
+    /// In a new work tree, with the changes that came along (`ccpeer policy code`)
+    #[arg(long, conflicts_with_all = ["handoff", "join"])]
+    with_code: bool,
     /// Place it and print what to run, but do not run it
     #[arg(long)]
     no_exec: bool,
@@ -78,6 +88,7 @@ pub(crate) fn run(args: &ContinueArgs, context: &Context) -> Result<(), CommandE
             fork: way == Way::Fork,
             handoff: args.handoff,
             join: args.join,
+            with_code: args.with_code,
             meanwhile,
         };
         context.stream::<Continued>(&request, &mut |step| {
@@ -98,6 +109,9 @@ pub(crate) fn run(args: &ContinueArgs, context: &Context) -> Result<(), CommandE
         say_json(&continued)?;
     }
     tell_about_others(&continued);
+    if let Some(code) = &continued.code {
+        code::tell(code, args.with_code).into_iter().for_each(talk);
+    }
     let placed = continued.placed;
     if placed.placed == PlacedHow::Refused {
         let why = placed.reason.as_deref().unwrap_or("it breaks a rule");
@@ -129,6 +143,7 @@ pub(crate) fn plainly(task: String, context: &Context) -> Result<(), CommandErro
         wait: false,
         take_over: false,
         join: false,
+        with_code: false,
         no_exec: false,
         json: false,
     };

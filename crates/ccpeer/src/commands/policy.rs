@@ -54,6 +54,19 @@ enum Change {
         /// By themselves, or not; `ask`: as if nothing had been said
         how: How,
     },
+    /// Whether the code goes along with a project's sessions
+    ///
+    /// With each turn goes how its work tree stands: branch, commit, what is
+    /// changed and not committed, files that git does not know, commits that no
+    /// remote has. `ccpeer continue --with-code` makes it again elsewhere. What
+    /// looks like a secret, or is too large, stays here, and is named there.
+    /// Nothing goes along unless you say so here.
+    Code {
+        /// A project's name or directory
+        project: String,
+        /// Whether
+        on: Switch,
+    },
     /// Whether what one device writes is placed by itself
     PlaceFrom {
         /// Its id, the beginning of it, or its name
@@ -202,6 +215,14 @@ pub(crate) fn run(args: &PolicyArgs, context: &Context) -> Result<(), CommandErr
         };
         say(format!("        {how} in {}", project.dir))?;
     }
+    for project in &policy.code_projects {
+        let how = if project.on {
+            "goes along"
+        } else {
+            "stays here"
+        };
+        say(format!("code    {how} with sessions in {}", project.dir))?;
+    }
     let line = if policy.start_line { "on" } else { "off" };
     say(format!("line    {line} at the start of a session"))?;
     secrets::bridges(&policy)?;
@@ -290,6 +311,10 @@ fn read(change: &Change) -> Result<PolicyChange, CommandError> {
                 From::Auto => Place::Auto,
                 From::Never => Place::Never,
             },
+        }),
+        Change::Code { project, on } => Ok(PolicyChange::Code {
+            project: named(project)?,
+            on: matches!(on, Switch::On),
         }),
         Change::StartLine { on } => Ok(PolicyChange::StartLine {
             on: matches!(on, Switch::On),
