@@ -47,6 +47,8 @@ mod pairing;
 mod paused;
 #[cfg(unix)]
 mod phases;
+#[cfg(unix)]
+mod policy;
 mod presence;
 mod projects;
 #[cfg(target_os = "linux")]

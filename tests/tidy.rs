@@ -48,6 +48,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("fastcdc", &["ccpeer-agent"]),
     ("flate2", &["ccpeer-formats"]),
     ("getrandom", &["ccpeer-net", "ccpeer-agent"]),
+    ("globset", &["ccpeer-agent"]),
     ("hyper", &["ccpeer-net"]),
     ("hyper-util", &["ccpeer-net"]),
     ("icu_normalizer", &["ccpeer-formats"]),

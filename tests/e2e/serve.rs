@@ -74,7 +74,7 @@ impl Server {
         self.ask(&format!("GET /api/sessions/{prefix}"), b"")
     }
 
-    fn list(&self) -> Vec<Value> {
+    pub(super) fn list(&self) -> Vec<Value> {
         let got = self.ask("GET /api/sessions", b"");
         assert_eq!(got.status, 200, "{}", got.head);
         let list: Value = serde_json::from_slice(&got.body).unwrap();

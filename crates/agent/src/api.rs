@@ -25,6 +25,7 @@ mod relay;
 mod search;
 mod secrets;
 mod serve;
+mod sharing;
 mod status;
 mod summary;
 mod transcript;
@@ -41,6 +42,7 @@ pub use relay::*;
 pub use search::*;
 pub use secrets::*;
 pub use serve::*;
+pub use sharing::*;
 pub use status::*;
 pub use summary::*;
 pub use transcript::*;
@@ -664,6 +666,10 @@ pub struct Session {
     pub state: String,
     /// Heads.
     pub heads: u64,
+    /// What others may have of what this device says of it: `sync`, `snapshot` or
+    /// `local`.
+    #[serde(default)]
+    pub share: String,
 }
 
 /// What came of placing a session.
@@ -805,6 +811,9 @@ pub struct Why {
     pub open_by: Option<u32>,
     /// The next sensible command.
     pub next: Option<String>,
+    /// What others may have of what this device says of it, and by which rule.
+    #[serde(default)]
+    pub share: Option<ShareRuling>,
 }
 
 /// A head of a session in `why`.

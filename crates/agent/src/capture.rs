@@ -99,7 +99,7 @@ pub(crate) struct NewVersion {
     /// A program started it, and no person at a prompt.
     pub(crate) by_program: bool,
     session: SessionId,
-    state: LocalState,
+    pub(crate) state: LocalState,
     /// What is remembered and forgotten beside it.
     notes: Vec<NoteWrite>,
     /// Chunks that are not durable yet: they become so before the version is

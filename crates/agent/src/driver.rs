@@ -22,6 +22,7 @@ mod overview;
 mod presence;
 mod questions;
 mod search;
+mod sharing;
 mod taken;
 mod unasked;
 mod upkeep;
@@ -45,7 +46,7 @@ use ed25519_dalek::SigningKey;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 use crate::api::{ApiError, ErrorCode};
-use crate::capture::{self, NewVersion};
+use crate::capture;
 use crate::findings::{Findings, Kind};
 use crate::home::Home;
 use crate::inbox::{Inbox, Pending};
@@ -65,6 +66,7 @@ pub(crate) use members::Acceptance;
 pub(crate) use mirror::{Candidate, OutHead, OutSession, Outgoing};
 pub(crate) use questions::{Ask, Head, Target};
 pub(crate) use search::AskSearch;
+pub(crate) use sharing::{Known as KnownRules, OwnSession, classify};
 pub(crate) use taken::{Held, load as load_taken_in};
 pub(crate) use unasked::{Busy, Outlook};
 
@@ -125,6 +127,11 @@ pub(crate) enum Input {
     /// Compare what we believe to hold whole with the store; answered with the
     /// versions that are wanted again.
     Recheck(oneshot::Sender<Vec<Want>>),
+    /// Other rules about what others may have hold from now on.
+    Rules(
+        KnownRules,
+        oneshot::Sender<Result<crate::api::ShareLeft, String>>,
+    ),
     /// About documents that a model improves.
     Enrich(Enriching),
     /// About the code that goes along.
@@ -182,6 +189,10 @@ pub(crate) struct Shared {
     pub(crate) exposed: Arc<crate::exposed::Exposed>,
     /// Whether anything is exchanged with anybody.
     pub(crate) pause: crate::pause::Pausing,
+    /// What may be served to others.
+    pub(crate) gate: Arc<crate::sharing::gate::Gate>,
+    /// The rules about it are changed by one at a time.
+    pub(crate) ruling: tokio::sync::Mutex<()>,
 }
 
 /// How jobs and the server reach the driver.
@@ -312,6 +323,8 @@ pub(crate) struct Driver {
     last_error: Option<String>,
     findings: Findings,
     later: hooks::Later,
+    /// Devices of whose sessions only documents come by themselves.
+    documents_only: BTreeSet<DeviceId>,
     /// What becomes of offers, by the device that makes them.
     introduce: BTreeMap<DeviceId, Introduce>,
     /// Captures wait until then for what this device said before its store was
@@ -330,6 +343,8 @@ pub(crate) struct Driver {
     /// Versions that we stated and that were never files here.
     taken_in: BTreeSet<EntryHash>,
     writers: names::Writers,
+    /// What the user lets others have.
+    rules: KnownRules,
     /// Since when devices that were connected are not.
     away: BTreeMap<DeviceId, std::time::Instant>,
 }
@@ -358,6 +373,7 @@ pub(crate) struct Parts {
     pub(crate) expiry: Expiry,
     pub(crate) endings: Endings,
     pub(crate) taken_in: BTreeSet<EntryHash>,
+    pub(crate) rules: KnownRules,
 }
 
 impl Shared {
@@ -390,6 +406,7 @@ impl Driver {
             last_error: None,
             findings: parts.findings,
             later: hooks::Later::default(),
+            documents_only: BTreeSet::new(),
             introduce: BTreeMap::new(),
             past_until: None,
             links_before: BTreeSet::new(),
@@ -402,6 +419,7 @@ impl Driver {
             endings: parts.endings,
             taken_in: parts.taken_in,
             writers: names::Writers::default(),
+            rules: parts.rules,
             away: BTreeMap::new(),
         }
     }
@@ -421,6 +439,7 @@ impl Driver {
         let paired = !arrival.spare.trusted().is_empty();
         self.settle_in(arrival.copied, arrival.found, paired).await;
         self.recall_introducers().await;
+        self.let_through(crate::sharing::gate::Manifests::of(&self.machine).into_open());
         self.restate().await;
         self.introduce(hostname).await;
         self.trust_again(&arrival.spare).await;
@@ -519,6 +538,7 @@ impl Driver {
                 let result = self.roll(&next).await;
                 let _gone = done.send(result.map_err(|e| crate::problem::store(&e)));
             }
+            Input::Rules(rules, done) => self.heed_rules(rules, done).await,
             Input::Enrich(what) => self.on_enrich(what).await,
             Input::Code(what) => self.on_code(what).await,
             Input::Ask(ask) => self.answer(ask),
@@ -579,35 +599,16 @@ impl Driver {
         payload: &Payload,
         at: Timestamp,
     ) -> Result<EntryHash, StoreError> {
-        self.append_with(payload, at, |_| With::default()).await
-    }
-
-    /// States a version; its content and what is remembered of it become durable
-    /// with it.
-    async fn append_version(
-        &mut self,
-        version: Version,
-        new: Box<NewVersion>,
-    ) -> Result<EntryHash, StoreError> {
-        let (new, later) = (*new, std::mem::take(&mut self.later));
-        let also = self.notes_of(&later);
-        let ahead = self.send_ahead(&version, &new.content);
-        let with = |hash| {
-            let mut notes = new.notes(hash);
-            notes.extend(also);
-            With {
-                notes,
-                content: new.content,
-                ahead,
-            }
-        };
-        let at = self.wall();
-        let stated = self.append_with(&Payload::Version(version), at, with).await;
-        match stated {
-            Ok(_) => self.shared.inbox.settled(&later.dealt),
-            Err(_) => self.later.again(later),
+        if let Some(session) = payload.session() {
+            self.heed_share(session, None).await;
         }
-        stated
+        if let Payload::Version(version) = payload {
+            let with = |_| With::default();
+            return self
+                .state_version(version.clone(), at, Vec::new(), with)
+                .await;
+        }
+        self.state_other(payload, at).await
     }
 
     async fn append_with(
@@ -617,6 +618,7 @@ impl Driver {
         with: impl FnOnce(EntryHash) -> With,
     ) -> Result<EntryHash, StoreError> {
         let (header, bytes) = self.machine.draft(payload, at);
+        self.guard(payload, header.log.is_kept());
         let signed = SignedEntry::sign(&header, bytes, &self.key);
         let hash = signed.hash();
         match signed.verified_by_store() {

@@ -12,30 +12,43 @@ use ccpeer_core::limits;
 use ccpeer_core::sync::machine::Machine;
 use ccpeer_net::{LastWords, Net};
 use ccpeer_store::Store;
+use ed25519_dalek::SigningKey;
 
 use crate::home::Home;
 use crate::keys::DeviceKey;
+use crate::sharing::gate::Gate;
+
+/// Those of the keys that are still here.
+pub(crate) fn keys(home: &Home, machine: &Machine) -> Vec<SigningKey> {
+    let key_of = |device: &DeviceId| {
+        let key = DeviceKey::load(&home.old_key(&device.short())).ok()??;
+        (key.device == *device).then_some(key.signing)
+    };
+    let former = machine.trust().former(&machine.me());
+    former.iter().filter_map(key_of).collect()
+}
 
 /// Gives the network what it needs to tell whoever was away.
-pub(crate) fn tell(net: &Net, home: &Home, store: &Arc<Store>, machine: &Machine) {
+pub(crate) fn tell(
+    net: &Net,
+    home: &Home,
+    (store, gate): (&Arc<Store>, &Arc<Gate>),
+    machine: &Machine,
+) {
     let former = machine.trust().former(&machine.me());
-    let secrets: Vec<[u8; 32]> = former
-        .iter()
-        .filter_map(|device| {
-            let key = DeviceKey::load(&home.old_key(&device.short())).ok()??;
-            (key.device == *device).then(|| key.secret())
-        })
-        .collect();
+    let secrets = keys(home, machine).into_iter().map(|key| key.to_bytes());
+    let secrets: Vec<[u8; 32]> = secrets.collect();
     if secrets.is_empty() {
         return;
     }
     let frontier = machine.frontier().0.into_iter();
     let logs = frontier
-        .filter(|(log, _)| former.contains(&log.device))
+        .filter(|(log, _)| former.contains(&log.device) && !log.is_kept())
         .map(|(log, seq)| (log, seq.min(machine.trust().counts_upto(&log))))
         .collect();
     let words = Words {
         store: Arc::clone(store),
+        gate: Arc::clone(gate),
         logs,
     };
     net.set_former(secrets, Arc::new(words));
@@ -44,6 +57,7 @@ pub(crate) fn tell(net: &Net, home: &Home, store: &Arc<Store>, machine: &Machine
 /// The logs of former keys, up to where they were sealed. They do not grow.
 struct Words {
     store: Arc<Store>,
+    gate: Arc<Gate>,
     logs: BTreeMap<LogId, Seq>,
 }
 
@@ -62,6 +76,7 @@ impl LastWords for Words {
                 Vec::new()
             });
             entries.truncate(limits::MESSAGE_ENTRIES_MAX);
+            entries = self.gate.shown(entries, None);
             if !entries.is_empty() {
                 return entries;
             }

@@ -132,6 +132,12 @@ impl Home {
         self.root.join("devices.json")
     }
 
+    /// What of this device's sessions others may have: the user's rules.
+    #[must_use]
+    pub fn sharing(&self) -> PathBuf {
+        self.root.join("sharing.json")
+    }
+
     /// Starts that failed a moment ago.
     #[must_use]
     pub fn failed_starts(&self) -> PathBuf {

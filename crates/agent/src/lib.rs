@@ -60,6 +60,7 @@ mod scan;
 mod search;
 mod serve;
 mod server;
+mod sharing;
 mod slugs;
 mod spare;
 mod start_line;

@@ -1,12 +1,12 @@
 //! How much is kept: bounds of what other devices may fill, and how long versions
 //! stay that a later one contains. The user's choices, as one note in the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use std::path::Path;
 
 pub(crate) use crate::api::Introduce;
-use crate::api::{Gate, Place, SummaryBy, SummaryPolicy};
+use crate::api::{Fetch, Gate, Place, SummaryBy, SummaryPolicy};
 use crate::enrich::{EVERY_MIN, PER_DAY, PER_HOUR};
 use ccpeer_core::id::DeviceId;
 use ccpeer_core::limits;
@@ -54,6 +54,9 @@ pub(crate) struct Policy {
     /// What becomes of secrets on their way to clients of `ccpeer serve`.
     #[serde(default = "default_serve_gate")]
     pub(crate) serve_gate: Gate,
+    /// What is fetched by itself of what these devices wrote, by full id.
+    #[serde(default)]
+    pub(crate) fetch: BTreeMap<String, Fetch>,
 }
 
 /// What is placed without being asked for.
@@ -159,6 +162,7 @@ impl Default for Policy {
             code: Codes::default(),
             start_line: true,
             serve_gate: default_serve_gate(),
+            fetch: BTreeMap::new(),
         }
     }
 }
@@ -192,6 +196,18 @@ impl Policy {
     pub(crate) fn introductions(&self) -> BTreeMap<DeviceId, Introduce> {
         let of = self.introduce.iter();
         of.filter_map(|(id, how)| Some((id.parse().ok()?, *how)))
+            .collect()
+    }
+
+    /// Devices of whose sessions only documents come by themselves, by the keys that
+    /// they use today.
+    pub(crate) fn documents_only(
+        &self,
+        current: impl Fn(&DeviceId) -> DeviceId,
+    ) -> BTreeSet<DeviceId> {
+        let frugal = self.fetch.iter().filter(|(_, f)| **f == Fetch::Snapshots);
+        frugal
+            .filter_map(|(id, _)| Some(current(&id.parse().ok()?)))
             .collect()
     }
 

@@ -23,7 +23,7 @@ use ccpeer_net::web::{Answer, Answers, Asked, Upload, UploadError};
 use ccpeer_store::Store;
 use tokio::sync::mpsc;
 
-use crate::api::{ApiError, ErrorCode, Gate, ServeEvent};
+use crate::api::{ApiError, ErrorCode, Gate, ServeEvent, Share};
 use crate::driver::{Ask, Handle, Head, wall};
 use crate::intake::{self, NotTaken};
 use crate::mirror::gate;
@@ -274,7 +274,7 @@ impl Desk {
         let mut out = Vec::new();
         for lines in sessions {
             let whole = lines.into_iter().rev().map(|held| held.head);
-            let mut whole = whole.filter(|h| h.complete && !h.unreadable);
+            let mut whole = whole.filter(|h| h.complete && !h.unreadable && h.share == Share::Sync);
             let fits = |h: &Head| h.version.meta.bytes <= limits::SERVE_PULL_BYTES_MAX;
             let found = whole.find_map(|h| {
                 let manifest = h.version.manifest.filter(|_| fits(&h))?;

@@ -22,7 +22,8 @@ use crate::api::{ApiError, DeviceName, ErrorCode};
 use crate::binding::{self, Standing};
 use crate::client::Client;
 use crate::driver::{
-    Arrival, Driver, End, Endings, Expiry, Handle, Input, Parts, Shared, load_taken_in,
+    Arrival, Driver, End, Endings, Expiry, Handle, Input, OwnSession, Parts, Shared, classify,
+    load_taken_in,
 };
 use crate::exposed::Exposed;
 use crate::findings::{Findings, Kind};
@@ -33,6 +34,8 @@ use crate::keys::{DeviceKey, KeyError};
 use crate::listen::Listener;
 use crate::pause::Pausing;
 use crate::peers::PeerBook;
+use crate::sharing::Rules;
+use crate::sharing::gate::{Gate, Manifests};
 use crate::spare::SpareTrust;
 use crate::{
     dumps, ipc, lists, logging, mirror, parcels, pause, place, problem, random, relays, rounds,
@@ -165,7 +168,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
         tracing::warn!(error = %e, "old backups are left for later");
     }
     let seed = u64::from_le_bytes(random::bytes().map_err(|e| no_randomness(&e))?);
-    let machine = Machine::recover(me, stored, seed);
+    let mut machine = Machine::recover(me, stored, seed);
     // Another key that did not follow from that one is another device: it has to
     // be paired anew.
     if let Some(before) = arrival.spare.said_by()
@@ -173,6 +176,15 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
     {
         arrival.spare.distrust_all();
     }
+    let taken_in = load_taken_in(&store).map_err(|e| problem::store(&e))?;
+    // Before there is anybody to talk to.
+    let rules = Rules::load(&home, &store).map(Arc::new);
+    let own = OwnSession::all(&machine, &taken_in);
+    let sharing = classify(&rules, own, &store, &home).map_err(|e| problem::store(&e))?;
+    machine.set_sharing(sharing);
+    let keys = former::keys(&home, &machine).into_iter();
+    let gate = Arc::new(Gate::new(keys.chain([key.signing.clone()])));
+    gate.close(&machine, &Manifests::of(&machine), &store);
     let peers = PeerBook::load(&store).map_err(|e| problem::store(&e))?;
     let findings = Findings::load(&store).map_err(|e| problem::store(&e))?;
     let exposed = Exposed::load(&store).map_err(|e| problem::store(&e))?;
@@ -198,18 +210,17 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
         relays: relays(options, &store)?,
         paused: pause.is_on(),
     };
-    let chunks = Arc::new(Chunks(Arc::clone(&store)));
+    let chunks = Arc::new(Chunks(Arc::clone(&store), Arc::clone(&gate)));
     let (net, events) = ccpeer_net::start(config, chunks)
         .await
         .map_err(|e| no_network(&e))?;
     if options.listen.is_none() {
         store::keep_port(&store, &net.listen_addrs())?;
     }
-    former::tell(&net, &home, &store, &machine);
+    former::tell(&net, &home, (&store, &gate), &machine);
     let inbox = Inbox::open(Arc::clone(&store), &home.events()).map_err(|e| problem::store(&e))?;
     let expiry = Expiry::load(&store).map_err(|e| problem::store(&e))?;
     let endings = Endings::load(&store).map_err(|e| problem::store(&e))?;
-    let taken_in = load_taken_in(&store).map_err(|e| problem::store(&e))?;
     let last_list = lists::load(&store).map_err(|e| problem::store(&e))?;
     let notices = Shared::notices();
     let shared = Arc::new(Shared {
@@ -230,6 +241,8 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
         search: crate::search::Search::default(),
         pause,
         exposed: Arc::new(exposed),
+        gate,
+        ruling: tokio::sync::Mutex::new(()),
     });
     let (tx, rx) = mpsc::channel(limits::DRIVER_QUEUE_MAX);
     let handle = Handle {
@@ -248,6 +261,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
         expiry,
         endings,
         taken_in,
+        rules,
     };
     let driver = Driver::new(parts, tx.clone());
     let rounds = tokio::spawn(rounds::rounds(handle.clone(), std::time::Instant::now()));
@@ -302,11 +316,15 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
 }
 
 /// Serves chunks to devices that we have a link with. Who can name a chunk has
-/// been shown the manifest that names it: ids cannot be guessed.
-struct Chunks(Arc<Store>);
+/// been shown the manifest that names it: ids cannot be guessed. What others may not
+/// have any more is not served to those who were shown it once either.
+struct Chunks(Arc<Store>, Arc<Gate>);
 
 impl ChunkSource for Chunks {
     fn get(&self, peer: &DeviceId, id: &ChunkId) -> ChunkAnswer {
+        if !self.1.serves(id) {
+            return ChunkAnswer::NotHeld;
+        }
         match self.0.get_chunk(id) {
             Ok(Some(content)) => ChunkAnswer::Content(content),
             Ok(None) => ChunkAnswer::NotHeld,

@@ -8,7 +8,7 @@ use ccpeer_core::text;
 use ccpeer_core::time::Timestamp;
 use ccpeer_formats::rfc3339;
 
-use crate::api::{DeviceName, Session, Task};
+use crate::api::{DeviceName, Session, Share, Task};
 use crate::driver::Head;
 use crate::states;
 
@@ -89,6 +89,16 @@ pub(crate) fn session(head: &Head, heads: usize, local: bool) -> Session {
         remote: !head.from_me,
         state: state_word(head.state).to_owned(),
         heads: heads as u64,
+        share: share_word(head.share).to_owned(),
+    }
+}
+
+/// The word for what others may have.
+fn share_word(share: Share) -> &'static str {
+    match share {
+        Share::Sync => "sync",
+        Share::Snapshot => "snapshot",
+        Share::Local => "local",
     }
 }
 

@@ -1,7 +1,7 @@
 //! A signed, numbered statement of one device.
 //!
-//! An entry is a **header** that always travels and a **payload** that policy
-//! may withhold. The header carries the chain (device, epoch, number, hash of
+//! An entry is a **header** that always travels and a **payload** that its author
+//! may withhold; that he does is signed, too. The header carries the chain (device, epoch, number, hash of
 //! the one before) and the payload's hash; it says nothing about sessions, so a
 //! log can be checked for gaps by somebody who may not read it.
 //!
@@ -29,6 +29,10 @@ pub const ENTRY_VERSION: u8 = 1;
 /// a signature of something else made by the same key.
 pub const SIGNATURE_DOMAIN: &[u8] = b"ccpeer/entry/v1\0";
 
+/// What the signature of an entry starts with whose author keeps back what it
+/// says. Nobody else can make one of an entry, and nobody can make one of the other.
+pub const WITHHELD_DOMAIN: &[u8] = b"ccpeer/entry-withheld/v1\0";
+
 /// The signed part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
@@ -54,10 +58,11 @@ pub struct Header {
 pub struct SignedEntry {
     /// The signed bytes, verbatim.
     pub header: Vec<u8>,
-    /// Ed25519 over [`SIGNATURE_DOMAIN`] and `header`, in two halves (serde
+    /// Ed25519 over [`SIGNATURE_DOMAIN`] and `header`, or over [`WITHHELD_DOMAIN`]
+    /// and `header` where the author keeps the payload back, in two halves (serde
     /// knows arrays up to 32).
     pub signature: ([u8; 32], [u8; 32]),
-    /// The payload, verbatim; `None` where policy withheld it.
+    /// The payload, verbatim; `None` where it was withheld.
     pub payload: Option<Vec<u8>>,
 }
 
@@ -259,12 +264,14 @@ pub struct Capsule {
 
 /// An entry whose header, chain fields, signature and payload hash have been
 /// checked. Only this type enters the machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Eq)]
 pub struct VerifiedEntry {
     header: Header,
     hash: EntryHash,
     content: Content,
     signed: SignedEntry,
+    /// The author has signed that the payload is withheld.
+    by_author: bool,
 }
 
 /// What is known of a verified entry's payload.
@@ -329,12 +336,29 @@ impl SignedEntry {
         );
         assert_eq!(blake3::hash(&payload).as_bytes(), &header.payload_hash);
         let header = codec::encode(header);
-        let signature = ed25519_dalek::Signer::sign(key, &signed_bytes(&header));
+        let signature = ed25519_dalek::Signer::sign(key, &signed_bytes(SIGNATURE_DOMAIN, &header));
         Self {
             header,
             signature: halves(&signature.to_bytes()),
             payload: Some(payload),
         }
+    }
+
+    /// This entry as its author shows it to those who may not know what it says.
+    /// Nothing if the key is not the author's.
+    #[must_use]
+    pub fn withheld(&self, key: &SigningKey) -> Option<Self> {
+        let header: Header = codec::decode(&self.header, limits::HEADER_BYTES_MAX).ok()?;
+        if header.log.device != device_of(key) {
+            return None;
+        }
+        let bytes = signed_bytes(WITHHELD_DOMAIN, &self.header);
+        let signature = ed25519_dalek::Signer::sign(key, &bytes);
+        Some(Self {
+            header: self.header.clone(),
+            signature: halves(&signature.to_bytes()),
+            payload: None,
+        })
     }
 
     /// The hash that names this entry, whether or not it is genuine.
@@ -354,18 +378,24 @@ impl SignedEntry {
     /// # Errors
     /// See [`EntryError`].
     pub fn verify(self) -> Result<VerifiedEntry, EntryError> {
-        let entry = self.verified_by_store()?;
+        let mut entry = self.verified_by_store()?;
         let key =
             VerifyingKey::from_bytes(&entry.header.log.device.0).map_err(|_| EntryError::Key)?;
         let mut bytes = [0u8; 64];
         let (a, b) = bytes.split_at_mut(32);
         a.copy_from_slice(&entry.signed.signature.0);
         b.copy_from_slice(&entry.signed.signature.1);
-        key.verify_strict(
-            &signed_bytes(&entry.signed.header),
-            &Signature::from_bytes(&bytes),
-        )
-        .map_err(|_| EntryError::Signature)?;
+        let signature = Signature::from_bytes(&bytes);
+        let holds = |domain: &[u8]| {
+            let bytes = signed_bytes(domain, &entry.signed.header);
+            key.verify_strict(&bytes, &signature).is_ok()
+        };
+        let bare = entry.content == Content::Withheld;
+        let by_author = bare && holds(WITHHELD_DOMAIN);
+        if !by_author && !holds(SIGNATURE_DOMAIN) {
+            return Err(EntryError::Signature);
+        }
+        entry.by_author = by_author;
         Ok(entry)
     }
 
@@ -411,6 +441,7 @@ impl SignedEntry {
             header,
             content,
             signed: self,
+            by_author: false,
         })
     }
 }
@@ -441,7 +472,38 @@ impl Payload {
     }
 }
 
+/// All else follows from the bytes.
+impl PartialEq for VerifiedEntry {
+    fn eq(&self, other: &Self) -> bool {
+        self.signed == other.signed
+    }
+}
+
+impl Payload {
+    /// The session that it names, if it names one as what it is about.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Version(v) => Some(v.session),
+            Self::Presence(p) => Some(p.session),
+            Self::Mark(m) => Some(m.session),
+            Self::Claim(c) => Some(c.session),
+            Self::Enriched(e) => Some(e.session),
+            Self::Capsule(c) => Some(c.session),
+            Self::Device(_) | Self::Trust(_) | Self::Roll(_) => None,
+        }
+    }
+}
+
 impl VerifiedEntry {
+    /// Whether what it says is missing although its author has not signed that it
+    /// is to be: somebody on the way has kept it. Known only of what came from
+    /// others, after [`SignedEntry::verify`].
+    #[must_use]
+    pub fn is_stripped(&self) -> bool {
+        self.content == Content::Withheld && !self.by_author
+    }
+
     /// The signed part.
     #[must_use]
     pub fn header(&self) -> &Header {
@@ -503,9 +565,9 @@ pub fn device_of(key: &SigningKey) -> DeviceId {
     DeviceId(key.verifying_key().to_bytes())
 }
 
-fn signed_bytes(header: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(SIGNATURE_DOMAIN.len() + header.len());
-    bytes.extend_from_slice(SIGNATURE_DOMAIN);
+fn signed_bytes(domain: &[u8], header: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(domain.len() + header.len());
+    bytes.extend_from_slice(domain);
     bytes.extend_from_slice(header);
     bytes
 }

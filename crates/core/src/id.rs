@@ -204,6 +204,30 @@ pub struct LogId {
     pub epoch: Epoch,
 }
 
+impl LogId {
+    /// The log of a device that no other one ever hears of.
+    #[must_use]
+    pub fn kept(device: DeviceId) -> Self {
+        Self {
+            device,
+            epoch: Epoch::KEPT,
+        }
+    }
+
+    /// Whether it is one that nobody but its device hears of, whoever's it is.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.epoch == Epoch::KEPT
+    }
+}
+
+impl Epoch {
+    /// The epoch of what a device says to itself alone: what it keeps of sessions
+    /// that it shares not, or not whole. It is never drawn, announced, served or
+    /// accepted; that it is the same everywhere lets everybody see it.
+    pub const KEPT: Self = Self(*b"ccpeer/kept/here");
+}
+
 /// Number of an entry in its log. The first one is 1; 0 means "none yet".
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,

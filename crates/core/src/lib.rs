@@ -30,6 +30,7 @@ pub mod mutant;
 pub mod presence;
 pub mod roll;
 pub mod safety;
+pub mod sharing;
 pub mod store;
 pub mod sync;
 pub mod text;

@@ -56,6 +56,10 @@ pub enum Mutant {
     NewestByWallClock,
     /// What is here as one thing is taken to be here as any other.
     KindsMixedUp,
+    /// What is kept here is told to others.
+    LocalServed,
+    /// What was stated before its session became local is read to others as ever.
+    TightenedServed,
 }
 
 /// What a planted bug makes of a statement's place among others.

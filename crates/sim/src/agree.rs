@@ -7,6 +7,7 @@ use ccpeer_core::entry::{Payload, Version};
 use ccpeer_core::id::{DeviceId, EntryHash, LogId};
 use ccpeer_core::limits;
 use ccpeer_core::lineage::{SessionRecord, VersionNode};
+use ccpeer_core::sharing::Share;
 
 use crate::swarm::{FaultKind, Habit};
 use crate::world::{Device, HEAL_MS_MAX, World};
@@ -107,6 +108,9 @@ impl World {
         let (giver, taker) = (&self.devices[from], &self.devices[to]);
         for (log, held) in &giver.disk.durable.logs {
             let lacks = taker.disk.durable.logs.get(log).map_or(0, Vec::len);
+            if log.is_kept() {
+                continue;
+            }
             if lacks >= held.len()
                 || !self.may_pass(from, to, &log.device)
                 || self.floods(&log.device)
@@ -147,6 +151,7 @@ impl World {
                 self.may_pass(from, to, &node.log.device) && holds.version_of(&node.id).is_some();
             node.roots()
                 .filter(|_| told)
+                .filter(|root| !holds.is_withheld(root))
                 .find(|root| holds.is_complete(root) && !wants.is_complete(root))
         };
         // What is told of a head is told of the document that goes with it.
@@ -156,6 +161,7 @@ impl World {
             let told = self.may_pass(from, to, &of.log.device)
                 && holds.version_of(&of.id).is_some()
                 && holds.is_complete(&root)
+                && !holds.is_withheld(&root)
                 && !wants.is_complete(&root);
             told.then_some(root)
         };
@@ -192,7 +198,7 @@ impl World {
                 continue;
             };
             let differ = held.iter().zip(other).any(|(x, y)| x.hash() != y.hash());
-            if !differ || !self.may_pass(from, to, &log.device) {
+            if !differ || log.is_kept() || !self.may_pass(from, to, &log.device) {
                 continue;
             }
             if !b.reported.contains(log) {
@@ -289,13 +295,15 @@ impl World {
         let (giver, taker) = (self.devices[from].machine.as_ref()?, &self.devices[to]);
         let taker = taker.machine.as_ref()?;
         for (session, record) in giver.sessions() {
+            let share = self.devices[from].sharing.of(session);
             for head in record.heads() {
-                if head.log.device != giver.me() || !giver.is_here(head) {
+                if head.log.device != giver.me() || !giver.is_here(head) || share == Share::Local {
                     continue;
                 }
+                // Of some, others know the document alone.
+                let manifest = head.version.manifest.filter(|_| share == Share::Whole);
                 let same = |n: &VersionNode| {
-                    n.version.manifest == head.version.manifest
-                        && n.version.snapshot == head.version.snapshot
+                    n.version.manifest == manifest && n.version.snapshot == head.version.snapshot
                 };
                 if !taker.session(session).is_some_and(|r| r.nodes().any(same)) {
                     return Some(format!(

@@ -85,6 +85,7 @@ impl World {
             match self.genuine.get(&entry.hash()) {
                 None if hostile && entry.signed().clone().verify().is_ok() => {}
                 None => return self.fail("S3", format!("device {device} keeps a forged entry")),
+                Some(_) if self.is_withheld_by_author(entry) => {}
                 Some(genuine) if genuine.signed() != entry.signed() => {
                     return self.fail("S3", format!("device {device} keeps an altered entry"));
                 }
@@ -155,7 +156,11 @@ impl World {
     /// S9 and entitlement for a message.
     pub(crate) fn check_send(&mut self, device: usize, to: &DeviceId, message: &Message) {
         self.check_talk(device, to);
+        if let Message::Complete(roots) = message {
+            self.check_named(device, roots);
+        }
         if let Message::Entries(entries) = message {
+            self.check_shown(device, entries);
             let authors: BTreeSet<DeviceId> = entries
                 .iter()
                 .filter_map(|e| self.genuine.get(&e.hash()).map(|e| e.log().device))

@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use ccpeer_core::entry::{Payload, SignedEntry, Version};
-use ccpeer_core::id::{ChunkId, DeviceId, Epoch};
+use ccpeer_core::entry::{Enriched, Payload, SignedEntry, Version};
+use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, Epoch};
 use ccpeer_core::limits;
 use ccpeer_core::manifest::Want;
 use ccpeer_core::store::{Batch, Store};
@@ -113,6 +113,7 @@ impl World {
         if pause {
             machine.pause(now);
         }
+        machine.set_sharing(d.sharing.clone());
         let told = machine.handle(Event::Introducers(d.introducers.clone()), now);
         if !pause {
             // What follows from it comes later otherwise, with what is said again:
@@ -250,14 +251,50 @@ impl World {
 
     /// Drafts, signs and appends.
     pub(crate) fn state(&mut self, device: usize, payload: &Payload) {
+        let Some(machine) = &self.devices[device].machine else {
+            return;
+        };
+        match payload {
+            Payload::Version(version) => {
+                let (shown, mut version) = machine.prepare(version.clone());
+                let shown = shown.map(Payload::Version);
+                let before = shown.and_then(|payload| self.sign(device, &payload));
+                version.parents.extend(before);
+                self.sign(device, &Payload::Version(version));
+            }
+            Payload::Enriched(enriched) => {
+                let shown = machine.shown_form(&enriched.version);
+                let version = shown.unwrap_or(enriched.version);
+                let enriched = Enriched {
+                    version,
+                    ..*enriched
+                };
+                self.sign(device, &Payload::Enriched(enriched));
+            }
+            Payload::Device(_)
+            | Payload::Trust(_)
+            | Payload::Presence(_)
+            | Payload::Mark(_)
+            | Payload::Claim(_)
+            | Payload::Capsule(_)
+            | Payload::Roll(_) => {
+                self.sign(device, payload);
+            }
+        }
+    }
+
+    fn sign(&mut self, device: usize, payload: &Payload) -> Option<EntryHash> {
         let at = self.wall(device);
         let d = &self.devices[device];
-        let Some(machine) = &d.machine else { return };
+        let machine = d.machine.as_ref()?;
         let (header, bytes) = machine.draft(payload, at);
         let signed = SignedEntry::sign(&header, bytes, &d.key);
         let Ok(entry) = signed.verified_by_store() else {
-            return self.fail("S3", format!("device {device} signed something unreadable"));
+            self.fail("S3", format!("device {device} signed something unreadable"));
+            return None;
         };
+        let hash = entry.hash();
+        self.note_kept(device, payload, hash);
         self.counts.entries += 1;
         self.genuine.insert(entry.hash(), Rc::new(entry.clone()));
         if let Payload::Version(version) = payload {
@@ -269,12 +306,14 @@ impl World {
             self.devices[device].acked.insert(entry.hash());
         }
         self.handle(device, Event::Append(entry));
+        Some(hash)
     }
 
     fn handle(&mut self, device: usize, event: Event) {
         let name = |id: &DeviceId| self.peer_of(device, id).map_or(99, |n| n as u8);
         let brief = Brief::event(&event, name);
         self.note(device, brief);
+        self.note_sharing(device, &event);
         let now = self.clock(device);
         let Some(machine) = &mut self.devices[device].machine else {
             return;
@@ -491,6 +530,7 @@ impl World {
                 log,
                 after,
                 upto,
+                withhold,
             } => {
                 self.check_serve(device, &to, &log.device);
                 let mut after = after;
@@ -504,6 +544,13 @@ impl World {
                         return self.fail("S2", format!("device {device} serves what it lacks"));
                     }
                     after.0 += part.len() as u64;
+                    let key = &self.devices[device].key;
+                    let shown = |entry: SignedEntry| match &withhold {
+                        Some(sharing) if sharing.withholds(&entry) => entry.withheld(key),
+                        _ => Some(entry),
+                    };
+                    let part: Vec<_> = part.into_iter().filter_map(shown).collect();
+                    self.check_shown(device, &part);
                     self.send(device, &to, Packet::Words(Message::Entries(part)));
                 }
             }

@@ -226,6 +226,7 @@ impl World {
         let held: BTreeSet<EntryHash> = twin.disk.durable.entries().map(|e| e.hash()).collect();
         twin.acked = d.acked.intersection(&held).copied().collect();
         twin.slow = d.slow;
+        twin.sharing = d.sharing.clone();
         twin.may_fork = true;
         self.devices[device].may_fork = true;
         self.devices.push(twin);

@@ -19,6 +19,7 @@ mod faults;
 mod members;
 pub mod mutants;
 mod network;
+mod policy;
 mod rng;
 pub mod survey;
 pub mod swarm;

@@ -46,11 +46,13 @@ pub enum Mutant {
     ForgeryAccepted,
     /// The disk does not keep as what something is whole.
     MarksWithoutKinds,
+    /// Manifests and documents are served to whoever can name them.
+    WithheldServed,
 }
 
 /// Every mutant, with a name for people, and a seed before which none finds it,
 /// so that the tests need not look there again.
-pub const ALL: [(Mutant, &str, u64); 41] = [
+pub const ALL: [(Mutant, &str, u64); 44] = [
     (Mutant::Machine(Planted::GapAccepted), "gap accepted", 7),
     (Mutant::Machine(Planted::ForkAccepted), "fork accepted", 65),
     (
@@ -156,6 +158,17 @@ pub const ALL: [(Mutant, &str, u64); 41] = [
     (Mutant::ForgeryAccepted, "forgery accepted", 0),
     (Mutant::Machine(Planted::KindsMixedUp), "kinds mixed up", 7),
     (Mutant::MarksWithoutKinds, "marks without kinds", 39),
+    (
+        Mutant::Machine(Planted::LocalServed),
+        "local-only served",
+        0,
+    ),
+    (
+        Mutant::Machine(Planted::TightenedServed),
+        "tightened served",
+        0,
+    ),
+    (Mutant::WithheldServed, "withheld chunks served", 0),
 ];
 
 /// Seeds within which a mutant must be found.

@@ -84,7 +84,7 @@ impl Survey {
 }
 
 /// What must have happened somewhere in any thousand worlds.
-const KNOBS: [&str; 29] = [
+const KNOBS: [&str; 33] = [
     "crash",
     "torn write",
     "off",
@@ -114,6 +114,10 @@ const KNOBS: [&str; 29] = [
     "own fork found",
     "mischief",
     "misnamed",
+    "shared again",
+    "document only",
+    "kept here",
+    "sharing changed",
 ];
 
 impl fmt::Display for Survey {

@@ -50,6 +50,8 @@ pub struct Options {
     pub hand_over: u64,
     /// What the hostile device does, if the last device is one.
     pub hostile: Option<Vec<Habit>>,
+    /// That users change what others may have of a session.
+    pub policies: u64,
 }
 
 /// A fault that happens at a moment.
@@ -199,8 +201,12 @@ impl Options {
                 200_000
             },
             hostile: None,
+            policies: 0,
         };
         options.draw_rare(rng);
+        // From a stream of its own: the worlds without it stay what they were.
+        let mut own = Rng::new(rng.clone().next());
+        options.policies = rarely(&mut own, 200_000, 150_000);
         options
     }
 

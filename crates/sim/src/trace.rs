@@ -162,6 +162,9 @@ impl Brief {
                 roots.len() as u64,
                 roots.first().map_or(0, |r| id(&r.id.0)),
             ),
+            Event::Sharing(s) => Self::of("> sharing", s.default as u64, s.sessions.len() as u64),
+            Event::Share(s, how) => Self::of("> share", *how as u64, id(&s.0)),
+            Event::DocumentsOnly(d) => Self::of("> documents only", d.len() as u64, 0),
             Event::Introducers(d) => Self::of("> introducers", d.len() as u64, 0),
             Event::Quotas(q) => Self::of("> quotas", q.each, q.of.len() as u64),
             Event::Charged(c) => Self::of("> charged", c.len() as u64, c.values().sum()),
@@ -213,6 +216,7 @@ impl Brief {
                 log,
                 after,
                 upto,
+                withhold: _,
             } => Self {
                 log: Some(short(log, &name)),
                 ..peer("< serve", to, after.0, upto.0)

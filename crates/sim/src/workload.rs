@@ -93,6 +93,9 @@ impl World {
         let Some(session) = self.rng.pick(&sessions).copied() else {
             return;
         };
+        if self.options.policies > 0 && self.rng.chance(self.options.policies) {
+            return self.choose_sharing(device, session);
+        }
         match self.rng.below(22) {
             0..=11 => self.capture(device, session),
             12 => {

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use ccpeer_core::entry::{VerifiedEntry, device_of};
 use ccpeer_core::id::{ChunkId, DeviceId, EntryHash, Epoch, LogId, SessionId};
 use ccpeer_core::manifest::Want;
+use ccpeer_core::sharing::Sharing;
 use ccpeer_core::sync::effect::Effect;
 use ccpeer_core::sync::machine::Machine;
 use ccpeer_core::wire::Message;
@@ -156,6 +157,10 @@ pub(crate) struct World {
     /// Who ever held which root whole and durably.
     pub(crate) whole_once: BTreeSet<(usize, Want)>,
     pub(crate) sessions: Vec<SessionId>,
+    /// Entries that were stated when they were not for others.
+    pub(crate) kept: BTreeSet<EntryHash>,
+    /// Entries that their author has shown without what they say.
+    pub(crate) withheld: BTreeSet<EntryHash>,
     pub(crate) memo: Memo,
     pub(crate) user_acts: u64,
     /// Every chunk that a user's directory ever held: a capture cuts files anew
@@ -213,6 +218,8 @@ pub(crate) struct Device {
     pub(crate) gate: BTreeSet<DeviceId>,
     /// Whose offers its user takes without being asked.
     pub(crate) introducers: BTreeSet<DeviceId>,
+    /// What its user lets others have.
+    pub(crate) sharing: Sharing,
     /// Entries of its own whose durability a user was told of.
     pub(crate) acked: BTreeSet<EntryHash>,
     /// The version of a session that lies in the user's directory here.
@@ -356,6 +363,7 @@ impl Device {
             model: TrustModel::nobodys(device_of(&key)),
             gate: BTreeSet::new(),
             introducers: BTreeSet::new(),
+            sharing: Sharing::default(),
             acked: BTreeSet::new(),
             placed: BTreeMap::new(),
             restated: 0,
@@ -392,6 +400,8 @@ impl World {
             options,
             mutant: how.mutant,
             good_clocks: how.good_clocks,
+            kept: BTreeSet::new(),
+            withheld: BTreeSet::new(),
             rng,
             now: 0,
             queue: BTreeMap::new(),
@@ -631,6 +641,7 @@ impl World {
         for link in self.net.silenced() {
             self.close(link, 1_000);
         }
+        self.reopen();
         for device in self.honest() {
             self.devices[device].disk.full = false;
             if self.devices[device].asleep {

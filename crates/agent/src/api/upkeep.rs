@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::placing::{Place, ProjectPlace};
+use super::sharing::{Fetch, Share, ShareLeft, ShareRule, ShareWhich};
 use super::{
     BridgeGate, DeviceName, Gate, Paused, ProjectCode, SecretsFound, SummaryChange, SummaryPolicy,
 };
@@ -12,8 +13,8 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// `home_copied`, `own_log_behind`, `key_used_twice`, `store_anew`,
-    /// `store_salvaged`, `device_added`, `quarantined`, `revoked_there` or
-    /// `secret_in_session`.
+    /// `store_salvaged`, `device_added`, `quarantined`, `revoked_there`,
+    /// `secret_in_session` or `sharing_closed`.
     pub kind: String,
     /// About which device; null for this one.
     pub device: Option<DeviceName>,
@@ -140,6 +141,18 @@ pub struct Policy {
     /// Sessions of this device that hold what looks like a secret, the latest first.
     #[serde(default)]
     pub secrets: Vec<SecretsFound>,
+    /// What others may have of this device's sessions, where no rule says otherwise.
+    #[serde(default)]
+    pub share_default: Share,
+    /// The rules, in the order in which they are looked at.
+    #[serde(default)]
+    pub share_rules: Vec<ShareRule>,
+    /// Why nothing leaves, if the rules cannot be read.
+    #[serde(default)]
+    pub share_closed: Option<String>,
+    /// What a change of the rules that was just made left behind.
+    #[serde(default)]
+    pub share_left: Option<ShareLeft>,
 }
 
 /// One device in `policy`.
@@ -160,6 +173,9 @@ pub struct DevicePolicy {
     /// Whether what it wrote may be placed by itself; null for this device.
     #[serde(default)]
     pub place: Option<Place>,
+    /// What of its sessions is fetched by itself; null for this device.
+    #[serde(default)]
+    pub fetch: Option<Fetch>,
 }
 
 /// What becomes of the devices that another one adds.
@@ -242,6 +258,22 @@ pub enum PolicyChange {
     },
     /// The user has seen in which sessions there are some.
     SecretsSeen,
+    /// What others may have of this device's sessions.
+    Share {
+        /// Of which.
+        which: ShareWhich,
+        /// What; null takes the rule away.
+        share: Option<Share>,
+        /// All rules that were are forgotten.
+        anew: bool,
+    },
+    /// What of a device's sessions is fetched by itself.
+    Fetch {
+        /// As in `Revoke`.
+        device: String,
+        /// What.
+        how: Fetch,
+    },
 }
 
 /// What Claude Code's own sweep is about to take.

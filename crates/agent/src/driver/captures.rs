@@ -9,8 +9,10 @@ use ccpeer_core::entry::{ContentRef, Payload, Presence, Version};
 use ccpeer_core::id::{EntryHash, SessionId};
 use ccpeer_core::presence::{EndReason, SessionState};
 use ccpeer_core::time::Timestamp;
+use ccpeer_store::StoreError;
 use tokio::sync::oneshot;
 
+use super::effects::With;
 use super::{Driver, Input, wall};
 use crate::api::ApiError;
 use crate::capture::{self, CaptureError, CaptureRequest, Captured, NewVersion};
@@ -368,6 +370,38 @@ impl Driver {
             }
         };
         CaptureDone::New(hash)
+    }
+
+    /// States a version; its content and what is remembered of it become durable
+    /// with it.
+    async fn append_version(
+        &mut self,
+        version: Version,
+        new: Box<NewVersion>,
+    ) -> Result<EntryHash, StoreError> {
+        let mut new = *new;
+        self.heed_share(version.session, Some(new.state.here.project.clone()))
+            .await;
+        let later = std::mem::take(&mut self.later);
+        let also = self.notes_of(&later);
+        let ahead = self.send_ahead(&version, &new.content);
+        let content = std::mem::take(&mut new.content);
+        let with = |hash| {
+            let mut notes = new.notes(hash);
+            notes.extend(also);
+            With {
+                notes,
+                ahead,
+                ..With::default()
+            }
+        };
+        let at = self.wall();
+        let stated = self.state_version(version, at, content, with).await;
+        match stated {
+            Ok(_) => self.shared.inbox.settled(&later.dealt),
+            Err(_) => self.later.again(later),
+        }
+        stated
     }
 
     /// Whether a version is another device's.

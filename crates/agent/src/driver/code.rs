@@ -10,6 +10,7 @@ use std::time::Duration;
 use ccpeer_core::entry::{Capsule, ContentRef, Payload};
 use ccpeer_core::id::{EntryHash, SessionId};
 use ccpeer_core::lineage::{SessionRecord, VersionNode};
+use ccpeer_core::sharing::Share;
 use ccpeer_core::time::Timestamp;
 use tokio::sync::oneshot;
 
@@ -166,7 +167,8 @@ impl Driver {
                 return;
             };
             let head = self.teller(&session).map(|head| head.id);
-            let Some(version) = head.filter(|_| self.code.codes.any()) else {
+            let wanted = self.code.codes.any() && self.shares_all_of(&session);
+            let Some(version) = head.filter(|_| wanted) else {
                 self.tell_coded(&session, &CodeTaken::Not);
                 continue;
             };
@@ -207,6 +209,10 @@ impl Driver {
                 return CodeTaken::Failed(e.to_string());
             }
         };
+        // It may have become otherwise meanwhile.
+        if !self.shares_all_of(&session) {
+            return CodeTaken::Not;
+        }
         let record = self.machine.session(&session);
         let said = record.and_then(|r| r.capsule(r.node(&version)?));
         if said.is_some_and(|said| said.manifest == manifest) {
@@ -224,6 +230,11 @@ impl Driver {
                 CodeTaken::Failed(e.to_string())
             }
         }
+    }
+
+    /// Whether others may have all of a session: code is worth more than a document.
+    fn shares_all_of(&self, session: &SessionId) -> bool {
+        self.machine.sharing().of(session) == Share::Whole
     }
 
     fn tell_coded(&mut self, session: &SessionId, answer: &CodeTaken) {

@@ -8,6 +8,7 @@ use ccpeer_core::entry::Version;
 use ccpeer_core::id::{ChunkId, DeviceId, Epoch, LogId, Seq};
 use ccpeer_core::limits;
 use ccpeer_core::manifest::Want;
+use ccpeer_core::sharing::{Share, Sharing};
 use ccpeer_core::sync::effect::{Effect, Notice};
 use ccpeer_core::sync::event::{Event, FetchFault};
 use ccpeer_core::sync::machine::Machine;
@@ -143,7 +144,8 @@ impl Driver {
                     log,
                     after,
                     upto,
-                } => self.serve(to, log, after, upto),
+                    withhold,
+                } => self.serve(to, log, (after, upto), withhold),
                 Effect::Check(want) => {
                     let mut wants = vec![want];
                     while let Some(Effect::Check(want)) = queue.front() {
@@ -184,7 +186,9 @@ impl Driver {
         let store = Arc::clone(&self.shared.store);
         match blocking(move || store.recovered()).await {
             Ok(stored) => {
+                let sharing = Sharing::clone(self.machine.sharing());
                 self.machine = Machine::recover(self.shared.me, stored, self.seed);
+                self.machine.set_sharing(sharing);
                 let now = self.now();
                 // What it asks for by itself comes with what is said again.
                 let auto = self.introduce.iter();
@@ -193,6 +197,8 @@ impl Driver {
                 // Before anything else: what it would look for now is looked for then.
                 self.machine.pause(now);
                 let mut effects = self.machine.handle(Event::Introducers(auto), now);
+                let frugal = self.documents_only.clone();
+                effects.extend(self.machine.handle(Event::DocumentsOnly(frugal), now));
                 effects.retain(|effect| !matches!(effect, Effect::Notice(_)));
                 // What was to be said again is said when there may be room.
                 let tx = self.tx.clone();
@@ -251,7 +257,8 @@ impl Driver {
                 self.failed("the log of a device has grown beyond its bound", &name);
             }
             Notice::Replicated(_, version) => self.note_held(&version),
-            Notice::Session(_) | Notice::Complete(..) | Notice::Device(_) => {}
+            Notice::Complete(_, version) => self.came_whole(&version),
+            Notice::Session(_) | Notice::Device(_) => {}
         }
         // Nobody listening is fine.
         let _listeners = self.shared.notices.send(notice);
@@ -266,6 +273,9 @@ impl Driver {
         version: &Version,
         content: &[(ChunkId, Vec<u8>)],
     ) -> Option<Ahead> {
+        if self.machine.sharing().of(&version.session) != Share::Whole {
+            return None;
+        }
         let record = self.machine.session(&version.session)?;
         let before = record.node(version.parents.first()?)?;
         let to = self
@@ -287,8 +297,16 @@ impl Driver {
         Some(Ahead { to, packing })
     }
 
-    fn serve(&self, to: DeviceId, log: LogId, after: Seq, upto: Seq) {
+    fn serve(
+        &self,
+        to: DeviceId,
+        log: LogId,
+        (after, upto): (Seq, Seq),
+        withhold: Option<Arc<Sharing>>,
+    ) {
         let (store, net) = (Arc::clone(&self.shared.store), self.shared.net.clone());
+        let gate = Arc::clone(&self.shared.gate);
+        let own = self.machine.current(&log.device) == self.shared.me;
         tokio::spawn(async move {
             let mut after = after;
             while after < upto {
@@ -307,6 +325,17 @@ impl Driver {
                     return;
                 }
                 after = Seq(after.0 + entries.len() as u64);
+                if own {
+                    // It may take long, and the user may think better of it.
+                    let whole = entries.len();
+                    entries = gate.shown(entries, withhold.as_deref());
+                    if entries.is_empty() {
+                        return;
+                    }
+                    if entries.len() < whole {
+                        after = upto;
+                    }
+                }
                 if !net.send_paced(to, Message::Entries(entries)).await {
                     return;
                 }

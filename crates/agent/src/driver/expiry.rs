@@ -9,6 +9,7 @@ use ccpeer_core::codec;
 use ccpeer_core::id::{EntryHash, SessionId};
 use ccpeer_core::limits;
 use ccpeer_core::manifest::Want;
+use ccpeer_core::sharing::Share;
 use ccpeer_core::time::Timestamp;
 use ccpeer_formats::claude::retention;
 use ccpeer_store::{Namespace, NoteWrite, Store, StoreError};
@@ -110,7 +111,10 @@ impl Driver {
 
     /// What is about to be deleted and held by nobody else.
     pub(super) fn expiring(&self) -> api::Expiring {
-        let sessions = self.expiry.due.iter().filter(|(s, _)| !self.is_held(s));
+        // What is to stay here is held where it is to be.
+        let shared = |s: &SessionId| self.machine.sharing().of(s) == Share::Whole;
+        let sessions = self.expiry.due.iter();
+        let sessions = sessions.filter(|(s, _)| shared(s) && !self.is_held(s));
         api::Expiring {
             cleanup_days: self.expiry.cleanup_days,
             warn_days: WARN_DAYS,

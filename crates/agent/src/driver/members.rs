@@ -34,6 +34,8 @@ impl Driver {
             Ok(policy) => {
                 let event = self.heed_introducers(&policy);
                 let _logged = self.apply(event).await;
+                let event = self.heed_fetches(&policy);
+                let _logged = self.apply(event).await;
             }
             Err(e) => self.failed("cannot read whose offers are taken", &e),
         }
@@ -45,6 +47,12 @@ impl Driver {
         let auto = self.introduce.iter();
         let auto = auto.filter(|(_, how)| **how == Introduce::Auto);
         Event::Introducers(auto.map(|(device, _)| *device).collect())
+    }
+
+    /// The same, of what is fetched by itself.
+    pub(super) fn heed_fetches(&mut self, policy: &Policy) -> Event {
+        self.documents_only = policy.documents_only(|d| self.machine.current(d));
+        Event::DocumentsOnly(self.documents_only.clone())
     }
 
     /// What the user wants to become of a device's offers.

@@ -1,8 +1,11 @@
 //! What a git mirror of this device is made of, as the machine knows it.
 
+use std::sync::Arc;
+
 use ccpeer_core::entry::{ContentRef, Version};
 use ccpeer_core::id::{DeviceId, EntryHash, LogId, Seq, SessionId};
-use ccpeer_core::lineage::{Document, VersionNode};
+use ccpeer_core::lineage::{Document, SessionRecord, VersionNode};
+use ccpeer_core::sharing::{Share, Sharing};
 
 use super::Driver;
 use crate::view;
@@ -18,6 +21,8 @@ pub(crate) struct Outgoing {
     /// Who may read what is encrypted: this device and those that are trusted.
     pub(crate) readers: Vec<DeviceId>,
     pub(crate) sessions: Vec<OutSession>,
+    /// What others may have of them.
+    pub(crate) sharing: Arc<Sharing>,
 }
 
 /// A session that this device has written of.
@@ -75,11 +80,17 @@ impl Driver {
         let me = self.shared.me;
         let own = |d: &DeviceId| self.machine.current(d) == me;
         let frontier = self.machine.frontier().0;
-        let logs = frontier.into_iter().filter(|(log, _)| own(&log.device));
+        let logs = frontier.into_iter();
+        let logs = logs.filter(|(log, _)| own(&log.device) && !log.is_kept());
+        let sharing = self.machine.sharing();
         let trusted = self.machine.trusted().copied();
         let sessions = self.machine.sessions().filter_map(|(session, record)| {
             let nodes = record.lines().into_iter();
-            let nodes: Vec<_> = nodes.filter(|n| own(&n.log.device)).collect();
+            let shown = |n| self.shown_node(record, n);
+            let nodes: Vec<_> = nodes
+                .filter(|n| own(&n.log.device) && sharing.of(session) != Share::Local)
+                .filter_map(shown)
+                .collect();
             let newest = self.heads(record).into_iter().rev().find(|h| h.from_me);
             let unfinished = newest.is_some_and(|h| view::is_unfinished(h.state, &h.version.meta));
             (!nodes.is_empty()).then(|| OutSession {
@@ -104,6 +115,20 @@ impl Driver {
             logs: logs.collect(),
             readers: std::iter::once(me).chain(trusted).collect(),
             sessions: sessions.collect(),
+            sharing: Arc::clone(sharing),
         }
+    }
+
+    /// A version as others know it, if they do.
+    fn shown_node<'a>(
+        &self,
+        record: &'a SessionRecord,
+        node: &'a VersionNode,
+    ) -> Option<&'a VersionNode> {
+        if node.log.is_kept() {
+            return record.node(&self.machine.shown_form(&node.id)?);
+        }
+        let kept = |root| self.machine.is_withheld(&root);
+        (!node.roots().any(kept)).then_some(node)
     }
 }

@@ -109,6 +109,13 @@ pub(crate) enum Ask {
     Acceptance(String, oneshot::Sender<Result<Acceptance, ApiError>>),
     /// Whose offers are taken from now on; the machine is to be told the answer.
     Introducers(Policy, oneshot::Sender<Event>),
+    /// What is fetched by itself from now on; the machine is to be told the answer.
+    Fetches(Policy, oneshot::Sender<Event>),
+    /// What others may have of a session, and the rules if they can be read.
+    Ruling(
+        SessionId,
+        oneshot::Sender<(api::Share, Option<std::sync::Arc<crate::sharing::Rules>>)>,
+    ),
     /// The user has seen whom others have added.
     SeenIntroductions(oneshot::Sender<()>),
     /// Forget what was found: the user has dealt with it.
@@ -161,6 +168,8 @@ pub(crate) struct Head {
     pub(crate) document: Option<ContentRef>,
     /// The capsule that is.
     pub(crate) capsule: Option<super::HeadCapsule>,
+    /// What others may have of what this device says of the session.
+    pub(crate) share: api::Share,
     lamport: u64,
 }
 
@@ -264,6 +273,8 @@ impl Driver {
             Ask::Me(to) => drop(to.send(self.name_of(&self.shared.me))),
             Ask::Acceptance(text, to) => drop(to.send(self.acceptance(&text))),
             Ask::Introducers(policy, to) => drop(to.send(self.heed_introducers(&policy))),
+            Ask::Fetches(policy, to) => drop(to.send(self.heed_fetches(&policy))),
+            Ask::Ruling(session, to) => drop(to.send(self.ruling(&session))),
             Ask::SeenIntroductions(to) => {
                 self.forget_introductions();
                 let _gone = to.send(());
@@ -349,6 +360,7 @@ impl Driver {
             last_heard,
             document: record.nearest_document(&node.id).map(|(_, d)| d.snapshot),
             capsule: self.capsule_of(record, node),
+            share: self.share_here(record, &node.version.session),
             lamport: node.lamport,
         }
     }

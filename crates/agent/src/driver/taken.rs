@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use ccpeer_core::entry::{ContentRef, Payload, Version};
+use ccpeer_core::entry::{ContentRef, Version};
 use ccpeer_core::id::{EntryHash, SessionId};
 use ccpeer_core::presence::SessionState;
 use ccpeer_store::{Namespace, NoteWrite, Store, StoreError};
@@ -99,7 +99,8 @@ impl Driver {
             notes: vec![note(&hash)],
             ..With::default()
         };
-        let stated = self.append_with(&Payload::Version(version), at, with).await;
+        self.heed_share(session, None).await;
+        let stated = self.state_version(version, at, Vec::new(), with).await;
         if let Ok(hash) = stated {
             self.taken_in.insert(hash);
             self.taken(session).await;

@@ -237,6 +237,7 @@ impl Driver {
                 }
             })
             .chain(self.told_of_members())
+            .chain(self.told_of_sharing())
             .collect()
     }
 

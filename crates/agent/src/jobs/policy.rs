@@ -8,7 +8,7 @@ use ccpeer_core::sync::event::Event;
 
 use super::secrets;
 use crate::api::{
-    self, ApiError, DevicePolicy, ErrorCode, Place, PolicyChange, ProjectCode, ProjectPlace,
+    self, ApiError, DevicePolicy, ErrorCode, Fetch, Place, PolicyChange, ProjectCode, ProjectPlace,
     SummaryBy, SummaryChange, SummaryPolicy,
 };
 use crate::driver::{Ask, Coding, Enriching, Handle, Input};
@@ -16,6 +16,8 @@ use crate::enrich::{EVERY_MIN_BOUNDS, PER_DAY_MAX};
 use crate::policy::{KEEP_DAYS_MAX, Policy};
 use crate::pool::blocking;
 use crate::{pause, problem, projects};
+
+mod share;
 
 /// Changes what is to be changed, and tells what holds.
 pub(super) async fn policy(
@@ -43,8 +45,21 @@ pub(super) async fn policy(
     let mut policy = policy.map_err(|e| problem::store(&e))?;
     let mut introduces = false;
     let mut places = false;
+    let mut fetches = false;
+    let mut left = None;
     if let Some(change) = change {
         match change {
+            PolicyChange::Share { which, share, anew } => {
+                left = Some(share::change(handle, which, share, anew).await?);
+            }
+            PolicyChange::Fetch { device, how } => {
+                let device = handle.ask(|to| Ask::Device(device, to)).await??;
+                fetches = true;
+                match how {
+                    Fetch::All => policy.fetch.remove(&device.id),
+                    how => policy.fetch.insert(device.id, how),
+                };
+            }
             PolicyChange::Quota {
                 device: None,
                 bytes,
@@ -114,6 +129,10 @@ pub(super) async fn policy(
         if places {
             handle.shared.bell.chosen();
         }
+        if fetches {
+            let told = handle.ask(|to| Ask::Fetches(policy.clone(), to));
+            handle.send(Input::Machine(Box::new(told.await?))).await?;
+        }
         if introduces {
             let told = handle.ask(|to| Ask::Introducers(policy.clone(), to));
             handle.send(Input::Machine(Box::new(told.await?))).await?;
@@ -135,6 +154,8 @@ pub(super) async fn policy(
     let of_projects = of_projects.collect();
     let places = policy.places.clone();
     let place_of = |id: &str| places.devices.get(id).copied().unwrap_or_default();
+    let fetch_of = |id: &str| policy.fetch.get(id).copied().unwrap_or_default();
+    let (rules, closed) = share::rules(handle).await;
     Ok(api::Policy {
         quota_default: policy.quota,
         keep_days: policy.keep_days,
@@ -146,6 +167,10 @@ pub(super) async fn policy(
         paused: handle.shared.pause.told(),
         bridges: secrets::bridges(handle, &policy).await,
         secrets: handle.shared.exposed.list(),
+        share_default: rules.default_share(),
+        share_rules: rules.list(),
+        share_closed: closed,
+        share_left: left,
         devices: charges
             .into_iter()
             .map(|(device, used)| {
@@ -154,6 +179,7 @@ pub(super) async fn policy(
                 DevicePolicy {
                     introduce: (!own).then(|| introduce(&device.id)),
                     place: (!own).then(|| place_of(&device.id)),
+                    fetch: (!own).then(|| fetch_of(&device.id)),
                     over: quota.is_some_and(|q| used >= q),
                     device,
                     used,
@@ -198,7 +224,7 @@ fn change_summary(policy: &mut SummaryPolicy, change: SummaryChange) -> Result<(
 }
 
 /// The directory of a project here: named, or known under this name.
-async fn directory_of(handle: &Handle, project: String) -> Result<String, ApiError> {
+pub(super) async fn directory_of(handle: &Handle, project: String) -> Result<String, ApiError> {
     let named = PathBuf::from(&project);
     let mut found: Vec<String> = if named.is_absolute() {
         let dir = blocking(move || projects::use_dir(&named)).await?;

@@ -7,7 +7,7 @@ use ccpeer_core::sync::effect::Notice;
 
 use super::resolve;
 use crate::api::{
-    ApiError, DeviceName, ErrorCode, Pushed, Selection, SnapshotTaken, Summary, SummaryTaken,
+    ApiError, DeviceName, ErrorCode, Pushed, Selection, Share, SnapshotTaken, Summary, SummaryTaken,
 };
 use crate::driver::{Ask, CaptureDone, CodeTaken, Enriched, Handle};
 use crate::pool::blocking;
@@ -71,6 +71,13 @@ async fn push_one(handle: &Handle, session: SessionId) -> Pushed {
         }
         Ok(CaptureDone::Failed(e)) | Err(e) => pushed.reason = Some(e.message),
     }
+    if pushed.reason.is_none() {
+        pushed.reason = match share_of(handle, session).await {
+            Share::Sync => None,
+            Share::Snapshot => Some("only its document is shared".to_owned()),
+            Share::Local => Some("it stays on this device".to_owned()),
+        };
+    }
     pushed
 }
 
@@ -118,7 +125,8 @@ pub(super) async fn snapshot(
     } else {
         Vec::new()
     };
-    if force && held_by.is_empty() && handle.ask(Ask::Connected).await? > 0 {
+    let shared = share_of(handle, session).await == Share::Sync;
+    if force && shared && held_by.is_empty() && handle.ask(Ask::Connected).await? > 0 {
         return Err(
             ApiError::new(ErrorCode::Incomplete, "no peer has confirmed it yet")
                 .hint("it is safe here and travels by itself; see `ccpeer status`"),
@@ -155,6 +163,9 @@ fn told(enriched: Enriched) -> SummaryTaken {
 async fn held_by(handle: &Handle, session: SessionId, version: EntryHash) -> Vec<DeviceName> {
     let mut notices = handle.notices();
     let deadline = tokio::time::Instant::now() + HELD_DEADLINE;
+    if share_of(handle, session).await != Share::Sync {
+        return Vec::new();
+    }
     loop {
         let keepers = handle.ask(|to| Ask::Keepers {
             session,
@@ -178,6 +189,12 @@ async fn held_by(handle: &Handle, session: SessionId, version: EntryHash) -> Vec
             return Vec::new();
         }
     }
+}
+
+/// What others may have of it.
+async fn share_of(handle: &Handle, session: SessionId) -> Share {
+    let ruling = handle.ask(|to| Ask::Ruling(session, to)).await;
+    ruling.map_or(Share::Local, |(share, _)| share)
 }
 
 async fn newest_here(handle: &Handle) -> Result<SessionId, ApiError> {

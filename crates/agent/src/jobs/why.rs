@@ -19,6 +19,7 @@ use crate::unasked::{self, Not};
 use crate::{live, process, scan, view};
 
 mod beside;
+mod sharing;
 
 /// Lines of a fork that are told one by one.
 const HEADS_TOLD_MAX: usize = 8;
@@ -59,13 +60,11 @@ pub(super) async fn why(handle: &Handle, session: String) -> Result<Why, ApiErro
         versions.push(version(handle, head).await?);
     }
     let unasked = unasked::verdict(handle, asked).await?;
-    Ok(compose(
-        &target,
-        &standing,
-        here,
-        versions,
-        unasked.as_ref(),
-    ))
+    let ruling = sharing::ruling(handle, &target).await?;
+    let mut why = compose(&target, &standing, here, versions, unasked.as_ref());
+    why.lines.extend(ruling.as_ref().and_then(sharing::line));
+    why.share = ruling;
+    Ok(why)
 }
 
 async fn look_here(handle: &Handle, target: &Target) -> Result<Here, ApiError> {
@@ -164,6 +163,7 @@ async fn uncaptured(handle: &Handle, wanted: &str) -> Result<Option<Why>, ApiErr
         project_dir: None,
         open_by,
         next: Some(format!("ccpeer push {}", found.session.short())),
+        share: None,
     }))
 }
 
@@ -236,6 +236,7 @@ fn compose(
         project_dir: here.project.ok(),
         open_by: here.open_by,
         versions,
+        share: None,
     }
 }
 
@@ -334,7 +335,7 @@ fn whereabouts(head: &Head, version: &WhyVersion) -> String {
     let holders = holders.join(", ");
     let name = &head.device.name;
     if head.version.manifest.is_none() {
-        return "only its snapshot was shared".to_owned();
+        return "only its document is shared".to_owned();
     }
     if head.unreadable {
         return "it cannot be read here: it needs a newer ccpeer on this device".to_owned();
@@ -455,7 +456,8 @@ fn next(
     }
     let version = versions.first()?;
     let head = target.heads.last()?;
-    if !version.complete && version.held_by.is_empty() && !head.author_up {
+    let document = head.version.manifest.is_none();
+    if document || (!version.complete && version.held_by.is_empty() && !head.author_up) {
         return Some(format!("ccpeer continue {id} --handoff"));
     }
     if head.unreadable || here.outlook.refused.is_some() {

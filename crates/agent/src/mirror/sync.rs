@@ -11,6 +11,7 @@ use std::time::Duration;
 use ccpeer_core::entry::SignedEntry;
 use ccpeer_core::id::{ChunkId, DeviceId, LogId, Seq, SessionId};
 use ccpeer_core::manifest::{Manifest, Want};
+use ccpeer_core::sharing::Sharing;
 use ccpeer_store::{Store, StoreError};
 use ed25519_dalek::SigningKey;
 
@@ -452,7 +453,7 @@ impl Writer<'_, '_, '_, '_> {
                 break;
             }
             for entry in found {
-                let entry = withhold(entry, held);
+                let entry = withhold(entry, held, &self.go.work.outgoing.sharing, &self.go.key);
                 if let Ok(verified) = entry.clone().verified_by_store() {
                     at = verified.seq();
                     carried.note(&verified);
@@ -492,9 +493,20 @@ impl Writer<'_, '_, '_, '_> {
     }
 }
 
-/// An entry without what it says of a session that is held back.
-fn withhold(mut entry: SignedEntry, held: &BTreeSet<SessionId>) -> SignedEntry {
+/// An entry without what it says of a session that is held back, or that is for
+/// nobody else.
+fn withhold(
+    mut entry: SignedEntry,
+    held: &BTreeSet<SessionId>,
+    sharing: &Sharing,
+    key: &SigningKey,
+) -> SignedEntry {
     use ccpeer_core::entry::Payload;
+    if sharing.withholds(&entry) {
+        let bare = entry.withheld(key);
+        entry.payload = None;
+        return bare.unwrap_or(entry);
+    }
     let verified = entry.clone().verified_by_store().ok();
     let about = match verified.as_ref().and_then(|v| v.payload()) {
         Some(Payload::Version(version)) => Some(version.session),

@@ -1,7 +1,8 @@
 //! `ccpeer policy`
 
 use ccpeer_agent::api::{
-    Gate, Introduce, Place, Policy, PolicyChange, Request, SummaryBy, SummaryChange, SummaryPolicy,
+    self, Gate, Introduce, Place, Policy, PolicyChange, Request, SummaryBy, SummaryChange,
+    SummaryPolicy,
 };
 use ccpeer_core::text;
 use clap::Subcommand;
@@ -10,6 +11,8 @@ use super::{pause, resume, secrets};
 use crate::context::{Context, say, say_json};
 use crate::error::CommandError;
 use crate::table::{self, Column};
+
+mod share;
 
 /// Show or change how much is kept, who is taken in, and what happens by itself
 ///
@@ -25,6 +28,13 @@ pub(crate) struct PolicyArgs {
     #[arg(long, global = true)]
     json: bool,
 }
+
+const SHARE_EXAMPLES: &str = "\
+Examples:
+  ccpeer policy share ~/code/secret local      one project and what lies below it
+  ccpeer policy share 'client-*' snapshot      every directory of such a name
+  ccpeer policy share default local            nothing leaves but what a rule names
+  ccpeer policy share 'client-*' --remove";
 
 #[derive(Debug, Subcommand)]
 enum Change {
@@ -73,6 +83,36 @@ enum Change {
         device: String,
         /// As what other devices write, or not
         how: From,
+    },
+    /// What other devices may have of the sessions of this one
+    ///
+    /// `sync`: all of it. `snapshot`: the hand-off document and what lists show,
+    /// and nothing that a session could be continued from. `local`: nothing, not
+    /// even that there is such a session. A rule for a project or a directory holds
+    /// for what lies below, too; it goes before patterns, of which the last one
+    /// that was given and fits counts, and those go before `default`. What has left
+    /// already stays where it is. Mirrors, bridges and the server heed it as well.
+    #[command(after_help = SHARE_EXAMPLES)]
+    Share {
+        /// A project's name or directory, a pattern of directories
+        /// (`~/code/**`, `secret-*`), or `default` for all others
+        which: String,
+        /// What they may have
+        #[arg(required_unless_present = "remove")]
+        how: Option<Share>,
+        /// Take the rule away
+        #[arg(long, conflicts_with = "how")]
+        remove: bool,
+        /// Forget all rules that were: for when they cannot be read
+        #[arg(long, conflicts_with = "remove")]
+        anew: bool,
+    },
+    /// What of one device's sessions is fetched by itself
+    Fetch {
+        /// Its id, the beginning of it, or its name
+        device: String,
+        /// All of it, or the documents; the rest when you ask for it
+        how: Fetch,
     },
     /// Whether a session is told at its start that others are unfinished
     StartLine {
@@ -177,6 +217,24 @@ enum Switch {
     Off,
 }
 
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Share {
+    /// All of it
+    Sync,
+    /// Its document
+    Snapshot,
+    /// Nothing
+    Local,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Fetch {
+    /// All of it
+    All,
+    /// Documents
+    Snapshots,
+}
+
 pub(crate) fn run(args: &PolicyArgs, context: &Context) -> Result<(), CommandError> {
     match &args.change {
         Some(Change::Pause { duration }) => {
@@ -223,6 +281,7 @@ pub(crate) fn run(args: &PolicyArgs, context: &Context) -> Result<(), CommandErr
         };
         say(format!("code    {how} with sessions in {}", project.dir))?;
     }
+    share::tell(&policy)?;
     let line = if policy.start_line { "on" } else { "off" };
     say(format!("line    {line} at the start of a session"))?;
     secrets::bridges(&policy)?;
@@ -251,10 +310,11 @@ pub(crate) fn run(args: &PolicyArgs, context: &Context) -> Result<(), CommandErr
                     Some(Introduce::Never) => "never",
                 }
                 .to_owned(),
-                match (d.over, d.place) {
-                    (true, _) => "used up",
-                    (false, Some(Place::Never)) => "not placed by itself",
-                    (false, _) => "",
+                match (d.over, d.fetch, d.place) {
+                    (true, _, _) => "used up",
+                    (false, Some(api::Fetch::Snapshots), _) => "documents only",
+                    (false, _, Some(Place::Never)) => "not placed by itself",
+                    (false, _, _) => "",
                 }
                 .to_owned(),
             ]
@@ -263,7 +323,10 @@ pub(crate) fn run(args: &PolicyArgs, context: &Context) -> Result<(), CommandErr
     if !rows.is_empty() {
         say("")?;
     }
-    table::render(&columns, &rows).into_iter().try_for_each(say)
+    table::render(&columns, &rows)
+        .into_iter()
+        .try_for_each(say)?;
+    share::tell_left(&policy)
 }
 
 fn read(change: &Change) -> Result<PolicyChange, CommandError> {
@@ -315,6 +378,27 @@ fn read(change: &Change) -> Result<PolicyChange, CommandError> {
         Change::Code { project, on } => Ok(PolicyChange::Code {
             project: named(project)?,
             on: matches!(on, Switch::On),
+        }),
+        Change::Share {
+            which,
+            how,
+            remove: _,
+            anew,
+        } => Ok(PolicyChange::Share {
+            which: share::which(which)?,
+            share: how.map(|how| match how {
+                Share::Sync => api::Share::Sync,
+                Share::Snapshot => api::Share::Snapshot,
+                Share::Local => api::Share::Local,
+            }),
+            anew: *anew,
+        }),
+        Change::Fetch { device, how } => Ok(PolicyChange::Fetch {
+            device: device.clone(),
+            how: match how {
+                Fetch::All => api::Fetch::All,
+                Fetch::Snapshots => api::Fetch::Snapshots,
+            },
         }),
         Change::StartLine { on } => Ok(PolicyChange::StartLine {
             on: matches!(on, Switch::On),

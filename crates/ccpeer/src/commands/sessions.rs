@@ -80,11 +80,20 @@ pub(crate) fn place(session: &Session) -> &'static str {
     }
 }
 
+/// The same, but for sessions that others may not have whole.
+fn shared(session: &Session) -> &'static str {
+    match session.share.as_str() {
+        "snapshot" => "doc",
+        "local" => "local",
+        _ => place(session),
+    }
+}
+
 fn row(session: &Session) -> Vec<String> {
     vec![
         table::short(&session.session_id),
         session.device.name.clone(),
-        place(session).to_owned(),
+        shared(session).to_owned(),
         table::age(&session.updated),
         table::size(session.bytes),
         session.title.clone(),

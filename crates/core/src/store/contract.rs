@@ -274,7 +274,7 @@ fn a_batch_is_one_thing<S: Store>(
 fn withheld_payloads_stay_withheld<S: Store>(open: &mut dyn FnMut() -> S, key: &SigningKey) {
     let full = chain(key, Epoch([12; 16]), 1);
     let mut signed = full.first().expect("one entry").signed().clone();
-    signed.payload = None;
+    signed = signed.withheld(key).expect("the author's key is here");
     let bare = signed.clone().verify().expect("a header alone verifies");
     let log = bare.log();
     open()

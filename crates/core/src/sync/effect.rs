@@ -1,9 +1,11 @@
 //! Everything the sync machine can ask for.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::id::{DeviceId, EntryHash, LogId, Seq, SessionId};
 use crate::manifest::Want;
+use crate::sharing::Sharing;
 use crate::store::Batch;
 use crate::time::Instant;
 use crate::wire::Message;
@@ -25,6 +27,10 @@ pub enum Effect {
         after: Seq,
         /// up to and with this one.
         upto: Seq,
+        /// Entries that this [withholds](Sharing::withholds) go as
+        /// [`SignedEntry::withheld`](crate::entry::SignedEntry::withheld). Where the
+        /// author's key is not at hand, the range ends before such an entry.
+        withhold: Option<Arc<Sharing>>,
     },
     /// Look what of this, and of what it refers to, is not in the store; answer
     /// with `Event::Checked`.

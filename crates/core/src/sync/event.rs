@@ -4,9 +4,10 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::entry::VerifiedEntry;
-use crate::id::{DeviceId, Epoch};
+use crate::id::{DeviceId, Epoch, SessionId};
 use crate::log::Held;
 use crate::manifest::Want;
+use crate::sharing::{Share, Sharing};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +61,13 @@ pub enum Event {
     /// How much content is here because of whom, as counted in the store. Takes
     /// the place of what the machine has counted itself since it started.
     Charged(BTreeMap<DeviceId, u64>),
+    /// What of our sessions others may have by now. What left before stays where it is; what is shared again is
+    /// among [`restatements`](crate::sync::machine::Machine::restatements).
+    Sharing(Sharing),
+    /// What holds for one session by now.
+    Share(SessionId, Share),
+    /// Devices of whose sessions only the documents are fetched by themselves.
+    DocumentsOnly(BTreeSet<DeviceId>),
     /// Whose offers the user takes without being asked. What such a device offers
     /// is added; what an added one offers is not.
     Introducers(BTreeSet<DeviceId>),

@@ -2,6 +2,7 @@
 //! built from entries alone. It knows no peer's link, no chunk and no clock.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::entry::{Content, DeviceInfo, Enriched, Payload, TrustChange, VerifiedEntry};
@@ -10,8 +11,11 @@ use crate::limits;
 use crate::lineage::{Order, SessionRecord, VersionNode};
 use crate::log::{Fit, Frontier, Held, Tip};
 use crate::manifest::Want;
+use crate::sharing::{Share, Sharing};
 use crate::time::Timestamp;
 use crate::trust::{Members, TrustBook};
+
+mod shown;
 
 /// Everything that follows from the entries that we hold.
 #[derive(Debug, Clone)]
@@ -37,6 +41,8 @@ pub(crate) struct Ledger {
     /// Better documents and capsules, by what they consist of.
     by_document: BTreeMap<Want, Vec<Naming>>,
     said: SaidInEpoch,
+    /// What of our sessions others may have.
+    pub(crate) sharing: Arc<Sharing>,
     #[cfg(feature = "mutants")]
     pub(crate) planted: Option<crate::mutant::Mutant>,
 }
@@ -87,6 +93,7 @@ impl Ledger {
             by_root: BTreeMap::new(),
             by_document: BTreeMap::new(),
             said: SaidInEpoch::default(),
+            sharing: Arc::default(),
             #[cfg(feature = "mutants")]
             planted: None,
         }
@@ -171,7 +178,7 @@ impl Ledger {
         let own = self.own_log();
         self.logs
             .keys()
-            .any(|log| log.device == own.device && *log != own)
+            .any(|log| log.device == own.device && *log != own && !log.is_kept())
     }
 
     /// Whether there is room for the log of this entry.
@@ -205,7 +212,7 @@ impl Ledger {
 
     /// Up to which number entries of a log are ours to hold.
     pub(crate) fn accepts_upto(&self, log: &LogId) -> Seq {
-        if self.accepts(&log.device) {
+        if self.accepts(&log.device) && !log.is_kept() {
             self.trust.counts_upto(log)
         } else {
             Seq::ZERO
@@ -583,14 +590,18 @@ impl Ledger {
         trust.retain(|bare, _| !self.said.trust.contains(bare));
         let trust = trust.into_values();
         out.extend(trust.map(|change| (Payload::Trust(change), unlabelled)));
-        let stale = |log: &LogId| log.device == self.me && log.epoch != self.epoch;
+        let stale = |log: &LogId| {
+            let old = log.device == self.me && log.epoch != self.epoch;
+            old || (log.is_kept() && self.is_me(&log.device))
+        };
         for (session, record) in &self.sessions {
+            let share = self.sharing.of(session);
+            if share == Share::Local {
+                continue;
+            }
             let mut restated = false;
             for head in record.heads() {
-                if !stale(&head.log)
-                    || !head.roots().all(|r| is_complete(&r))
-                    || self.is_said(record, head)
-                {
+                if !self.is_due(record, head, share) || !head.roots().all(|r| is_complete(&r)) {
                     continue;
                 }
                 let mut version = head.version.clone();
@@ -603,6 +614,17 @@ impl Ledger {
             }
             let documents = self.lost_documents(*session, record, &is_complete);
             out.extend(documents.map(|(enriched, at)| (Payload::Enriched(enriched), at)));
+            // A version speaks for itself, kept or not.
+            let kept = record.stated_on(&self.me).filter(|o| o.log.is_kept());
+            let kept = kept.filter(|o| !record.nodes().any(|n| n.order() == *o));
+            if let (false, Some(_), Some((state, at))) = (restated, kept, record.state_on(&self.me))
+            {
+                let presence = crate::entry::Presence {
+                    session: *session,
+                    state,
+                };
+                out.push((Payload::Presence(presence), at));
+            }
             // A version takes a mark back, so a mark that holds is said again
             // after it.
             let done = record.done();

@@ -10,6 +10,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -31,6 +32,7 @@ use crate::trust::{Introduction, Members, Offer};
 use crate::wire::Message;
 
 mod exchange;
+mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -150,6 +152,12 @@ impl Machine {
             Event::Forgotten(roots) => self.forget_roots(&roots),
             Event::Quotas(quotas) => self.fetch.set_quotas(quotas),
             Event::Charged(charges) => self.fetch.set_charges(charges),
+            Event::Sharing(sharing) => self.share(sharing, now, &mut out),
+            Event::Share(session, share) => {
+                let sharing = Arc::make_mut(&mut self.ledger.sharing);
+                sharing.sessions.insert(session, share);
+            }
+            Event::DocumentsOnly(devices) => self.fetch.set_documents_only(devices),
             Event::Introducers(devices) => {
                 self.ledger.introducers = devices;
                 if !self.ledger.owed().is_empty() {
@@ -176,7 +184,7 @@ impl Machine {
     #[must_use]
     pub fn draft(&self, payload: &Payload, at: Timestamp) -> (Header, Vec<u8>) {
         let bytes = payload.to_bytes(at);
-        let log = self.ledger.own_log();
+        let log = self.ledger.log_for(payload);
         let tip = self.ledger.tip(&log);
         let header = Header {
             version: ENTRY_VERSION,
@@ -219,7 +227,7 @@ impl Machine {
                 let own = self.ledger.own_log();
                 self.ledger
                     .version(version)
-                    .is_some_and(|v| v.log.device == own.device && v.log != own)
+                    .is_some_and(|v| v.log.device == own.device && v.log != own && !v.log.is_kept())
             }
             Notice::Session(_)
             | Notice::Replicated(..)
@@ -320,7 +328,7 @@ impl Machine {
         let others = self
             .ledger
             .tips()
-            .filter(|(log, _)| log.device == own.device && *log != own);
+            .filter(|(log, _)| log.device == own.device && *log != own && !log.is_kept());
         let mut out: Vec<_> = others.map(|(log, seq)| (log.epoch, seq)).collect();
         out.truncate(limits::EPOCHS_PER_DEVICE_MAX - 1);
         out.push((own.epoch, self.ledger.tip(&own).seq.next()));
@@ -384,7 +392,9 @@ impl Machine {
             let parents = version.version.parents.iter();
             let known = parents.filter_map(|id| self.ledger.version(id));
             for parent in known {
-                if parent.version.manifest.is_some() && self.is_here(parent) {
+                // Whoever is asked hears what it is named by.
+                let known = !parent.log.is_kept();
+                if known && parent.version.manifest.is_some() && self.is_here(parent) {
                     return Some(parent);
                 }
                 next.push_back(parent);
@@ -424,7 +434,7 @@ impl Machine {
         let ahead = |device: &DeviceId, peer: &Peer| {
             self.ledger
                 .tips()
-                .filter(|(log, _)| self.ledger.entitled(device, &log.device))
+                .filter(|(log, _)| self.ledger.may_tell(device, log))
                 .filter(|(log, _)| !peer.forked.contains(log))
                 .map(|(log, seq)| seq.0.saturating_sub(peer.holds(&log).0))
                 .fold(0, u64::saturating_add)
@@ -464,10 +474,16 @@ impl Machine {
     }
 
     fn append(&mut self, entry: VerifiedEntry, now: Instant, out: &mut Vec<Effect>) {
-        assert_eq!(
-            entry.log(),
-            self.ledger.own_log(),
+        let kept = LogId::kept(self.ledger.me);
+        assert!(
+            entry.log() == self.ledger.own_log() || entry.log() == kept,
             "an entry of another log was appended"
+        );
+        assert!(
+            entry
+                .payload()
+                .is_none_or(|p| self.ledger.log_for(p) == entry.log()),
+            "an entry was appended to the wrong one of our logs"
         );
         assert_eq!(
             self.ledger.fit(&entry),
@@ -532,7 +548,7 @@ impl Machine {
             let told = self
                 .ledger
                 .namings(root)
-                .any(|n| self.ledger.entitled(device, &n.log.device));
+                .any(|n| self.ledger.may_name(device, &n, root));
             if told {
                 out.push(Effect::Send(*device, Message::Complete(vec![*root])));
             }

@@ -169,11 +169,12 @@ impl Peer {
     /// that it offers us, so that it knows what need not be sent.
     pub(crate) fn have_for(&self, device: &DeviceId, ledger: &Ledger) -> Vec<Held> {
         let told = |log: &LogId| {
-            ledger.entitled(device, &log.device)
-                || self
-                    .said
-                    .as_ref()
-                    .is_some_and(|said| said.0.contains_key(log))
+            ledger.may_tell(device, log)
+                || (!log.is_kept()
+                    && self
+                        .said
+                        .as_ref()
+                        .is_some_and(|said| said.0.contains_key(log)))
         };
         ledger
             .held()

@@ -284,6 +284,7 @@ impl State {
                     log,
                     after,
                     upto,
+                    withhold: _,
                 } => {
                     let from = usize::try_from(after.0).unwrap();
                     let upto = usize::try_from(upto.0).unwrap();

@@ -46,6 +46,7 @@ pub(crate) fn session(n: u64, project: &str) -> Session {
         remote: n.is_multiple_of(2),
         state: "ended".to_owned(),
         heads: 1,
+        share: "sync".to_owned(),
     }
 }
 

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::Fetch;
 use crate::id::DeviceId;
-use crate::manifest::Want;
+use crate::manifest::{Want, WantKind};
 use crate::sync::event::Quotas;
 
 impl Fetch {
@@ -29,6 +29,11 @@ impl Fetch {
         self.quota.newly_over()
     }
 
+    pub(crate) fn set_documents_only(&mut self, devices: BTreeSet<DeviceId>) {
+        self.quota.documents_only = devices;
+        self.release_held_back();
+    }
+
     fn release_held_back(&mut self) {
         for root in core::mem::take(&mut self.held_back) {
             self.file(&root);
@@ -37,11 +42,12 @@ impl Fetch {
 
     /// Whether a root is not worth fetching by itself. What somebody asked for is.
     pub(super) fn is_over_quota(&self, root: &Want) -> bool {
+        let of = root.kind;
         self.roots.get(root).is_some_and(|root| {
             !root.rank.needed
                 && root
                     .author
-                    .is_some_and(|author| self.quota.is_over(&author))
+                    .is_some_and(|author| self.quota.refuses(&author, of))
         })
     }
 }
@@ -50,6 +56,8 @@ impl Fetch {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Quota {
     quotas: Quotas,
+    /// Of whose sessions only documents come by themselves.
+    documents_only: BTreeSet<DeviceId>,
     charges: BTreeMap<DeviceId, u64>,
     /// Devices that are over and of which it was told.
     told: BTreeSet<DeviceId>,
@@ -58,6 +66,12 @@ pub(super) struct Quota {
 }
 
 impl Quota {
+    /// Whether something of a device is not worth fetching by itself.
+    fn refuses(&self, device: &DeviceId, kind: WantKind) -> bool {
+        let unwanted = kind == WantKind::Manifest && self.documents_only.contains(device);
+        unwanted || self.is_over(device)
+    }
+
     /// Whether nothing more is fetched because of a device.
     pub(super) fn is_over(&self, device: &DeviceId) -> bool {
         let used = self.charges.get(device).copied().unwrap_or_default();

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use super::Machine;
-use crate::entry::{Content, VerifiedEntry};
+use crate::entry::VerifiedEntry;
 use crate::id::{DeviceId, LogId, Seq};
 use crate::limits;
 use crate::log::{Fit, Frontier, Held};
@@ -14,7 +14,7 @@ use crate::manifest::Want;
 use crate::store::Batch;
 use crate::sync::effect::{Effect, Fault, Notice};
 use crate::sync::event::Received;
-use crate::sync::ledger::Changes;
+use crate::sync::ledger::{Changes, Naming};
 use crate::sync::peers::Peer;
 use crate::time::Instant;
 use crate::wire::Message;
@@ -97,18 +97,20 @@ impl Machine {
         if self.ledger.planted == Some(crate::mutant::Mutant::NoProofAsked) {
             return;
         }
-        if !self.ledger.contradicts(held) || !self.ledger.entitled(&to, &held.log.device) {
+        if !self.ledger.contradicts(held) || !self.ledger.may_tell(&to, &held.log) {
             return;
         }
         if let Some(peer) = self.peers.get_mut(&to)
             && !peer.forked.contains(&held.log)
             && peer.challenged.insert(held.log)
         {
+            let withhold = self.ledger.withholding(&held.log);
             out.push(Effect::ServeRange {
                 to,
                 log: held.log,
                 after: Seq(held.seq.0.saturating_sub(1)),
                 upto: held.seq,
+                withhold,
             });
         }
     }
@@ -152,9 +154,10 @@ impl Machine {
         let mut forks: BTreeMap<(LogId, Seq), VerifiedEntry> = BTreeMap::new();
         for entry in entries {
             let log = entry.log();
-            // No policy withholds anything yet, so somebody on the way has kept
-            // the payload, and an entry that is held is not asked for again.
-            if *entry.content() == Content::Withheld && !self.takes_stripped() {
+            // What somebody on the way has kept of it would be lost: an entry that is
+            // held is not asked for again. And what a device keeps to itself comes
+            // from nobody.
+            if (entry.is_stripped() && !self.takes_stripped()) || log.is_kept() {
                 self.blame(from, Fault::Misbehaviour, out);
                 continue;
             }
@@ -280,14 +283,18 @@ impl Machine {
                 continue;
             };
             let log = first.log();
+            // Of our own and come back to us: read to others as we show it today.
+            let withhold = self.ledger.withholding(&log);
+            let withheld = withhold.is_some_and(|s| run.iter().any(|e| s.withholds(e.signed())));
             for device in self.linked().into_iter().filter(|d| Some(*d) != from) {
-                if !self.ledger.entitled(&device, &log.device) {
+                if !self.ledger.may_tell(&device, &log) {
                     continue;
                 }
                 let Some(peer) = self.peers.get_mut(&device) else {
                     continue;
                 };
-                if peer.forked.contains(&log)
+                if withheld
+                    || peer.forked.contains(&log)
                     || peer.knows(&log).map(Seq::next) != Some(first.seq())
                 {
                     self.offer(device, log, now, out);
@@ -303,7 +310,7 @@ impl Machine {
 
     /// Sends a peer what it lacks of a log and may have.
     fn offer(&mut self, to: DeviceId, log: LogId, now: Instant, out: &mut Vec<Effect>) {
-        if !self.ledger.entitled(&to, &log.device) {
+        if !self.ledger.may_tell(&to, &log) {
             return;
         }
         #[cfg(feature = "mutants")]
@@ -323,17 +330,19 @@ impl Machine {
             return;
         }
         peer.note_sent(log, after, upto, now);
+        let withhold = self.ledger.withholding(&log);
         out.push(Effect::ServeRange {
             to,
             log,
             after,
             upto,
+            withhold,
         });
     }
 
     /// The peer's own log goes first: what it lost of it may be what makes it
     /// accept the others.
-    fn offer_all(&mut self, to: DeviceId, now: Instant, out: &mut Vec<Effect>) {
+    pub(super) fn offer_all(&mut self, to: DeviceId, now: Instant, out: &mut Vec<Effect>) {
         let mut logs: Vec<LogId> = self.ledger.tips().map(|(log, _)| log).collect();
         logs.sort_by_key(|log| (Reverse(log.device == to), *log));
         for log in logs {
@@ -378,7 +387,8 @@ impl Machine {
     fn prove_fork(&mut self, from: DeviceId, entry: &VerifiedEntry, out: &mut Vec<Effect>) {
         let (log, seq) = (entry.log(), entry.seq());
         let ours = self.ledger.tip(&log).seq.min(seq);
-        let entitled = self.ledger.entitled(&from, &log.device);
+        let entitled = self.ledger.may_tell(&from, &log);
+        let withhold = self.ledger.withholding(&log);
         // Who holds the same branch as we do only passes the proof on.
         if let Some(peer) = self.peers.get_mut(&from)
             && !peer.agrees(&log, ours)
@@ -392,13 +402,15 @@ impl Machine {
                 log,
                 after,
                 upto: ours,
+                withhold: withhold.clone(),
             });
         }
         if let Entry::Vacant(place) = self.forked.entry(log) {
             place.insert(entry.signed().clone());
             out.push(Effect::Notice(Notice::Equivocation(log)));
+            let shown = withhold.is_none_or(|s| !s.withholds(entry.signed()));
             for device in self.linked() {
-                if device != from && self.ledger.entitled(&device, &log.device) {
+                if shown && device != from && self.ledger.may_tell(&device, &log) {
                     let proof = Message::Entries(alloc::vec![entry.signed().clone()]);
                     out.push(Effect::Send(device, proof));
                 }
@@ -414,7 +426,9 @@ impl Machine {
     /// everybody holds, and would never hear of the other.
     fn show_forks(&self, to: DeviceId, out: &mut Vec<Effect>) {
         for (log, proof) in &self.forked {
-            if self.ledger.entitled(&to, &log.device) {
+            let withhold = self.ledger.withholding(log);
+            let shown = withhold.is_none_or(|s| !s.withholds(proof));
+            if shown && self.ledger.may_tell(&to, log) {
                 out.push(Effect::Send(
                     to,
                     Message::Entries(alloc::vec![proof.clone()]),
@@ -440,20 +454,26 @@ impl Machine {
     /// Tells a peer which heads are whole here, newest first.
     fn tell_heads(&self, to: DeviceId, out: &mut Vec<Effect>) {
         let mut roots: Vec<(Reverse<u64>, Want)> = Vec::new();
-        for (_, record) in self.ledger.sessions() {
+        for (session, record) in self.ledger.sessions() {
             for head in record.heads() {
-                if self.ledger.entitled(&to, &head.log.device) {
+                let naming = |log: LogId, seq: Seq| Naming {
+                    session: *session,
+                    log,
+                    seq,
+                };
+                if self.ledger.may_tell(&to, &head.log) {
                     let document = record.nearest_document(&head.id);
-                    let document = document.map(|(of, d)| (of, d.root()));
+                    let document = document.map(|(_, d)| (d.order, d.root()));
                     let capsule = record.nearest_capsule(&head.id);
-                    let capsule = capsule.map(|(of, c)| (of, c.root()));
+                    let capsule = capsule.map(|(_, c)| (c.order, c.root()));
                     let beside = document.into_iter().chain(capsule);
-                    let beside = beside
-                        .filter(|(of, _)| self.ledger.entitled(&to, &of.log.device))
-                        .map(|(_, root)| root);
-                    let whole = head.roots().chain(beside);
-                    let whole = whole.filter(|r| self.is_complete(r));
-                    roots.extend(whole.map(|r| (Reverse(head.lamport), r)));
+                    let beside = beside.map(|(order, root)| (order.log, order.seq, root));
+                    let own = head.roots().map(|root| (head.log, head.seq, root));
+                    let told = own.chain(beside).filter(|(log, seq, root)| {
+                        let naming = naming(*log, *seq);
+                        self.ledger.may_name(&to, &naming, root) && self.is_complete(root)
+                    });
+                    roots.extend(told.map(|(_, _, r)| (Reverse(head.lamport), r)));
                 }
             }
         }

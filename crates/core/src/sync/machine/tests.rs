@@ -26,6 +26,7 @@ mod keys;
 mod kinds;
 mod members;
 mod quotas;
+mod sharing;
 
 const NOW: Instant = Instant(1_000);
 
@@ -387,6 +388,7 @@ fn k_p09_third_devices_pass_on_only_between_those_who_trust_each_other() {
         log,
         after: Seq(0),
         upto: Seq(upto),
+        withhold: None,
     };
     assert!(out.contains(&range(&c, b.log, 2)), "{out:?}");
     assert!(out.contains(&range(&b, c.log, 1)), "{out:?}");
@@ -465,6 +467,7 @@ fn k_n14_two_words_under_one_number_are_noticed_by_everybody() {
         log: b.log,
         after: Seq(1),
         upto: Seq(2),
+        withhold: None,
     };
     assert!(
         out.contains(&proof),
@@ -557,6 +560,7 @@ fn two_branches_of_equal_length_are_told_apart_when_a_link_begins() {
         log: a.log,
         after: Seq(1),
         upto: Seq(2),
+        withhold: None,
     };
     assert!(out.contains(&proof) && notices(&out).is_empty(), "{out:?}");
     let again = m.handle(Event::Received(b.id(), said), NOW);
