@@ -149,7 +149,7 @@ fn a_task_is_shown_and_q_gives_the_terminal_back() {
     assert!(!terminal.is_calm(), "keys come one by one");
     // What it is about.
     terminal.press(b"\r");
-    terminal.shows("summary  from the transcript");
+    terminal.shows("transcript,");
     terminal.press(b"q");
     terminal.press(b"2");
     terminal.redrawn("5e55c0de", true);

@@ -320,13 +320,14 @@ fn named(text: &str) -> Found {
         return None;
     }
     let (name, rest) = text.split_at_checked(len)?;
+    // What costs nothing first: most words are followed by another one.
+    let after = rest.trim_start_matches(['"', '\'']);
+    let after = after.trim_start_matches(' ');
+    let value = after.strip_prefix([':', '='])?;
     let lower = name.to_ascii_lowercase().replace('-', "_");
     if !NAMES.iter().any(|n| lower.ends_with(n)) {
         return None;
     }
-    let after = rest.trim_start_matches(['"', '\'']);
-    let after = after.trim_start_matches(' ');
-    let value = after.strip_prefix([':', '='])?;
     let value = value
         .trim_start_matches(' ')
         .trim_start_matches(['"', '\'']);

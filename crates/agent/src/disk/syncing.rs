@@ -83,8 +83,8 @@ impl Syncing {
         if pool.threads.is_empty() {
             return written.sync();
         }
-        // Where every thread has failed, its error is told at the end.
-        let _told_at_the_end = pool.give.send(written);
+        // The threads take until nobody gives any more.
+        let _taken = pool.give.send(written);
         Ok(())
     }
 }
@@ -102,11 +102,14 @@ impl Pool {
     fn grow(&mut self) {
         let take = Arc::clone(&self.take);
         let work = move || {
+            let mut synced = Ok(());
             loop {
                 let next = take.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 match next {
-                    Ok(written) => written.sync()?,
-                    Err(_) => return Ok(()),
+                    // What comes after a failure is taken all the same: whoever gives
+                    // waits for room.
+                    Ok(written) => synced = synced.and_then(|()| written.sync()),
+                    Err(_) => return synced,
                 }
             }
         };

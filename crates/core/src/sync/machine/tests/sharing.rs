@@ -2,7 +2,7 @@
 //! shared once goes no further; what is shared again reaches everybody whole.
 
 use super::*;
-use crate::entry::{Enriched, Presence};
+use crate::entry::{Capsule, Enriched, Presence};
 use crate::sharing::{Share, Sharing};
 
 fn other() -> SessionId {
@@ -137,6 +137,36 @@ fn s8_of_a_local_session_nobody_hears() {
     assert!(m.is_here(head(&m)));
     assert_eq!(m.restatements(), vec![]);
     assert!(m.to_seal().iter().all(|(epoch, _)| *epoch == a.log.epoch));
+}
+
+#[test]
+fn code_goes_with_a_session_that_is_shared_whole_and_with_no_other() {
+    for how in [Share::Whole, Share::Document, Share::Local] {
+        let (mut a, b) = (Pen::new(1), Pen::new(2));
+        let mut m = machine(&mut a, &[&b]);
+        m.set_sharing(Sharing {
+            default: how,
+            ..Sharing::default()
+        });
+        m.start(NOW);
+        link(&mut m, &b, &[(&a, 1)]);
+        let (version, _) = say(&mut m, &a, &with_document(9, 19, vec![]));
+        let capsule = Payload::Capsule(Capsule {
+            session: session(),
+            version: version.hash(),
+            manifest: ContentRef {
+                id: chunk(39),
+                len: 9,
+            },
+        });
+        let (entry, out) = say(&mut m, &a, &capsule);
+        let is_shown = how == Share::Whole;
+        assert_eq!(entry.log().is_kept(), !is_shown, "{how:?}");
+        assert_eq!(words(&out).is_empty(), !is_shown, "{how:?}");
+        assert_eq!(m.is_kept_back(&chunk(39)), !is_shown, "{how:?}");
+        share(&mut m, Share::Document);
+        assert!(m.is_kept_back(&chunk(39)), "{how:?}");
+    }
 }
 
 #[test]
