@@ -329,12 +329,8 @@ fn kill_9_while_it_is_made_leaves_nothing_that_hinders() {
         // What the last one began was whole before it was killed.
         if ran.stderr.contains("exists already") {
             let trees = git(&bench.on_b, &["worktree", "list", "--porcelain"]);
-            let tree = trees.lines().filter_map(|l| l.strip_prefix("worktree "));
-            let dir = tree
-                .filter(|t| t.contains("-ccpeer-"))
-                .next_back()
-                .unwrap()
-                .to_owned();
+            let mut tree = trees.lines().filter_map(|l| l.strip_prefix("worktree "));
+            let dir = tree.rfind(|t| t.contains("-ccpeer-")).unwrap().to_owned();
             git(&bench.on_b, &["worktree", "remove", "--force", &dir]);
         }
         assert!(

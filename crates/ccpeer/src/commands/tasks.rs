@@ -169,6 +169,10 @@ fn nothing_yet(context: &Context) -> Result<(), CommandError> {
     let status: Status = context.get(&Request::Status)?;
     talk("No unfinished tasks.");
     pause::remind_of(&status);
+    if status.store.sessions > 0 {
+        // One that began before the hooks were there is no task until its next turn.
+        talk("Sessions without one are in `ccpeer sessions`; `ccpeer tasks --all` numbers them.");
+    }
     if status.hooks != "installed" {
         talk("Claude Code does not tell the agent about sessions yet: `ccpeer hooks install`.");
     }
