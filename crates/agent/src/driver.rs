@@ -81,6 +81,9 @@ const LIVENESS_EVERY: Duration = Duration::from_secs(5);
 const SPOOL_EVERY: Duration = Duration::from_secs(30);
 /// How long what is not worth a flush of its own waits for somebody else's.
 const LATER_EVERY: Duration = Duration::from_secs(30);
+/// Rounds in which what this device stands by is said again: what follows from a
+/// version comes after it.
+const RESTATE_ROUNDS_MAX: u32 = 4;
 /// Notices that a slow listener may lag behind before it has to look again.
 const NOTICES_MAX: usize = 1024;
 
@@ -633,10 +636,16 @@ impl Driver {
 
     /// After a restored backup or a clone: see [`Machine::restatements`].
     async fn restate(&mut self) {
-        for (payload, at) in self.machine.restatements() {
-            if let Err(e) = self.append_as_of(&payload, at).await {
-                self.failed("cannot say again what this device stands by", &e);
+        for _ in 0..RESTATE_ROUNDS_MAX {
+            let due = self.machine.restatements();
+            if due.is_empty() {
                 return;
+            }
+            for (payload, at) in due {
+                if let Err(e) = self.append_as_of(&payload, at).await {
+                    self.failed("cannot say again what this device stands by", &e);
+                    return;
+                }
             }
         }
     }

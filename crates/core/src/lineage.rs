@@ -32,6 +32,9 @@ pub struct SessionRecord {
     newest: Option<(Order, Timestamp)>,
     /// The newest statement that says somebody works on it.
     activity: Option<Order>,
+    /// The lamport clock of our newest word about its state that we kept to
+    /// ourselves.
+    kept_state: Option<u64>,
     /// The newest better document of each version, by who states it: it may come
     /// before the version does, whose author decides whether it counts.
     documents: BTreeMap<(EntryHash, DeviceId), Document>,
@@ -311,6 +314,14 @@ impl SessionRecord {
         self.states.get(device).map(|(order, _, _)| *order)
     }
 
+    /// Whether we kept a word about the session's state to ourselves after this
+    /// version was stated: in between, whoever asked for the version may have got it
+    /// without what it says.
+    #[must_use]
+    pub fn was_closed_after(&self, version: &VersionNode) -> bool {
+        self.kept_state > Some(version.lamport)
+    }
+
     /// The devices that ever said something about the session's state, each
     /// with its last word.
     pub fn states(&self) -> impl Iterator<Item = (&DeviceId, SessionState, Timestamp)> {
@@ -377,6 +388,9 @@ impl SessionRecord {
     /// Takes in that a session's state changed.
     pub(crate) fn add_presence(&mut self, order: Order, presence: &Presence, at: Timestamp) {
         self.note_state(order, presence.state, at);
+        if order.log.is_kept() {
+            self.kept_state = self.kept_state.max(Some(order.lamport));
+        }
         if presence.state.is_open() {
             self.activity = self.activity.max(Some(order));
         }

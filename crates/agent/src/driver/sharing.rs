@@ -140,9 +140,7 @@ impl Driver {
         let effects = self.machine.handle(Event::Share(session, share), now);
         self.close_gate().await;
         self.carry_out(effects).await;
-        if share < before || share == Share::Document {
-            self.restate_soon();
-        }
+        self.restate_soon();
     }
 
     fn restate_soon(&self) {

@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::entry::{Content, DeviceInfo, Enriched, Payload, TrustChange, VerifiedEntry};
+use crate::entry::{Content, DeviceInfo, Enriched, Payload, Presence, TrustChange, VerifiedEntry};
 use crate::id::{DeviceId, EntryHash, Epoch, LogId, Seq, SessionId};
 use crate::limits;
 use crate::lineage::{Order, SessionRecord, VersionNode};
@@ -590,13 +590,15 @@ impl Ledger {
         trust.retain(|bare, _| !self.said.trust.contains(bare));
         let trust = trust.into_values();
         out.extend(trust.map(|change| (Payload::Trust(change), unlabelled)));
-        let stale = |log: &LogId| {
-            let old = log.device == self.me && log.epoch != self.epoch;
-            old || (log.is_kept() && self.is_me(&log.device))
-        };
+        let stale = |log: &LogId| self.is_over(log) || (log.is_kept() && self.is_me(&log.device));
         for (session, record) in &self.sessions {
             let share = self.sharing.of(session);
+            let state = record.state_on(&self.me).map(|(state, at)| {
+                let session = *session;
+                (Payload::Presence(Presence { session, state }), at)
+            });
             if share == Share::Local {
+                out.extend(state.filter(|_| self.closes(record)));
                 continue;
             }
             let mut restated = false;
@@ -617,14 +619,7 @@ impl Ledger {
             // A version speaks for itself, kept or not.
             let kept = record.stated_on(&self.me).filter(|o| o.log.is_kept());
             let kept = kept.filter(|o| !record.nodes().any(|n| n.order() == *o));
-            if let (false, Some(_), Some((state, at))) = (restated, kept, record.state_on(&self.me))
-            {
-                let presence = crate::entry::Presence {
-                    session: *session,
-                    state,
-                };
-                out.push((Payload::Presence(presence), at));
-            }
+            out.extend(state.filter(|_| kept.is_some() && !restated));
             // A version takes a mark back, so a mark that holds is said again
             // after it.
             let done = record.done();
@@ -642,8 +637,8 @@ impl Ledger {
         out
     }
 
-    /// Better documents of our heads that were stated, of the same content, in a
-    /// log that nobody may hold any more: to be said again of the head that was.
+    /// Better documents of what our heads say again, which may have been lost as that
+    /// was: to be said again of the head.
     fn lost_documents<'a>(
         &'a self,
         session: SessionId,
@@ -651,21 +646,22 @@ impl Ledger {
         is_complete: &'a impl Fn(&Want) -> bool,
     ) -> impl Iterator<Item = (Enriched, Timestamp)> + 'a {
         let own = self.own_log();
-        let bare = move |head: &&VersionNode| head.log == own && record.document(head).is_none();
-        let heads = record.heads().into_iter().filter(bare);
-        heads.filter_map(move |head| {
-            let same = |n: &&VersionNode| {
-                n.log != own
-                    && self.is_me(&n.log.device)
+        record.heads().into_iter().filter_map(move |head| {
+            // Where others know something else in a head's place, it is that.
+            let told = self.shown_form(record, head).unwrap_or(head);
+            if told.log != own || record.document(told).is_some() {
+                return None;
+            }
+            let before = head.version.parents.iter().chain(&told.version.parents);
+            let before = before.filter_map(|id| record.node(id)).filter(|n| {
+                self.is_me(&n.log.device)
                     && n.version.manifest == head.version.manifest
                     && n.version.snapshot == head.version.snapshot
-            };
-            let parents = head.version.parents.iter();
-            let before = parents.filter_map(|p| record.node(p)).find(same)?;
-            let document = record.document(before)?;
+            });
+            let document = before.filter_map(|n| record.document(n)).next()?;
             let enriched = Enriched {
                 session,
-                version: head.id,
+                version: told.id,
                 snapshot: document.snapshot,
             };
             is_complete(&document.root()).then_some((enriched, document.at))

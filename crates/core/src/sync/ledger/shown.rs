@@ -102,23 +102,39 @@ impl Ledger {
 
     /// Whether a head of ours is to be said again: it was said in an epoch that is
     /// over, or others may have more of it, or less, than the last word about it
-    /// gave them.
+    /// gave them, or that word may have gone to somebody without what it says.
     pub(super) fn is_due(&self, record: &SessionRecord, head: &VersionNode, share: Share) -> bool {
         if !self.is_me(&head.log.device) {
             return false;
         }
-        let old = head.log.device == self.me && head.log.epoch != self.epoch;
+        let old = self.is_over(&head.log);
         match share {
             Share::Local => false,
+            _ if head.log == self.own_log() && record.was_closed_after(head) => true,
             Share::Whole if head.log.is_kept() => true,
             Share::Document if head.log.is_kept() => self
                 .shown_form(record, head)
-                .is_none_or(|n| n.log.device == self.me && n.log.epoch != self.epoch),
+                .is_none_or(|n| self.is_over(&n.log) || record.was_closed_after(n)),
             Share::Document if head.version.manifest.is_some() => {
                 head.log.device == self.me && (!old || !self.is_said(record, head))
             }
             Share::Whole | Share::Document => old && !self.is_said(record, head),
         }
+    }
+
+    /// Whether a log is ours, of an epoch that is over.
+    pub(super) fn is_over(&self, log: &LogId) -> bool {
+        log.device == self.me && log.epoch != self.epoch
+    }
+
+    /// Whether a session that is local now has versions that others may hold, and
+    /// nothing in the log that is kept tells yet that it was closed after them. Who
+    /// asks from now on gets them without what they say, and when the session is
+    /// shared again, be it after a restart, they are to be [said again](Self::is_due).
+    pub(super) fn closes(&self, record: &SessionRecord) -> bool {
+        let own = self.own_log();
+        let open = |n: &VersionNode| n.log == own && !record.was_closed_after(n);
+        !self.sharing.closed && record.nodes().any(open)
     }
 
     /// What others are shown in the place of a version that is kept here: its

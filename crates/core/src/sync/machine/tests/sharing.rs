@@ -262,6 +262,52 @@ fn what_was_shared_goes_no_further() {
 }
 
 #[test]
+fn what_somebody_may_hold_without_its_payload_is_said_again() {
+    for how in [Share::Whole, Share::Document] {
+        let (mut a, b) = (Pen::new(1), Pen::new(2));
+        let mut m = machine(&mut a, &[&b]);
+        let (shared, _) = say(&mut m, &a, &with_document(9, 19, vec![]));
+        let enriched = Payload::Enriched(Enriched {
+            session: session(),
+            version: shared.hash(),
+            snapshot: ContentRef {
+                id: chunk(29),
+                len: 9,
+            },
+        });
+        say(&mut m, &a, &enriched);
+        let turns = |m: &Machine| m.session(&session()).unwrap().nodes().count();
+        // Nothing is said while it is local, so it is noted that it was, once.
+        for _ in 0..2 {
+            share(&mut m, Share::Local);
+            let before = m.frontier().get(&a.log);
+            restate(&mut m, &a);
+            assert_eq!(m.frontier().get(&a.log), before);
+            assert_eq!(turns(&m), 1);
+        }
+        let _bare = link(&mut m, &b, &[]);
+        share(&mut m, how);
+        let said = restate(&mut m, &a);
+        let last = head(&m).clone();
+        assert_eq!(last.log.is_kept(), how == Share::Document, "{said:?}");
+        assert!(last.version.parents.contains(&shared.hash()));
+        let told = m.shown_form(&last.id).unwrap_or(last.id);
+        let told = m.version_of(&told).unwrap();
+        assert_eq!(told.log, a.log);
+        assert!(m.session(&session()).unwrap().document(told).is_some());
+        assert_eq!(m.restatements(), vec![]);
+        // And whenever it was local again.
+        let before = turns(&m);
+        share(&mut m, Share::Local);
+        restate(&mut m, &a);
+        share(&mut m, how);
+        restate(&mut m, &a);
+        assert!(turns(&m) > before);
+        assert_eq!(m.restatements(), vec![]);
+    }
+}
+
+#[test]
 fn of_some_the_document_alone_is_known() {
     let (mut a, b) = (Pen::new(1), Pen::new(2));
     let mut m = machine(&mut a, &[&b]);
