@@ -302,10 +302,16 @@ impl World {
                 }
                 // Of some, others know the document alone.
                 let manifest = head.version.manifest.filter(|_| share == Share::Whole);
+                // Of two devices that share a key, one may have shown whole what the
+                // other shows the document of.
                 let same = |n: &VersionNode| {
-                    n.version.manifest == manifest && n.version.snapshot == head.version.snapshot
+                    n.id == head.id
+                        || (n.version.manifest == manifest
+                            && n.version.snapshot == head.version.snapshot)
                 };
-                if !taker.session(session).is_some_and(|r| r.nodes().any(same)) {
+                if !taker.session(session).is_some_and(|r| r.nodes().any(same))
+                    && !self.is_withheld_by_twin(from, to, head)
+                {
                     return Some(format!(
                         "device {to} never heard of {:?} of {from}",
                         head.id
@@ -314,5 +320,15 @@ impl World {
             }
         }
         None
+    }
+
+    /// Whether `to` holds a version without what it says, and another device that
+    /// has the key of `from` may have chosen that: it is the same author to others.
+    fn is_withheld_by_twin(&self, from: usize, to: usize, version: &VersionNode) -> bool {
+        let id = self.devices[from].id;
+        let twins = self.devices.iter().filter(|d| d.id == id).count();
+        let held = self.devices[to].disk.durable.logs.get(&version.log);
+        let held = held.and_then(|log| log.iter().find(|e| e.hash() == version.id));
+        twins > 1 && held.is_some_and(|entry| self.is_withheld_by_author(entry))
     }
 }
