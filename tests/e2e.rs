@@ -31,6 +31,7 @@ mod mcp;
 mod members;
 #[cfg(unix)]
 mod mirror;
+mod mistakes;
 mod names;
 #[cfg(target_os = "linux")]
 mod netns;

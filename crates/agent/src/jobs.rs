@@ -152,10 +152,10 @@ async fn look_for_vanished(handle: &Handle) -> Result<(), ApiError> {
 async fn rename(handle: &Handle, name: &str) -> Result<Value, ApiError> {
     let name = text::one_line(name, limits::DEVICE_NAME_CHARS_MAX);
     if name.is_empty() {
-        return Err(ApiError::new(
-            ErrorCode::Usage,
-            "a device needs a name that can be seen",
-        ));
+        return Err(
+            ApiError::new(ErrorCode::Usage, "a device needs a name that can be seen")
+                .hint("give it one, such as `ccpeer rename laptop`"),
+        );
     }
     let os = std::env::consts::OS.to_owned();
     handle

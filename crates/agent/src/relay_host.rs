@@ -289,11 +289,15 @@ fn cannot(e: &HostError) -> ApiError {
 }
 
 fn unusable(path: &Path, e: &io::Error) -> ApiError {
+    let hint = match e.kind() {
+        io::ErrorKind::NotFound => "give a file that is there",
+        _ => "check who owns it and its permissions",
+    };
     ApiError::new(
         ErrorCode::Disk,
         format!("cannot use {}: {e}", path.display()),
     )
-    .hint("check who owns it and its permissions")
+    .hint(hint)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::bug;
 use crate::commands::{
@@ -16,6 +16,7 @@ use crate::commands::{
 use crate::context::Context;
 use crate::environment;
 use crate::error::CommandError;
+use crate::examples;
 
 /// Continue a Claude Code session on any of your machines, without a server.
 ///
@@ -84,12 +85,18 @@ enum Command {
     Man(man::ManArgs),
 }
 
+/// The whole command line, as it is read and as it is explained.
+pub(crate) fn command() -> clap::Command {
+    examples::with(Cli::command())
+}
+
 /// Reads the command line and runs the command.
 pub(crate) fn run() -> ExitCode {
     bug::end_on_panic();
     // Asked of the raw arguments, because a wrong command line has no parsed ones.
     let as_json = std::env::args_os().any(|arg| arg == "--json");
-    let result = match Cli::try_parse() {
+    let read = command().try_get_matches();
+    let result = match read.and_then(|read| Cli::from_arg_matches(&read)) {
         Ok(cli) => Context::new().and_then(|context| dispatch(cli, &context)),
         Err(e) => refuse(&e, as_json),
     };
@@ -166,11 +173,8 @@ fn refuse(e: &clap::Error, as_json: bool) -> Result<(), CommandError> {
 
 #[cfg(test)]
 mod tests {
-    use super::Cli;
-    use clap::CommandFactory;
-
     #[test]
     fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
+        super::command().debug_assert();
     }
 }

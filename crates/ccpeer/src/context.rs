@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
-use ccpeer_agent::api::{Progress, Request};
+use ccpeer_agent::api::{Done, Progress, Request};
 use ccpeer_agent::client::Client;
 use ccpeer_agent::home::Home;
 use serde::Serialize;
@@ -93,6 +93,18 @@ pub(crate) fn say(line: impl Display) -> Result<(), CommandError> {
 /// When standard output is gone.
 pub(crate) fn say_json(value: &impl Serialize) -> Result<(), CommandError> {
     say(json::line(value)?)
+}
+
+/// That something was done: a sentence for people, or the same for programs.
+///
+/// # Errors
+/// When standard output is gone.
+pub(crate) fn tell(done: &Done, as_json: bool) -> Result<(), CommandError> {
+    if as_json {
+        return say_json(done);
+    }
+    talk(&done.message);
+    Ok(())
 }
 
 /// One line of talk. Nobody listening is no failure.

@@ -10,6 +10,7 @@ mod context;
 mod demo;
 mod environment;
 mod error;
+mod examples;
 mod fence;
 mod hook;
 mod json;

@@ -4,9 +4,9 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Command};
 
-use crate::cli::Cli;
+use crate::cli;
 use crate::environment::VARIABLES;
 
 /// What stands above this line is written by hand, what follows is made.
@@ -16,7 +16,7 @@ const MARK: &str =
 #[test]
 fn the_command_reference_is_current() {
     let mut out = String::new();
-    let mut root = Cli::command().term_width(100);
+    let mut root = cli::command().term_width(100);
     root.build();
     command(&mut out, &root, "ccpeer");
     check("cli.md", &out);
@@ -61,6 +61,15 @@ fn command(out: &mut String, command_: &Command, path: &str) {
         let help = arg.get_long_help().or_else(|| arg.get_help());
         let help = help.map(ToString::to_string).unwrap_or_default();
         let _ = writeln!(out, "- `{}`: {}", name(arg), help.replace('\n', " "));
+    }
+    // Those of the whole program stand at the top of the page.
+    if let Some(examples) = command_.get_after_long_help()
+        && path != "ccpeer"
+    {
+        let examples = examples.to_string();
+        let lines = examples.lines().skip(1).map(|line| line.get(2..));
+        let lines: Vec<&str> = lines.map(Option::unwrap_or_default).collect();
+        let _ = writeln!(out, "\n```sh\n{}\n```", lines.join("\n"));
     }
     for sub in command_.get_subcommands().filter(|sub| !sub.is_hide_set()) {
         command(out, sub, &format!("{path} {}", sub.get_name()));

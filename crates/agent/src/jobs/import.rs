@@ -4,7 +4,7 @@
 mod seeds;
 mod settings;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ccpeer_core::entry::{Mark, Payload, Version};
@@ -149,19 +149,25 @@ fn nothing(restored: &Restored) -> Result<(), ApiError> {
 async fn keys(handle: &Handle, key_file: Option<&str>) -> Result<Identities, ApiError> {
     let home = handle.shared.home.clone();
     let key_file = key_file.map(PathBuf::from);
-    let keys = blocking(move || {
+    let keys = blocking(move || -> Result<Identities, String> {
+        let given = key_file
+            .as_deref()
+            .map(|path| Identities::load(path).map_err(|e| format!("{}: {e}", path.display())));
+        let given = given.transpose()?;
+        let of_ours = |e: SealError| e.to_string();
         let key = DeviceKey::load(&home.key()).ok().flatten();
-        let own = key.map(|k| Identities::of_device(&k.signing)).transpose()?;
+        let own = key.map(|k| Identities::of_device(&k.signing));
+        let own = own.transpose().map_err(of_ours)?;
         let recovery = match Identities::load(&home.recovery_key()) {
             Err(SealError::Io(std::io::ErrorKind::NotFound)) => None,
-            other => Some(other?),
+            other => Some(other.map_err(of_ours)?),
         };
-        let given = key_file.as_deref().map(Path::new).map(Identities::load);
-        let all = [given.transpose()?, own, recovery].into_iter().flatten();
-        all.reduce(Identities::and).ok_or(SealError::NoKey)
+        let all = [given, own, recovery].into_iter().flatten();
+        let all = all.reduce(Identities::and);
+        all.ok_or_else(|| of_ours(SealError::NoKey))
     });
-    keys.await.map_err(|e| {
-        ApiError::new(ErrorCode::Refused, e.to_string())
+    keys.await.map_err(|why| {
+        ApiError::new(ErrorCode::Refused, why)
             .hint("give the file with the recovery key: `--key-file FILE`")
     })
 }

@@ -122,7 +122,7 @@ pub(super) async fn invite(
 pub(super) async fn join(handle: &Handle, out: Out, secret: String) -> Result<Value, ApiError> {
     let secret = JoinSecret::parse(&secret).map_err(|e| {
         ApiError::new(ErrorCode::Usage, e.to_string())
-            .hint("a code looks like ABC-DEF; a ticket begins with `ccpeer1-`")
+            .hint("`ccpeer pair` on the other machine shows a code, or with `--ticket` a ticket")
     })?;
     handle.shared.pause.refuse("nobody can be paired")?;
     let me = handle.ask(Ask::Me).await?;

@@ -192,7 +192,10 @@ pub(super) async fn policy(
 
 /// Takes over what was named; within bounds, or not at all.
 fn change_summary(policy: &mut SummaryPolicy, change: SummaryChange) -> Result<(), ApiError> {
-    let refused = |what: String| Err(ApiError::new(ErrorCode::Usage, what));
+    let refused = |what: String| {
+        Err(ApiError::new(ErrorCode::Usage, what)
+            .hint("nothing was changed; `ccpeer policy` shows what holds"))
+    };
     let (least, most) = EVERY_MIN_BOUNDS;
     if let Some(minutes) = change.every_min {
         if !(least..=most).contains(&minutes) {

@@ -37,7 +37,8 @@ pub(super) async fn relocate(
         return Err(ApiError::new(
             ErrorCode::Usage,
             format!("{} is where it is already", to.display()),
-        ));
+        )
+        .hint("say where it lay first, then where it lies now"));
     }
     if !dry_run {
         capture_unknown(handle).await?;

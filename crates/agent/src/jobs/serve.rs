@@ -117,10 +117,10 @@ async fn load(handle: &Handle) -> Result<Vec<Token>, ApiError> {
 async fn add(handle: &Handle, name: &str) -> Result<ServeToken, ApiError> {
     let name = text::one_line(name, limits::DEVICE_NAME_CHARS_MAX);
     if name.is_empty() {
-        return Err(ApiError::new(
-            ErrorCode::Usage,
-            "a client needs a name that can be seen",
-        ));
+        return Err(
+            ApiError::new(ErrorCode::Usage, "a client needs a name that can be seen")
+                .hint("give it one, such as `ccpeer serve token add laptop`"),
+        );
     }
     let _turn = handle.shared.serving.tokens.lock().await;
     let store = Arc::clone(&handle.shared.store);

@@ -43,7 +43,7 @@ pub(crate) enum SealError {
     #[error("a key cannot be used")]
     BadKey,
     /// Reading or writing failed.
-    #[error("cannot read or write a key file: {0}")]
+    #[error("cannot read or write it: {0}")]
     Io(std::io::ErrorKind),
 }
 

@@ -1,7 +1,5 @@
 //! `ccpeer completions`
 
-use clap::CommandFactory;
-
 use crate::context::{Context, say};
 use crate::error::CommandError;
 
@@ -15,7 +13,7 @@ pub(crate) struct CompletionsArgs {
 pub(crate) fn run(args: &CompletionsArgs, _: &Context) -> Result<(), CommandError> {
     // Into memory first: the generator panics where a pipe breaks.
     let mut script = Vec::new();
-    let mut command = crate::cli::Cli::command();
+    let mut command = crate::cli::command();
     clap_complete::generate(args.shell, &mut command, "ccpeer", &mut script);
     say(String::from_utf8_lossy(&script).trim_end())
 }

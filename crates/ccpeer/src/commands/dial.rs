@@ -2,7 +2,7 @@
 
 use ccpeer_agent::api::{Done, Request};
 
-use crate::context::{Context, talk};
+use crate::context::{Context, tell};
 use crate::error::CommandError;
 
 /// Tell where a paired device can be reached
@@ -16,6 +16,9 @@ pub(crate) struct DialArgs {
     device: String,
     /// Its address and port, such as 192.0.2.7:4433
     addr: String,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn run(args: &DialArgs, context: &Context) -> Result<(), CommandError> {
@@ -23,6 +26,5 @@ pub(crate) fn run(args: &DialArgs, context: &Context) -> Result<(), CommandError
         device: args.device.clone(),
         addr: args.addr.clone(),
     })?;
-    talk(done.message);
-    Ok(())
+    tell(&done, args.json)
 }

@@ -2,7 +2,7 @@
 
 use ccpeer_agent::api::{Done, Request};
 
-use crate::context::{Context, talk};
+use crate::context::{Context, tell};
 use crate::error::CommandError;
 
 /// Mark a task as finished, on all machines
@@ -10,17 +10,24 @@ use crate::error::CommandError;
 pub(crate) struct DoneArgs {
     /// Number in the last list, or unique beginning of a session id
     task: String,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn run(args: &DoneArgs, context: &Context) -> Result<(), CommandError> {
-    mark(&args.task, true, context)
+    mark(&args.task, true, args.json, context)
 }
 
-pub(crate) fn mark(task: &str, done: bool, context: &Context) -> Result<(), CommandError> {
+pub(crate) fn mark(
+    task: &str,
+    done: bool,
+    as_json: bool,
+    context: &Context,
+) -> Result<(), CommandError> {
     let answer: Done = context.get(&Request::Mark {
         task: task.to_owned(),
         done,
     })?;
-    talk(answer.message);
-    Ok(())
+    tell(&answer, as_json)
 }

@@ -8,7 +8,7 @@ use ccpeer_agent::home::Home;
 use ccpeer_agent::ipc::{self, ConnectError};
 use ccpeer_agent::start;
 
-use crate::context::{Context, talk};
+use crate::context::{Context, tell};
 use crate::error::CommandError;
 
 /// How long an agent may take to end.
@@ -21,18 +21,23 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Sessions and hooks stay as they are; events of Claude Code wait in the spool
 /// until the agent runs again.
 #[derive(Debug, clap::Args)]
-pub(crate) struct DownArgs {}
+pub(crate) struct DownArgs {
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
 
-pub(crate) fn run(_: &DownArgs, context: &Context) -> Result<(), CommandError> {
+pub(crate) fn run(args: &DownArgs, context: &Context) -> Result<(), CommandError> {
     let connected = ipc::connect(&context.home, Duration::from_secs(1));
-    if matches!(connected, Err(ConnectError::Absent)) {
-        talk("No agent was running.");
-        return Ok(());
-    }
-    drop(connected);
-    end(&context.home)?;
-    talk("The agent has ended.");
-    Ok(())
+    let message = if matches!(connected, Err(ConnectError::Absent)) {
+        "No agent was running."
+    } else {
+        drop(connected);
+        end(&context.home)?;
+        "The agent has ended."
+    };
+    let message = message.to_owned();
+    tell(&Done { message }, args.json)
 }
 
 /// Tells the agent to end, and waits until it has let go of its files.

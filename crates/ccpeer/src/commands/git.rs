@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ccpeer_agent::api::{Gate, GitAdd, GitChange, GitImported, Imported, Mirror, Request};
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 
 use crate::context::{Context, say, say_json, talk};
 use crate::error::CommandError;
@@ -34,16 +34,13 @@ enum Change {
     /// Encrypted, only your paired
     /// devices read it, and whoever has the recovery key: keep a copy of that key
     /// somewhere else.
+    #[command(group(ArgGroup::new("form").required(true).args(["plain", "encrypted"])))]
     Add {
         /// A path, or an address that git understands
         #[arg(value_name = "PATH_OR_URL")]
         url: String,
         /// In the clear
-        #[arg(
-            long,
-            required_unless_present = "encrypted",
-            conflicts_with = "encrypted"
-        )]
+        #[arg(long)]
         plain: bool,
         /// Encrypted for your devices (age)
         #[arg(long)]

@@ -1,7 +1,5 @@
 //! `ccpeer man`
 
-use clap::CommandFactory;
-
 use crate::context::{Context, say};
 use crate::error::CommandError;
 
@@ -13,6 +11,6 @@ pub(crate) struct ManArgs {}
 
 pub(crate) fn run(_: &ManArgs, _: &Context) -> Result<(), CommandError> {
     let mut page = Vec::new();
-    clap_mangen::Man::new(crate::cli::Cli::command()).render(&mut page)?;
+    clap_mangen::Man::new(crate::cli::command()).render(&mut page)?;
     say(String::from_utf8_lossy(&page).trim_end())
 }

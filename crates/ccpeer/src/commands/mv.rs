@@ -61,6 +61,9 @@ pub(crate) fn run(args: &MvArgs, context: &Context) -> Result<(), CommandError> 
     let [done, live, failed] = counts;
     let would = if moved.dry_run { " would be" } else { "" };
     talk(format!("{done}{would} moved, {live} open, {failed} failed"));
+    if moved.sessions.is_empty() && moved.mappings == 0 {
+        talk("hint: `ccpeer projects` lists the directories of projects here");
+    }
     if live > 0 {
         talk("hint: close them and run the command again");
     }

@@ -29,13 +29,6 @@ pub(crate) struct PolicyArgs {
     json: bool,
 }
 
-const SHARE_EXAMPLES: &str = "\
-Examples:
-  ccpeer policy share ~/code/secret local      one project and what lies below it
-  ccpeer policy share 'client-*' snapshot      every directory of such a name
-  ccpeer policy share default local            nothing leaves but what a rule names
-  ccpeer policy share 'client-*' --remove";
-
 #[derive(Debug, Subcommand)]
 enum Change {
     /// Bound what one device, or each (`default`), may fill
@@ -92,7 +85,6 @@ enum Change {
     /// for what lies below, too; it goes before patterns, of which the last one
     /// that was given and fits counts, and those go before `default`. What has left
     /// already stays where it is. Mirrors, bridges and the server heed it as well.
-    #[command(after_help = SHARE_EXAMPLES)]
     Share {
         /// A project's name or directory, a pattern of directories
         /// (`~/code/**`, `secret-*`), or `default` for all others

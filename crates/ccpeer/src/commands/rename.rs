@@ -2,7 +2,7 @@
 
 use ccpeer_agent::api::{Done, Request};
 
-use crate::context::{Context, talk};
+use crate::context::{Context, tell};
 use crate::error::CommandError;
 
 /// Change the name under which this device is shown
@@ -10,12 +10,14 @@ use crate::error::CommandError;
 pub(crate) struct RenameArgs {
     /// The new name, at most 32 characters
     name: String,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn run(args: &RenameArgs, context: &Context) -> Result<(), CommandError> {
     let done: Done = context.get(&Request::Rename {
         name: args.name.clone(),
     })?;
-    talk(done.message);
-    Ok(())
+    tell(&done, args.json)
 }

@@ -9,8 +9,11 @@ use crate::error::CommandError;
 pub(crate) struct ReopenArgs {
     /// Number in the last list (see `tasks --all`), or unique beginning of a session id
     task: String,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn run(args: &ReopenArgs, context: &Context) -> Result<(), CommandError> {
-    mark(&args.task, false, context)
+    mark(&args.task, false, args.json, context)
 }

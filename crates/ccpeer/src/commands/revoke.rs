@@ -2,7 +2,7 @@
 
 use ccpeer_agent::api::{Done, ErrorCode, Request};
 
-use crate::context::{Context, can_ask, talk};
+use crate::context::{Context, can_ask, tell};
 use crate::error::CommandError;
 use crate::prompt;
 
@@ -20,6 +20,9 @@ pub(crate) struct RevokeArgs {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn run(args: &RevokeArgs, context: &Context) -> Result<(), CommandError> {
@@ -34,6 +37,5 @@ pub(crate) fn run(args: &RevokeArgs, context: &Context) -> Result<(), CommandErr
     let done: Done = context.get(&Request::Revoke {
         device: args.device.clone(),
     })?;
-    talk(done.message);
-    Ok(())
+    tell(&done, args.json)
 }

@@ -16,11 +16,6 @@ use crate::{table, when};
 /// The numbers are the `<TASK>` of `show`, `continue` and others until the next list.
 /// Ends with exit code 1 if nothing is found.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Examples:
-  ccpeer search redb compaction
-  ccpeer search '\"out of memory\"' --since 7d --device desk
-  ccpeer search 解析器 --project shop
-  ccpeer search --file src/parser.rs")]
 pub(crate) struct SearchArgs {
     /// Words to look for
     #[arg(required_unless_present = "file")]

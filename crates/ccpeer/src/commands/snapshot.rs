@@ -3,7 +3,7 @@
 use ccpeer_agent::api::{Request, SnapshotTaken, SummaryTaken};
 use ccpeer_core::text;
 
-use crate::context::{Context, say, talk};
+use crate::context::{Context, say, say_json, talk};
 use crate::error::CommandError;
 
 /// Take a snapshot of a session now
@@ -18,6 +18,9 @@ pub(crate) struct SnapshotArgs {
     /// Of this session: unique beginning of its id
     #[arg(long, value_name = "ID")]
     session: Option<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<(), CommandError> {
@@ -28,6 +31,9 @@ pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<(), CommandE
         },
         &mut |_| Ok(()),
     )?;
+    if args.json {
+        return say_json(&taken);
+    }
     say(format!(
         "{}  {}",
         taken.session_id,

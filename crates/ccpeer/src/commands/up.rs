@@ -8,7 +8,7 @@ use ccpeer_agent::starts;
 
 use crate::commands::agent;
 use crate::commands::hooks::{hook_client, told_change};
-use crate::context::{Context, can_ask, say, talk};
+use crate::context::{Context, can_ask, say, say_json, talk};
 use crate::error::CommandError;
 use crate::prompt;
 use crate::relay_choice;
@@ -31,6 +31,9 @@ pub(crate) struct UpArgs {
     /// Run the agent here instead of in the background
     #[arg(long)]
     foreground: bool,
+    /// Print what `status` prints, as one JSON document
+    #[arg(long, conflicts_with = "foreground")]
+    json: bool,
     #[command(flatten)]
     network: Network,
 }
@@ -61,6 +64,9 @@ pub(crate) fn run(args: &UpArgs, context: &Context) -> Result<(), CommandError> 
             status.version,
             env!("CARGO_PKG_VERSION")
         ));
+    }
+    if args.json {
+        return say_json(&status);
     }
     describe(&status, running)?;
     tell_of_service(context)
@@ -183,10 +189,16 @@ fn set_up_hooks(args: &UpArgs, context: &Context) -> Result<(), CommandError> {
     install(home)
 }
 
+/// Whether somebody is there to answer, and sessions that the question is about:
+/// where Claude Code has not run yet, it is asked when it has.
+fn can_choose(context: &Context) -> bool {
+    can_ask() && context.home.claude().is_dir()
+}
+
 /// Asks once whether a model may write summaries. Whoever is not there to answer
 /// has not agreed: it costs something, and facts alone do as well.
 fn ask_for_summaries(args: &UpArgs, context: &Context) -> Result<(), CommandError> {
-    if args.yes || !can_ask() {
+    if args.yes || !can_choose(context) {
         return Ok(());
     }
     let policy: Policy = context.get(&Request::Policy { change: None })?;
@@ -221,7 +233,7 @@ fn ask_for_summaries(args: &UpArgs, context: &Context) -> Result<(), CommandErro
 /// own machines and can be taken back, so `--yes` means it, too.
 fn ask_for_placing(args: &UpArgs, context: &Context) -> Result<(), CommandError> {
     let policy: Policy = context.get(&Request::Policy { change: None })?;
-    if policy.place_default != Place::Ask || !(args.yes || can_ask()) {
+    if policy.place_default != Place::Ask || !(args.yes || can_choose(context)) {
         return Ok(());
     }
     let question = "Let sessions of your other machines appear in Claude Code's own list here?\n\

@@ -36,7 +36,7 @@ pub enum JoinSecret {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     /// A code has six letters or digits.
-    #[error("a code has six letters or digits, like 7KQ-M2X")]
+    #[error("this is neither a code, like 7KQ-M2X, nor a ticket")]
     Code,
     /// A ticket that is cut off or changed.
     #[error("the ticket is incomplete or damaged")]
