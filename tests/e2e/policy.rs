@@ -153,6 +153,32 @@ fn s8_a_local_session_leaves_in_no_way() {
 }
 
 #[test]
+fn s8_a_local_project_that_moved_stays_local() {
+    let world = World::new();
+    let (a, b) = (world.running("desk"), world.running("laptop"));
+    pair(&a, &b);
+    let (mut open, mut secret) = both(&a);
+    let old = a.project("work/secret");
+    // By its name alone, which it loses.
+    policy(&a, &["secret*", "local"]);
+    says(&a, &mut secret, SECRET_WORD, 1);
+    let new = a.home().join("elsewhere");
+    fs::rename(&old, &new).unwrap();
+    let moved = a.json(&["mv", text(&old), text(&new), "--json"]);
+    assert_eq!(moved["sessions"][0]["result"], "moved", "{moved}");
+    let transcript = moved["sessions"][0]["path"].as_str().unwrap();
+    let mut there = secret.at(Path::new(transcript), &new);
+    says(&a, &mut there, SECRET_WORD, 2);
+    says(&a, &mut open, OPEN_WORD, 1);
+    arrives(&b, OPEN, &open);
+    let why = a.json(&["why", SECRET, "--json"]);
+    assert_eq!(why["share"]["share"], "local", "{why}");
+    assert_eq!(why["share"]["by"]["of"], text(&new), "{why}");
+    assert!(b.rows(SECRET).is_empty());
+    knows_nothing_of_the_secret(&b);
+}
+
+#[test]
 fn s8_what_was_shared_goes_no_further() {
     let world = World::new();
     let (a, b) = (world.running("desk"), world.running("laptop"));

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(crate) use crate::api::Introduce;
 use crate::api::{Fetch, Gate, Place, SummaryBy, SummaryPolicy};
@@ -181,6 +181,24 @@ impl Policy {
             Err(StoreError::Corrupt { .. }) => cautious(),
             Err(e) => return Err(e),
         })
+    }
+
+    /// Says of directories that took others' place what was said of those, where
+    /// nothing is said of them yet. How many words there are more.
+    pub(crate) fn follow(&mut self, now: &dyn Fn(&Path) -> Option<PathBuf>) -> usize {
+        let place = |dir: &str| Some(now(Path::new(dir))?.to_str()?.to_owned());
+        let before = self.places.dirs.len() + self.code.0.len();
+        for (dir, how) in self.places.dirs.clone() {
+            if let Some(dir) = place(&dir) {
+                self.places.dirs.entry(dir).or_insert(how);
+            }
+        }
+        for (dir, on) in self.code.0.clone() {
+            if let Some(dir) = place(&dir) {
+                self.code.0.entry(dir).or_insert(on);
+            }
+        }
+        self.places.dirs.len() + self.code.0.len() - before
     }
 
     /// The write that keeps it.

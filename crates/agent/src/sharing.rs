@@ -11,7 +11,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ccpeer_core::sharing::Share as Held;
 use ccpeer_store::{Namespace, NoteWrite, Store};
@@ -241,8 +241,15 @@ impl Rules {
     }
 
     /// What holds in a directory of this machine: by its own name and by the one that
-    /// links lead to, the stricter. Looks at the disk.
+    /// links lead to, the stricter; as long as it is not known, the strictest that
+    /// holds anywhere. Looks at the disk.
     pub(crate) fn of_dir(&self, dir: &str) -> ShareRuling {
+        if dir.is_empty() {
+            return ShareRuling {
+                share: self.strictest(),
+                by: None,
+            };
+        }
         let named = self.of_text(dir, Paths::HERE);
         let real = fs::canonicalize(Path::new(dir)).ok();
         let real = real.as_ref().and_then(|real| real.to_str());
@@ -250,6 +257,39 @@ impl Rules {
             Some(real) if real.share > named.share => real,
             _ => named,
         }
+    }
+
+    fn strictest(&self) -> Share {
+        let projects = self.projects.values().copied();
+        let all = projects.chain(self.globs.iter().map(|g| g.share));
+        all.fold(self.default, Share::max)
+    }
+
+    /// Has what holds in directories hold in those that took their place, or more:
+    /// what was said of them and of what lies in them, and for each of `dirs` that is
+    /// used no less than before. The old words stay, because not everything may have
+    /// moved yet. How many new ones there are. Looks at the disk.
+    pub(crate) fn follow(
+        &mut self,
+        now: &dyn Fn(&Path) -> Option<PathBuf>,
+        dirs: &[PathBuf],
+    ) -> usize {
+        let before = self.projects.len();
+        let text = |dir: PathBuf| Some(dir.to_str()?.to_owned());
+        let place = |dir: &str| now(Path::new(dir)).and_then(text);
+        let said = self.projects.clone().into_iter();
+        for (dir, share) in said.filter_map(|(dir, share)| Some((place(&dir)?, share))) {
+            let known = self.projects.entry(dir).or_insert(share);
+            *known = share.max(*known);
+        }
+        for dir in dirs.iter().filter_map(|dir| dir.to_str()) {
+            let Some(to) = place(dir) else { continue };
+            let (there, here) = (self.of_dir(dir).share, self.of_dir(&to).share);
+            if there > here {
+                self.projects.insert(to, there);
+            }
+        }
+        self.projects.len().saturating_sub(before)
     }
 
     /// What holds for a session of which no directory here is known.

@@ -125,7 +125,7 @@ impl Driver {
         let (rules, store) = (Arc::clone(rules), Arc::clone(&self.shared.store));
         let find = move || {
             let known = || Some(LocalState::load(&store, &session).ok()??.here.project);
-            let dir = dir.or_else(known)?;
+            let dir = dir.filter(|dir| !dir.is_empty()).or_else(known)?;
             Some(held(rules.of_dir(&dir).share))
         };
         // Of what is not known, what was said last goes on.

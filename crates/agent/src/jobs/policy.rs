@@ -190,6 +190,38 @@ pub(super) async fn policy(
     })
 }
 
+/// What was said of a project that moved holds in its new place as well: what others
+/// may have of it, whether it is placed by itself, whether its code goes along. `now`
+/// says where a directory is now, `dirs` are those in which sessions work. The old
+/// words stay. How many there are more, or would be.
+///
+/// # Errors
+/// When what was said cannot be read or written; then nothing may be moved, because
+/// it could leave.
+pub(super) async fn follow(
+    handle: &Handle,
+    now: Arc<dyn Fn(&Path) -> Option<PathBuf> + Send + Sync>,
+    dirs: Vec<PathBuf>,
+    dry_run: bool,
+) -> Result<usize, ApiError> {
+    let ruled = share::follow(handle, Arc::clone(&now), dirs, dry_run).await?;
+    let store = Arc::clone(&handle.shared.store);
+    let followed = blocking(move || {
+        let mut policy = Policy::load(&store)?;
+        let more = policy.follow(&*now);
+        if let (Some(note), true) = (policy.note(), more > 0 && !dry_run) {
+            store.put_notes(&[note])?;
+        }
+        Ok((more, policy))
+    });
+    let (more, policy) = followed.await.map_err(|e| problem::store(&e))?;
+    if more > 0 && !dry_run {
+        let code = Coding::Chosen(policy.code);
+        handle.send(Input::Code(code)).await?;
+    }
+    Ok(ruled + more)
+}
+
 /// Takes over what was named; within bounds, or not at all.
 fn change_summary(policy: &mut SummaryPolicy, change: SummaryChange) -> Result<(), ApiError> {
     let refused = |what: String| {

@@ -1,6 +1,6 @@
 //! `mv`: a project that moved on this machine.
 //!
-//! What is remembered of it follows at once; then each of its sessions that
+//! What the user said of it, and what is remembered, follows at once; then each of its sessions that
 //! nobody has open is captured and moved, one failure stopping nothing. Doing it
 //! again does what is left.
 
@@ -12,7 +12,7 @@ use ccpeer_core::id::SessionId;
 use ccpeer_formats::claude::slug::System;
 use ccpeer_formats::remote_path::RemotePath;
 
-use super::bring;
+use super::{bring, policy};
 use crate::api::{ApiError, ErrorCode, MoveResult, ProjectMoved, SessionMoved};
 use crate::capture::FLAVOUR;
 use crate::driver::{CaptureDone, Handle, wall};
@@ -44,8 +44,10 @@ pub(super) async fn relocate(
         capture_unknown(handle).await?;
     }
     let moving = Moving { from, to };
-    let mappings = moving.take_along(handle, dry_run).await?;
     let sessions = moving.sessions(handle).await?;
+    // First of all: what may not leave there must not leave from here either.
+    let ruled = moving.take_rules(handle, &sessions, dry_run).await?;
+    let mappings = ruled + moving.take_along(handle, dry_run).await?;
     let total = sessions.len() as u64;
     let mut moved = Vec::new();
     for ((session, lay), n) in sessions.into_iter().zip(1u64..) {
@@ -84,6 +86,7 @@ async fn capture_unknown(handle: &Handle) -> Result<(), ApiError> {
 }
 
 /// A project on its way.
+#[derive(Clone)]
 struct Moving {
     from: PathBuf,
     to: PathBuf,
@@ -100,13 +103,27 @@ impl Moving {
         projects::join(&self.to, &below(dir, &self.from)?)
     }
 
+    /// What the user said of it follows. Says how many words.
+    async fn take_rules(
+        &self,
+        handle: &Handle,
+        sessions: &[(SessionId, PathBuf)],
+        dry_run: bool,
+    ) -> Result<u64, ApiError> {
+        let moving = self.clone();
+        let now = Arc::new(move |dir: &Path| moving.now(dir));
+        let within = sessions.iter().map(|(_, dir)| dir.clone());
+        let mut dirs: Vec<PathBuf> = within.chain([self.from.clone()]).collect();
+        dirs.sort_unstable();
+        dirs.dedup();
+        let followed = policy::follow(handle, now, dirs, dry_run).await?;
+        Ok(followed as u64)
+    }
+
     /// Mappings and roots follow. Says how many.
     async fn take_along(&self, handle: &Handle, dry_run: bool) -> Result<u64, ApiError> {
         let shared = Arc::clone(&handle.shared);
-        let moving = Self {
-            from: self.from.clone(),
-            to: self.to.clone(),
-        };
+        let moving = self.clone();
         let followed = blocking(move || {
             let store = &*shared.store;
             let mut notes = Vec::new();

@@ -173,3 +173,50 @@ fn a_rule_is_taken_away_as_it_was_given() {
     assert!(rules.set(&ShareWhich::Default, None));
     assert!(rules.is_plain());
 }
+
+#[test]
+fn rules_follow_a_project_that_moved() {
+    let now = |dir: &Path| Some(Path::new("/new").join(dir.strip_prefix("/old").ok()?));
+    let mut moved = rules(
+        Share::Sync,
+        &[("/old/app", Share::Local), ("/old/app/doc", Share::Sync)],
+        &[("client-*", Share::Snapshot)],
+    );
+    let dirs = ["/old/app/x", "/old/client-a", "/old/open"].map(PathBuf::from);
+    assert_eq!(moved.follow(&now, &dirs), 2);
+    for (dir, want) in [
+        ("/new/app/x", Share::Local),
+        ("/new/app/doc", Share::Sync),
+        ("/new/client-a", Share::Snapshot),
+        ("/new/open", Share::Sync),
+        // What has not moved yet is still there.
+        ("/old/app/x", Share::Local),
+    ] {
+        assert_eq!(moved.of_dir(dir).share, want, "{dir}");
+    }
+    // By a pattern that the new place does not fit, and over a laxer word there.
+    let away = |dir: &Path| Some(Path::new("/else").join(dir.file_name()?));
+    let mut moved = rules(
+        Share::Sync,
+        &[("/else/a", Share::Sync)],
+        &[("/old/**", Share::Local)],
+    );
+    assert_eq!(
+        moved.follow(&away, &["/old/a", "/old/b"].map(PathBuf::from)),
+        1
+    );
+    for dir in ["/else/a", "/else/b"] {
+        assert_eq!(moved.of_dir(dir).share, Share::Local, "{dir}");
+    }
+}
+
+#[test]
+fn where_a_session_works_is_not_known_the_strictest_holds() {
+    let some = rules(
+        Share::Sync,
+        &[("/a", Share::Snapshot)],
+        &[("secret-*", Share::Local)],
+    );
+    assert_eq!(some.of_dir("").share, Share::Local);
+    assert_eq!(Rules::default().of_dir("").share, Share::Sync);
+}

@@ -1,5 +1,6 @@
 //! The rules about what others may have: read, changed, and told to the driver.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::directory_of;
@@ -51,6 +52,33 @@ pub(super) async fn change(
         return Err(ApiError::new(ErrorCode::NotFound, "there is no such rule")
             .hint("`ccpeer policy` lists them"));
     }
+    keep(handle, rules).await
+}
+
+/// As [`Rules::follow`]; how many words there are more, and would be.
+pub(super) async fn follow(
+    handle: &Handle,
+    now: Arc<dyn Fn(&Path) -> Option<PathBuf> + Send + Sync>,
+    dirs: Vec<PathBuf>,
+    dry_run: bool,
+) -> Result<usize, ApiError> {
+    let _turn = handle.shared.ruling.lock().await;
+    let shared = Arc::clone(&handle.shared);
+    let followed = blocking(move || {
+        let before = Rules::load(&shared.home, &shared.store)?;
+        let mut rules = before.clone();
+        let more = rules.follow(&*now, &dirs);
+        Ok((more, (rules != before).then_some(rules)))
+    });
+    let (more, changed) = followed.await.map_err(|e| unreadable(&e))?;
+    if let (Some(rules), false) = (changed, dry_run) {
+        keep(handle, rules).await?;
+    }
+    Ok(more)
+}
+
+/// Makes rules durable, and has the driver heed them.
+async fn keep(handle: &Handle, rules: Rules) -> Result<ShareLeft, ApiError> {
     if rules.count() > RULES_MAX {
         return Err(ApiError::new(
             ErrorCode::Usage,
