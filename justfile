@@ -86,6 +86,10 @@ hooks-full:
 mirror N="500":
     CCPEER_FULL=1 CCPEER_MIRROR_OPS={{ N }} cargo test -p ccpeer --test house mirror:: -- --nocapture --test-threads=1
 
+# What ships, through the compiler for Windows and macOS (needs rustup, pip)
+platforms *ARGS:
+    scripts/platforms/check.sh {{ ARGS }}
+
 # The whole story in a scratch directory
 demo:
     cargo run -q -- demo

@@ -46,6 +46,15 @@ const OBJECTS_MAX: usize = 64 * 1024;
 /// Bytes of a list that git is asked for: of the index, of a tree, of what changed.
 const LIST_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
+/// How git takes in a pack that came from elsewhere.
+const INDEX_PACK: [&str; 5] = [
+    "index-pack",
+    "--stdin",
+    "--fix-thin",
+    "--strict",
+    "--threads=1",
+];
+
 /// A directory of ours to work in. Gone with this, or at the next start.
 struct Scratch(PathBuf);
 

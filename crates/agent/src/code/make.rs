@@ -10,7 +10,7 @@ use ccpeer_formats::capsule::Capsule;
 use super::apply::{self, apply};
 use super::keep::Kept;
 use super::open::{Opened, open};
-use super::{CodeError, LIST_BYTES_MAX, error};
+use super::{CodeError, INDEX_PACK, LIST_BYTES_MAX, error};
 use crate::git::{self, Marker, marker, marker_in};
 use crate::home::Home;
 use crate::mirror::repo::{Oid, Repo, is_branch};
@@ -191,14 +191,8 @@ fn build(
         stop,
     };
     if let Some(pack) = &opened.pack {
-        let args = [
-            "index-pack",
-            "--stdin",
-            "--fix-thin",
-            "--strict",
-            "--threads=1",
-        ];
-        let call = Call::here(&opened.clone.common, &args).input(pack.clone());
+        // It was looked at, and is within bounds.
+        let call = Call::here(&opened.clone.common, &INDEX_PACK).input(pack.clone());
         call.must("index-pack", stop)?;
     }
     let branch = building.add(&opened.capsule, notes)?;

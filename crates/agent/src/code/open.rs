@@ -11,8 +11,8 @@ use ccpeer_formats::capsule::{Capsule, is_repo_path};
 use super::borrow::{borrow, links_stay, sizes};
 use super::keep::Kept;
 use super::{
-    CONTENT_BYTES_MAX, CodeError, FILE_BYTES_MAX, FILES_MAX, LIST_BYTES_MAX, OBJECTS_MAX,
-    PACK_BYTES_MAX, Scratch, UNPACKED_BYTES_MAX,
+    CONTENT_BYTES_MAX, CodeError, FILE_BYTES_MAX, FILES_MAX, INDEX_PACK, LIST_BYTES_MAX,
+    OBJECTS_MAX, PACK_BYTES_MAX, Scratch, UNPACKED_BYTES_MAX,
 };
 use crate::git::{Marker, marker_in};
 use crate::home::Home;
@@ -168,14 +168,7 @@ impl Looking<'_> {
     /// Lets git look at a pack.
     fn take_in(&self, pack: &[u8]) -> Result<(), CodeError> {
         let max = format!("--max-input-size={PACK_BYTES_MAX}");
-        let args = [
-            "index-pack",
-            "--stdin",
-            "--fix-thin",
-            "--strict",
-            "--threads=1",
-            &max,
-        ];
+        let args = [&INDEX_PACK[..], &[&max]].concat();
         let mut call = self.call(&args).input(pack.to_vec());
         call.time_max = INDEX_MAX;
         let call = call.env("GIT_ALLOC_LIMIT", ALLOC_MAX.to_string());

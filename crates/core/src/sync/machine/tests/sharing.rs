@@ -276,6 +276,15 @@ fn what_somebody_may_hold_without_its_payload_is_said_again() {
             },
         });
         say(&mut m, &a, &enriched);
+        let capsule = Payload::Capsule(Capsule {
+            session: session(),
+            version: shared.hash(),
+            manifest: ContentRef {
+                id: chunk(39),
+                len: 9,
+            },
+        });
+        say(&mut m, &a, &capsule);
         let turns = |m: &Machine| m.session(&session()).unwrap().nodes().count();
         // Nothing is said while it is local, so it is noted that it was, once.
         for _ in 0..2 {
@@ -294,7 +303,9 @@ fn what_somebody_may_hold_without_its_payload_is_said_again() {
         let told = m.shown_form(&last.id).unwrap_or(last.id);
         let told = m.version_of(&told).unwrap();
         assert_eq!(told.log, a.log);
-        assert!(m.session(&session()).unwrap().document(told).is_some());
+        let record = m.session(&session()).unwrap();
+        assert!(record.document(told).is_some());
+        assert_eq!(record.capsule(&last).is_some(), how == Share::Whole);
         assert_eq!(m.restatements(), vec![]);
         // And whenever it was local again.
         let before = turns(&m);
