@@ -366,6 +366,7 @@ pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
 }
 
 fn private_dir() -> fs::DirBuilder {
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "there are no modes"))]
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);

@@ -6,6 +6,7 @@
 //! pipe whose name is derived from the home; remote clients are refused.
 
 use std::io;
+#[cfg(unix)]
 use std::path::Path;
 use std::time::Duration;
 

@@ -215,6 +215,7 @@ fn scratch_dir() -> std::io::Result<PathBuf> {
     let dir = std::env::temp_dir()
         .canonicalize()?
         .join(format!("ccpeer-demo-{id}"));
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "there are no modes"))]
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);

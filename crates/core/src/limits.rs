@@ -232,10 +232,12 @@ pub const HELLO_TIMEOUT_MS: u64 = 5_000;
 /// A peer is pinged when nothing was heard of it for so long, and how long it may
 /// then be silent. The side that was dialled waits longer by half of the second.
 pub const HEARTBEAT_MS: (u64, u64) = (5_000, 3_000);
-/// A link is quiet when no entry and no chunk has passed for so long, and a peer on
-/// a quiet one is pinged after the second. With the silence that it is then allowed,
-/// on either side, that is less than [`IDLE_TIMEOUT_MS`].
-pub const QUIET_LINK_MS: (u64, u64) = (30_000, 10_000);
+/// A link is quiet when no entry and no chunk has passed for so long. Every so often,
+/// the second, it is looked whether anything has come from the peer on a quiet one;
+/// it is pinged when nothing has. The transport sends a sign of life every five
+/// seconds, so in each such span there is one; and twice the span, with the silence
+/// that is then allowed, is less than [`IDLE_TIMEOUT_MS`].
+pub const QUIET_LINK_MS: (u64, u64) = (30_000, 5_500);
 /// A frame, or a piece of a chunk, that was begun is complete within this.
 pub const PROGRESS_TIMEOUT_MS: u64 = 30_000;
 /// The transport gives a silent connection up after this.

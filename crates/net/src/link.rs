@@ -60,6 +60,8 @@ pub(crate) struct Link {
     /// The same for the last that either side said for its own sake, which a ping
     /// and its answer are not.
     busy_ms: AtomicU64,
+    /// Datagrams that had come when a look was taken last.
+    datagrams: AtomicU64,
     /// Round trip of the last ping in microseconds; 0 before the first.
     rtt_us: AtomicU64,
 }
@@ -105,6 +107,7 @@ impl Link {
             probe: Notify::new(),
             heard_ms: AtomicU64::new(0),
             busy_ms: AtomicU64::new(0),
+            datagrams: AtomicU64::new(0),
             rtt_us: AtomicU64::new(0),
         };
         (
@@ -169,8 +172,14 @@ impl Link {
         self.heard_ms.store(self.now_ms(), Ordering::Relaxed);
     }
 
-    fn heard_at(&self) -> Instant {
+    pub(crate) fn heard_at(&self) -> Instant {
         self.since + Duration::from_millis(self.heard_ms.load(Ordering::Relaxed))
+    }
+
+    /// Whether the transport has got anything from the peer since this was asked last.
+    fn has_received(&self) -> bool {
+        let come = self.conn.stats().udp_rx.datagrams;
+        self.datagrams.swap(come, Ordering::Relaxed) != come
     }
 
     /// Content passes, in either direction.
@@ -438,8 +447,9 @@ async fn write(
 ///
 /// A ping is a sign of life for the other side as well, so one of the two is
 /// enough: the side that was dialled waits longer, and pings only if the other
-/// one does not. Where nothing passes, both wait longer: a laptop that nobody
-/// works with is not woken for news of another one.
+/// one does not. Where nothing passes, nobody is asked as long as the transport
+/// hears of the other side: it keeps its path alive with a datagram every five
+/// seconds and its answer, whatever we say, and both come from the other agent.
 async fn beat(link: &Link, timing: &Timing) -> Option<DownReason> {
     let turn = match link.dialler {
         Dialler::Us => Duration::ZERO,
@@ -453,6 +463,10 @@ async fn beat(link: &Link, timing: &Timing) -> Option<DownReason> {
             };
             let due = link.heard_at() + patience + turn;
             if due <= Instant::now() {
+                if link.is_quiet(timing) && link.has_received() {
+                    link.heard();
+                    continue;
+                }
                 break;
             }
             tokio::select! {

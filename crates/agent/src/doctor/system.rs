@@ -84,6 +84,7 @@ fn network_kind(root: &Path) -> Option<&'static str> {
 }
 
 /// The path itself, or what of it is there.
+#[cfg(unix)]
 fn nearest(path: &Path) -> PathBuf {
     path.ancestors()
         .find(|p| p.exists())

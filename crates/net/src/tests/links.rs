@@ -75,6 +75,29 @@ async fn a_message_takes_less_than_a_heartbeat() {
     assert!(micros[100] < 50_000);
 }
 
+/// Real times: how often the transport gives a sign of life cannot be chosen.
+#[tokio::test]
+async fn a_quiet_link_stays_without_a_word() {
+    let timing = Timing {
+        quiet: (Duration::ZERO, Timing::default().quiet.1),
+        ..Timing::default()
+    };
+    let mut a = Peer::start_with(config(1, &[2]), 1, timing).await;
+    let mut b = Peer::start_with(config(2, &[1]), 2, timing).await;
+    a.meet(&b);
+    a.up(2).await;
+    b.up(1).await;
+    let link = a.net.0.board.link(&device(2)).unwrap();
+    let words = || (a.net.stats().frames, b.net.stats().frames);
+    let before = words();
+    for look in 1..=2 {
+        let at = link.since + timing.quiet.1 * look;
+        until("a look has been taken", || link.heard_at() >= at).await;
+    }
+    assert_eq!(words(), before);
+    assert!(link.conn.close_reason().is_none());
+}
+
 /// Both dial at the same moment, again and again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn crossing_dials_leave_exactly_one_link() {
