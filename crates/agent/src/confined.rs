@@ -39,7 +39,10 @@ pub(crate) enum ConfinedError {
     #[error("{0} is not what should lie there")]
     Kind(PathBuf),
     /// It belongs to another user.
-    #[cfg_attr(not(unix), expect(dead_code, reason = "only asked of a system that tells"))]
+    #[cfg_attr(
+        not(unix),
+        expect(dead_code, reason = "only asked of a system that tells")
+    )]
     #[error("{0} belongs to another user")]
     Owner(PathBuf),
     /// The system refused.

@@ -24,7 +24,10 @@ pub(crate) enum KeyError {
     #[error("the device key is damaged")]
     Damaged,
     /// Others can read it.
-    #[cfg_attr(not(unix), expect(dead_code, reason = "only asked of a system that tells"))]
+    #[cfg_attr(
+        not(unix),
+        expect(dead_code, reason = "only asked of a system that tells")
+    )]
     #[error("the device key can be read by other users")]
     Exposed,
     /// The system has no randomness to give.

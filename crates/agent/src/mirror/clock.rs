@@ -13,6 +13,8 @@ use crate::pool::blocking;
 
 /// How often somebody looks whether a mirror is due.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// The same while there is no mirror: `git add` brings a new one up to date itself.
+const LOOK_EVERY_IDLE: Duration = Duration::from_secs(60);
 /// Pauses after failures in a row; the last one stays.
 const PAUSES: [Duration; 4] = [
     Duration::from_secs(30),
@@ -36,13 +38,18 @@ struct Turn {
 pub(crate) async fn run(handle: Handle) {
     let mut turns: BTreeMap<String, Turn> = BTreeMap::new();
     let fast = crate::rounds::hurry().unwrap_or(1);
+    let mut pause = LOOK_EVERY;
     loop {
-        tokio::time::sleep(LOOK_EVERY / fast).await;
+        tokio::time::sleep(pause / fast).await;
         if handle.shared.pause.is_on() {
             continue;
         }
         let home = handle.shared.home.clone();
         let mirrors = blocking(move || Mirror::all(&home)).await;
+        pause = match mirrors.is_empty() {
+            true => LOOK_EVERY_IDLE,
+            false => LOOK_EVERY,
+        };
         turns.retain(|name, _| mirrors.iter().any(|m| m.name == *name));
         for mirror in mirrors {
             let every = Duration::from_secs(mirror.config.push_every_s) / fast;
