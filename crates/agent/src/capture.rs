@@ -313,9 +313,13 @@ impl Capture<'_, '_> {
             return self.unchanged(state, digest);
         }
         let dir = Path::new(&state.here.project).to_owned();
-        let before = state.project.as_ref().filter(|_| same_place);
+        let before = state.project.take().filter(|_| same_place);
+        let before = before.or_else(|| self.recent.project(&state.here.project));
         let around = projects::Around::load(self.store, self.home)?;
-        let (identity, project) = projects::identity_again(&dir, &around, before);
+        let (identity, project) = projects::identity_again(&dir, &around, before.as_ref());
+        if let Some(known) = &project {
+            self.recent.remember_project(known);
+        }
         state.project = project;
         let git = self.git_says(&dir);
         let found = Found {

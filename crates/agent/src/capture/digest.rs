@@ -24,7 +24,7 @@ use super::CaptureError;
 use super::files::{LogView, Reader};
 use crate::confined::{ConfinedError, Stamp};
 use crate::git;
-use crate::local::{LocalState, Print};
+use crate::local::{KnownProject, LocalState, Print};
 
 /// Version of the notes.
 const NOTE_VERSION: u8 = 1;
@@ -56,12 +56,17 @@ const RECENT_MAX: usize = 4;
 /// Records of a session whose digest does: it takes some 50 bytes for each.
 const RECENT_RECORDS_MAX: u64 = 64 * 1024;
 
+/// Projects that are remembered.
+const PROJECTS_MAX: usize = 64;
+
 /// The digests of the sessions that were captured last.
 #[derive(Default)]
 pub(crate) struct Recent {
     kept: Mutex<VecDeque<Kept>>,
     /// What git said of their work trees.
     pub(super) git: git::Memory,
+    /// The projects that they are of.
+    projects: Mutex<VecDeque<KnownProject>>,
 }
 
 struct Kept {
@@ -77,6 +82,20 @@ struct Kept {
 }
 
 impl Recent {
+    /// What was found out about the project in this directory, as long as it holds:
+    /// many sessions are of one.
+    pub(super) fn project(&self, dir: &str) -> Option<KnownProject> {
+        let kept = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().find(|known| known.dir == dir).cloned()
+    }
+
+    pub(super) fn remember_project(&self, known: &KnownProject) {
+        let mut kept = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|before| before.dir != known.dir);
+        kept.push_front(known.clone());
+        kept.truncate(PROJECTS_MAX);
+    }
+
     /// Nothing was captured for a while.
     pub(crate) fn forget(&self) {
         self.lock().clear();

@@ -12,7 +12,13 @@ impl Capture<'_, '_> {
     /// How the work tree at `dir` stands, for a version that says so.
     pub(super) fn git_says(&mut self, dir: &Path) -> Option<git::State> {
         let asked = self.asked.take().filter(|asked| asked.dir() == dir);
-        let asked = asked.unwrap_or_else(|| git::Later::ask(dir));
+        // Sessions that are met for the first time come by the hundred.
+        let is_new = self.known.state.is_none() && !self.request.changed;
+        let fresh = || self.recent.git.recall_fresh(dir).filter(|_| is_new);
+        let asked = asked.unwrap_or_else(|| match fresh() {
+            Some(state) => git::Later::told(dir, Some(state)),
+            None => git::Later::ask(dir),
+        });
         let is_asked = asked.is_asked();
         let memory = &self.recent.git;
         let state = asked.answer(memory);

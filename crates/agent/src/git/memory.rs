@@ -11,7 +11,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use ccpeer_core::id::SessionId;
 
@@ -19,6 +19,9 @@ use super::{Marker, State, marker};
 
 /// Work trees and sessions that are remembered.
 const REMEMBERED_MAX: usize = 64;
+/// For so long what git says of changed files is true enough for a session that is
+/// met for the first time: there may be hundreds in one work tree.
+const FRESH_MAX: Duration = Duration::from_secs(5);
 /// Bytes of a `HEAD`.
 const HEAD_BYTES_MAX: u64 = 1024;
 
@@ -35,9 +38,16 @@ pub(crate) struct Memory(Mutex<Kept>);
 
 #[derive(Default)]
 struct Kept {
-    trees: VecDeque<(PathBuf, Look, State)>,
+    trees: VecDeque<Tree>,
     /// What was said of a session's work tree and not asked at that time.
     said: VecDeque<(SessionId, State)>,
+}
+
+struct Tree {
+    dir: PathBuf,
+    look: Look,
+    state: State,
+    asked: Instant,
 }
 
 impl Look {
@@ -78,10 +88,22 @@ impl Look {
 impl Memory {
     /// What git said of this directory, if nothing speaks against it.
     pub(crate) fn recall(&self, dir: &Path) -> Option<State> {
+        self.recall_since(dir, None)
+    }
+
+    /// The same, if git has said it just now.
+    pub(crate) fn recall_fresh(&self, dir: &Path) -> Option<State> {
+        self.recall_since(dir, Instant::now().checked_sub(FRESH_MAX))
+    }
+
+    fn recall_since(&self, dir: &Path, since: Option<Instant>) -> Option<State> {
         let (look, state) = {
             let kept = self.lock();
-            let (_, look, state) = kept.trees.iter().find(|(d, ..)| d == dir)?;
-            (look.clone(), state.clone())
+            let tree = kept.trees.iter().find(|tree| tree.dir == dir)?;
+            if since.is_some_and(|since| tree.asked < since) {
+                return None;
+            }
+            (tree.look.clone(), tree.state.clone())
         };
         (Look::of(&marker(dir)?)? == look).then_some(state)
     }
@@ -89,8 +111,13 @@ impl Memory {
     /// Git has said it. `look` is from before it was asked.
     pub(super) fn remember(&self, dir: &Path, look: Look, state: State) {
         let mut kept = self.lock();
-        kept.trees.retain(|(d, ..)| d != dir);
-        kept.trees.push_front((dir.to_owned(), look, state));
+        kept.trees.retain(|tree| tree.dir != dir);
+        kept.trees.push_front(Tree {
+            dir: dir.to_owned(),
+            look,
+            state,
+            asked: Instant::now(),
+        });
         kept.trees.truncate(REMEMBERED_MAX);
     }
 
@@ -143,6 +170,10 @@ mod tests {
         fs::write(dir.path().join("g"), "").unwrap();
         // Git has written nothing: that is found when it is asked again.
         assert_eq!(memory.recall(dir.path()), Some(first.clone()));
+        assert_eq!(memory.recall_fresh(dir.path()), Some(first.clone()));
+        let long_ago = Instant::now().checked_sub(FRESH_MAX * 2).unwrap();
+        memory.lock().trees[0].asked = long_ago;
+        assert_eq!(memory.recall_fresh(dir.path()), None);
         assert_ne!(asked(), Some(first));
         let no_more = |what: &str| {
             assert_eq!(memory.recall(dir.path()), None, "{what}");
