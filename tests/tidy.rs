@@ -93,7 +93,7 @@ const OWNED_IN_TESTS: &[(&str, &str)] = &[
 ];
 
 /// Crates for tests of any package.
-const TEST_ONLY: &[&str] = &["criterion", "insta", "proptest", "tempfile"];
+const TEST_ONLY: &[&str] = &["criterion", "insta", "proptest", "shlex", "tempfile"];
 
 /// Marks a crate from outside that every package may use.
 const ANY: &[&str] = &["*"];

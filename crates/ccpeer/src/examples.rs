@@ -230,7 +230,7 @@ const ALL: &[Examples] = &[
     ("projects", &[("ccpeer projects", "which is where")]),
     (
         "projects set",
-        &[("ccpeer projects set shop ~/work/shop", "")],
+        &[("ccpeer projects set shop ~/src/shop", "")],
     ),
     ("projects forget", &[("ccpeer projects forget shop", "")]),
     ("projects root", &[("ccpeer projects root", "")]),
