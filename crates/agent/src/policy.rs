@@ -59,6 +59,9 @@ pub(crate) struct Policy {
     pub(crate) fetch: BTreeMap<String, Fetch>,
 }
 
+/// Where a directory of a project that moved is now; nothing of any other.
+pub(crate) type Moved = dyn Fn(&Path) -> Option<PathBuf> + Send + Sync;
+
 /// What is placed without being asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Places {
@@ -185,7 +188,7 @@ impl Policy {
 
     /// Says of directories that took others' place what was said of those, where
     /// nothing is said of them yet. How many words there are more.
-    pub(crate) fn follow(&mut self, now: &dyn Fn(&Path) -> Option<PathBuf>) -> usize {
+    pub(crate) fn follow(&mut self, now: &Moved) -> usize {
         let place = |dir: &str| Some(now(Path::new(dir))?.to_str()?.to_owned());
         let before = self.places.dirs.len() + self.code.0.len();
         for (dir, how) in self.places.dirs.clone() {

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::{Share, ShareRule, ShareRuling, ShareWhich};
 use crate::home::Home;
 use crate::keys;
+use crate::policy::Moved;
 
 /// Version of the file.
 const VERSION: u8 = 1;
@@ -269,11 +270,7 @@ impl Rules {
     /// what was said of them and of what lies in them, and for each of `dirs` that is
     /// used no less than before. The old words stay, because not everything may have
     /// moved yet. How many new ones there are. Looks at the disk.
-    pub(crate) fn follow(
-        &mut self,
-        now: &dyn Fn(&Path) -> Option<PathBuf>,
-        dirs: &[PathBuf],
-    ) -> usize {
+    pub(crate) fn follow(&mut self, now: &Moved, dirs: &[PathBuf]) -> usize {
         let before = self.projects.len();
         let text = |dir: PathBuf| Some(dir.to_str()?.to_owned());
         let place = |dir: &str| now(Path::new(dir)).and_then(text);

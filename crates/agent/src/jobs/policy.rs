@@ -13,7 +13,7 @@ use crate::api::{
 };
 use crate::driver::{Ask, Coding, Enriching, Handle, Input};
 use crate::enrich::{EVERY_MIN_BOUNDS, PER_DAY_MAX};
-use crate::policy::{KEEP_DAYS_MAX, Policy};
+use crate::policy::{KEEP_DAYS_MAX, Moved, Policy};
 use crate::pool::blocking;
 use crate::{pause, problem, projects};
 
@@ -200,7 +200,7 @@ pub(super) async fn policy(
 /// it could leave.
 pub(super) async fn follow(
     handle: &Handle,
-    now: Arc<dyn Fn(&Path) -> Option<PathBuf> + Send + Sync>,
+    now: Arc<Moved>,
     dirs: Vec<PathBuf>,
     dry_run: bool,
 ) -> Result<usize, ApiError> {

@@ -1,11 +1,12 @@
 //! The rules about what others may have: read, changed, and told to the driver.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::directory_of;
 use crate::api::{ApiError, ErrorCode, Share, ShareLeft, ShareWhich};
 use crate::driver::{Handle, Input};
+use crate::policy::Moved;
 use crate::pool::blocking;
 use crate::sharing::{RULES_MAX, Rules, RulesError};
 
@@ -58,7 +59,7 @@ pub(super) async fn change(
 /// As [`Rules::follow`]; how many words there are more, and would be.
 pub(super) async fn follow(
     handle: &Handle,
-    now: Arc<dyn Fn(&Path) -> Option<PathBuf> + Send + Sync>,
+    now: Arc<Moved>,
     dirs: Vec<PathBuf>,
     dry_run: bool,
 ) -> Result<usize, ApiError> {
