@@ -34,7 +34,7 @@ use crate::api::{ApiError, ErrorCode};
 use crate::confined::{ConfinedError, Dir, Root};
 use crate::home::Home;
 use crate::local::{LocalFile, LocalState};
-use crate::{git, place, problem, projects, scan};
+use crate::{git, place, problem, scan};
 
 use chunking::{ChunkError, Sink};
 use files::{Change, Reader, Taken};
@@ -314,12 +314,7 @@ impl Capture<'_, '_> {
         }
         let dir = Path::new(&state.here.project).to_owned();
         let before = state.project.take().filter(|_| same_place);
-        let before = before.or_else(|| self.recent.project(&state.here.project));
-        let around = projects::Around::load(self.store, self.home)?;
-        let (identity, project) = projects::identity_again(&dir, &around, before.as_ref());
-        if let Some(known) = &project {
-            self.recent.remember_project(known);
-        }
+        let (identity, project) = self.project_of(&dir, before)?;
         state.project = project;
         let git = self.git_says(&dir);
         let found = Found {

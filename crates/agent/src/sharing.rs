@@ -266,18 +266,26 @@ impl Rules {
         all.fold(self.default, Share::max)
     }
 
-    /// Has what holds in directories hold in those that took their place, or more:
-    /// what was said of them and of what lies in them, and for each of `dirs` that is
-    /// used no less than before. The old words stay, because not everything may have
-    /// moved yet. How many new ones there are. Looks at the disk.
+    /// Has what holds in directories hold in those that took their place: what was said
+    /// of them and of what lies in them, and for each of `dirs`, which are used, nothing
+    /// laxer than before. Nor is anything laxer there than what was said of the new
+    /// place. The old words stay, because not everything may have moved yet. How many
+    /// new ones there are. Looks at the disk.
     pub(crate) fn follow(&mut self, now: &Moved, dirs: &[PathBuf]) -> usize {
         let before = self.projects.len();
         let text = |dir: PathBuf| Some(dir.to_str()?.to_owned());
         let place = |dir: &str| now(Path::new(dir)).and_then(text);
-        let said = self.projects.clone().into_iter();
-        for (dir, share) in said.filter_map(|(dir, share)| Some((place(&dir)?, share))) {
-            let known = self.projects.entry(dir).or_insert(share);
-            *known = share.max(*known);
+        let known = self.clone();
+        for (dir, share) in &known.projects {
+            let Some(to) = place(dir) else { continue };
+            let there = known.of_dir(&to);
+            let said = there.by != Some(ShareWhich::Default);
+            let share = if said {
+                there.share.max(*share)
+            } else {
+                *share
+            };
+            self.projects.insert(to, share);
         }
         for dir in dirs.iter().filter_map(|dir| dir.to_str()) {
             let Some(to) = place(dir) else { continue };

@@ -236,7 +236,8 @@ pub const HEARTBEAT_MS: (u64, u64) = (5_000, 3_000);
 /// the second, it is looked whether anything has come from the peer on a quiet one;
 /// it is pinged when nothing has. The transport sends a sign of life every five
 /// seconds, so in each such span there is one; and twice the span, with the silence
-/// that is then allowed, is less than [`IDLE_TIMEOUT_MS`].
+/// that the side that dialled then allows, is less than [`IDLE_TIMEOUT_MS`], after
+/// which the transport tells the other side.
 pub const QUIET_LINK_MS: (u64, u64) = (30_000, 5_500);
 /// A frame, or a piece of a chunk, that was begun is complete within this.
 pub const PROGRESS_TIMEOUT_MS: u64 = 30_000;

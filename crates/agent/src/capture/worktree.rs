@@ -5,8 +5,12 @@
 
 use std::path::Path;
 
+use ccpeer_core::manifest::ProjectIdentity;
+use ccpeer_store::StoreError;
+
 use super::Capture;
-use crate::git;
+use crate::local::KnownProject;
+use crate::{git, projects};
 
 impl Capture<'_, '_> {
     /// How the work tree at `dir` stands, for a version that says so.
@@ -24,6 +28,22 @@ impl Capture<'_, '_> {
         let state = asked.answer(memory);
         memory.says(&self.request.session, state.as_ref(), is_asked);
         state
+    }
+
+    /// Whose project lies at `dir`; without git where that is known, of this session or
+    /// of another one there.
+    pub(super) fn project_of(
+        &self,
+        dir: &Path,
+        before: Option<KnownProject>,
+    ) -> Result<(ProjectIdentity, Option<KnownProject>), StoreError> {
+        let before = before.or_else(|| self.recent.project(&dir.to_string_lossy()));
+        let around = projects::Around::load(self.store, self.home)?;
+        let (identity, project) = projects::identity_again(dir, &around, before.as_ref());
+        if let Some(known) = &project {
+            self.recent.remember_project(known);
+        }
+        Ok((identity, project))
     }
 
     /// Whether the last version says something of the work tree that git was not asked

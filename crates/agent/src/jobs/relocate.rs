@@ -1,8 +1,8 @@
 //! `mv`: a project that moved on this machine.
 //!
-//! What the user said of it, and what is remembered, follows at once; then each of its sessions that
-//! nobody has open is captured and moved, one failure stopping nothing. Doing it
-//! again does what is left.
+//! What the user said of it, and what is remembered, follows at once; then each of
+//! its sessions that nobody has open is captured and moved, one failure stopping
+//! nothing. Doing it again does what is left.
 
 use std::fs;
 use std::path::{Path, PathBuf};

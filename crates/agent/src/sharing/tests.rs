@@ -208,6 +208,15 @@ fn rules_follow_a_project_that_moved() {
     for dir in ["/else/a", "/else/b"] {
         assert_eq!(moved.of_dir(dir).share, Share::Local, "{dir}");
     }
+    // What was shared by name stays so, but not in a place that is kept.
+    for (globs, want) in [
+        (&[][..], Share::Sync),
+        (&[("/new/**", Share::Local)], Share::Local),
+    ] {
+        let mut moved = rules(Share::Local, &[("/old/app", Share::Sync)], globs);
+        moved.follow(&now, &[PathBuf::from("/old/app")]);
+        assert_eq!(moved.of_dir("/new/app").share, want);
+    }
 }
 
 #[test]
