@@ -13,7 +13,7 @@ use std::process::{Output, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use ccpeer_agent::api::{FRAME_HOOK, FRAME_REPLY, HookHeader, Reply};
+use ccpeer_agent::api::{FRAME_ERROR, FRAME_HOOK, FRAME_OK, HookHeader};
 use ccpeer_agent::client::{read_frame, write_frame};
 use ccpeer_agent::spool;
 use ccpeer_core::limits;
@@ -57,8 +57,8 @@ fn spooled(user: &User) -> Vec<(HookHeader, Vec<u8>)> {
 }
 
 fn acknowledge(stream: &mut UnixStream, value: serde_json::Value) {
-    let body = serde_json::to_vec(&Reply::Ok { value }).unwrap();
-    write_frame(stream, FRAME_REPLY, &body).unwrap();
+    let body = serde_json::to_vec(&value).unwrap();
+    write_frame(stream, FRAME_OK, &body).unwrap();
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn k_h03_whatever_the_agent_does_the_event_is_spooled_in_time() {
         }),
         ("refuses", |mut stream| {
             let _ = read_frame(&mut stream);
-            let _ = write_frame(&mut stream, FRAME_REPLY, br#"{"reply":"nonsense"}"#);
+            let _ = write_frame(&mut stream, FRAME_ERROR, br#"{"reply":"nonsense"}"#);
         }),
         ("closes", drop),
     ];

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use ccpeer_agent::api::{FRAME_REPLY, FRAME_REQUEST, Reply, Request};
+use ccpeer_agent::api::{FRAME_REQUEST, Json, Reply, Request};
 use ccpeer_agent::client::{read_frame, write_frame};
 use ccpeer_agent::home::Home;
 use serde_json::Value;
@@ -119,8 +119,8 @@ impl User {
             while let Ok((FRAME_REQUEST, body)) = read_frame(&mut stream) {
                 let request: Request = serde_json::from_slice(&body).unwrap();
                 for reply in answer(&request) {
-                    let body = serde_json::to_vec(&reply).unwrap();
-                    if write_frame(&mut stream, FRAME_REPLY, &body).is_err() {
+                    let (kind, body) = reply.to_frame().unwrap();
+                    if write_frame(&mut stream, kind, &body).is_err() {
                         return;
                     }
                 }
@@ -133,7 +133,7 @@ impl User {
 
 /// The end of an answer.
 pub(crate) fn ok(value: Value) -> Vec<Reply> {
-    vec![Reply::Ok { value }]
+    vec![Reply::Ok(Json::of(&value).unwrap())]
 }
 
 pub(crate) fn stdout(output: &Output) -> String {

@@ -16,7 +16,7 @@ import xml.etree.ElementTree as ET
 import rig
 from rig import Absent, Failed, wait
 
-FRAME_REQUEST, FRAME_REPLY = b"J", b"R"
+FRAME_REQUEST, FRAME_OK, FRAME_ERROR = b"J", b"K", b"E"
 PATIENCE_SECONDS = 1800
 LOOK_SECONDS = 0.001
 
@@ -213,11 +213,10 @@ class Ccpeer(Peer):
                 while True:
                     length = struct.unpack("<I", exactly(s, 4))[0]
                     frame = exactly(s, length)
-                    answer = json.loads(frame[1:])
-                    if answer["reply"] == "ok":
-                        return answer["value"]
-                    if answer["reply"] == "error":
-                        raise Failed("%s: %s" % (op, answer["message"]))
+                    if frame[:1] == FRAME_OK:
+                        return json.loads(frame[1:])
+                    if frame[:1] == FRAME_ERROR:
+                        raise Failed("%s: %s" % (op, json.loads(frame[1:])["message"]))
         finally:
             os.close(run)
 

@@ -5,7 +5,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use ccpeer_agent::api::{ApiError, ErrorCode, Meanwhile, Progress, Reply, Request, Selection};
+use ccpeer_agent::api::{
+    ApiError, ErrorCode, Json, Meanwhile, Progress, Reply, Request, Selection,
+};
 use serde_json::{Value, json as value};
 
 use crate::support::{User, assert_code, json, ok, stderr, stdout};
@@ -13,7 +15,11 @@ use crate::support::{User, assert_code, json, ok, stderr, stdout};
 const SESSION: &str = "aa21a64c-b7a7-41b7-a51f-ceeccfa4623b";
 
 fn item(item: Value) -> Reply {
-    Reply::Item { item }
+    Reply::Item(Json::of(&item).unwrap())
+}
+
+fn end(value: &Value) -> Reply {
+    Reply::Ok(Json::of(value).unwrap())
 }
 
 fn task(n: u64, title: &str) -> Value {
@@ -135,9 +141,7 @@ fn a_batch_goes_on_after_a_failure_and_ends_with_one() {
                 value!({"session_id": SESSION, "result": "failed", "held_by": [],
                 "reason": "it is too large"}),
             ),
-            Reply::Ok {
-                value: value!({"done": 1, "skipped": 0, "failed": 1}),
-            },
+            end(&value!({"done": 1, "skipped": 0, "failed": 1})),
         ]
     });
     let output = user.run(&["push", "--all"]);
@@ -287,11 +291,11 @@ fn a_program_can_answer_the_final_question() {
             ],
             Request::Answer { yes: true } => vec![
                 item(value!({"event": "paired", "device": device})),
-                Reply::Ok { value: Value::Null },
+                end(&Value::Null),
             ],
             _ => vec![
                 item(value!({"event": "failed", "reason": "declined"})),
-                Reply::Ok { value: Value::Null },
+                end(&Value::Null),
             ],
         });
         let mut child = user
@@ -328,7 +332,7 @@ fn a_short_code_needs_a_terminal_and_join_reads_one_line() {
         vec![
             item(value!({"event": "searching", "found": 0})),
             item(value!({"event": "paired", "device": {"id": "ab", "name": "desk"}})),
-            Reply::Ok { value: Value::Null },
+            end(&Value::Null),
         ]
     });
     // Nobody could be asked for the final yes.
@@ -348,9 +352,7 @@ fn the_link_of_the_page_is_data_and_the_rest_is_talk() {
         vec![
             item(value!({"event": "ready", "url": "http://127.0.0.1:4001/#t=00", "idle_min": 30})),
             item(value!({"event": "what a newer agent says"})),
-            Reply::Ok {
-                value: value!({"message": "the page is off"}),
-            },
+            end(&value!({"message": "the page is off"})),
         ]
     });
     let output = user.run(&["ui", "--no-open"]);

@@ -8,9 +8,9 @@
 //! body; the length counts kind and body and is at most
 //! [`limits::API_BYTES_MAX`](ccpeer_core::limits::API_BYTES_MAX).
 //! A client sends one frame [`FRAME_REQUEST`] (JSON of [`Request`]) or
-//! [`FRAME_HOOK`] (see [`HookHeader`]) and reads frames [`FRAME_REPLY`] (JSON of
-//! [`Reply`]) until one that [ends](Reply::is_last) the answer. While `Pair`
-//! runs it may send one [`Request::Answer`]. [`FRAME_SPOOLED`] is not answered.
+//! [`FRAME_HOOK`] (see [`HookHeader`]) and reads frames of [`Reply`] until one that
+//! [ends](Reply::is_last) the answer. While `Pair` runs it may send one
+//! [`Request::Answer`]. [`FRAME_SPOOLED`] is not answered.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,7 @@ mod pause;
 mod placing;
 mod projects;
 mod relay;
+mod reply;
 mod search;
 mod secrets;
 mod serve;
@@ -39,6 +40,7 @@ pub use pause::*;
 pub use placing::*;
 pub use projects::*;
 pub use relay::*;
+pub use reply::*;
 pub use search::*;
 pub use secrets::*;
 pub use serve::*;
@@ -58,8 +60,6 @@ pub const FRAME_HOOK: u8 = b'H';
 /// Kind byte of a hook client's word that it left something in the spool; without
 /// a body and without an answer.
 pub const FRAME_SPOOLED: u8 = b'S';
-/// Kind byte of a [`Reply`].
-pub const FRAME_REPLY: u8 = b'R';
 
 /// First line of a hook frame and of a spool file, as JSON; the hook's standard
 /// input follows verbatim after the line break.
@@ -87,6 +87,13 @@ pub struct HookHeader {
     /// Standard input was longer than the limit, or never ended, and was cut.
     #[serde(default)]
     pub cut: bool,
+}
+
+/// The answer to a hook event: it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookTaken {
+    /// What is said at the start of a session, if anything.
+    pub line: Option<String>,
 }
 
 /// What a client asks.
@@ -335,34 +342,6 @@ pub enum Selection {
     All,
 }
 
-/// One frame of an answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "reply", rename_all = "snake_case")]
-pub enum Reply {
-    /// A step of a streamed answer: one of the structs below, as JSON.
-    Item {
-        /// The step.
-        item: serde_json::Value,
-    },
-    /// How far long work has come. Shown on a terminal, dropped in a pipe.
-    Progress(Progress),
-    /// The end, with the answer.
-    Ok {
-        /// The answer.
-        value: serde_json::Value,
-    },
-    /// The end, without success.
-    Error(ApiError),
-}
-
-impl Reply {
-    /// Whether this frame ends the answer.
-    #[must_use]
-    pub fn is_last(&self) -> bool {
-        matches!(self, Self::Ok { .. } | Self::Error(_))
-    }
-}
-
 /// A refusal or failure, in words that can be shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiError {
@@ -465,17 +444,6 @@ impl ErrorCode {
             Self::Bug => 70,
         }
     }
-}
-
-/// How far something has come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
-    /// What is being done: "fetching", "placing", "checking"…
-    pub what: String,
-    /// Units done.
-    pub done: u64,
-    /// Units in all; 0 if not known.
-    pub total: u64,
 }
 
 /// An answer that has nothing to say.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ccpeer_core::limits;
 use serde::de::DeserializeOwned;
 
-use crate::api::{ApiError, ErrorCode, FRAME_REPLY, FRAME_REQUEST, Progress, Reply, Request};
+use crate::api::{ApiError, ErrorCode, FRAME_REQUEST, Json, Progress, Reply, Request};
 use crate::home::Home;
 use crate::ipc::{self, ConnectError, Connection};
 
@@ -51,19 +51,35 @@ impl Client {
         item: &mut dyn FnMut(&mut Self, serde_json::Value) -> Result<(), ApiError>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<T, ApiError> {
+        let answer = self.ask_json(request, item, progress)?;
+        answer.read().map_err(|_| garbled())
+    }
+
+    fn ask_json(
+        &mut self,
+        request: &Request,
+        item: &mut dyn FnMut(&mut Self, serde_json::Value) -> Result<(), ApiError>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Json, ApiError> {
         self.send(request)?;
         loop {
             match self.reply()? {
-                Reply::Item { item: value } => item(self, value)?,
+                Reply::Item(step) => item(self, step.read().map_err(|_| garbled())?)?,
                 // One without words only says that the agent is still there.
                 Reply::Progress(p) if p.what.is_empty() => {}
                 Reply::Progress(p) => progress(p),
                 Reply::Error(e) => return Err(e),
-                Reply::Ok { value } => {
-                    return serde_json::from_value(value).map_err(|_| garbled());
-                }
+                Reply::Ok(answer) => return Ok(answer),
             }
         }
+    }
+
+    /// Asks for something that is answered at once and only passed on.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub fn get_json(&mut self, request: &Request) -> Result<Json, ApiError> {
+        self.ask_json(request, &mut |_, _| Ok(()), &mut |_| {})
     }
 
     /// Asks for something that is answered at once.
@@ -85,10 +101,7 @@ impl Client {
 
     fn reply(&mut self) -> Result<Reply, ApiError> {
         let (kind, body) = read_frame(&mut self.connection).map_err(|e| lost(&e))?;
-        if kind != FRAME_REPLY {
-            return Err(garbled());
-        }
-        serde_json::from_slice(&body).map_err(|_| garbled())
+        Reply::of_frame(kind, body).ok_or_else(garbled)
     }
 }
 
@@ -128,7 +141,8 @@ pub fn read_frame(from: &mut impl Read) -> io::Result<(u8, Vec<u8>)> {
     }
     let mut kind = [0u8; 1];
     from.read_exact(&mut kind)?;
-    let mut body = Vec::new();
+    // Memory that nothing comes for is never touched.
+    let mut body = Vec::with_capacity(len - 1);
     from.take(len as u64 - 1).read_to_end(&mut body)?;
     if body.len() + 1 != len {
         return Err(io::ErrorKind::UnexpectedEof.into());

@@ -12,6 +12,8 @@ mod effects;
 mod elsewhere;
 mod enrich;
 mod expiry;
+mod handle;
+mod heads;
 mod hooks;
 mod left;
 mod members;
@@ -21,6 +23,7 @@ mod near;
 mod overview;
 mod presence;
 mod questions;
+mod rows;
 mod search;
 mod sharing;
 mod taken;
@@ -45,7 +48,7 @@ use ccpeer_store::{Store, StoreError};
 use ed25519_dalek::SigningKey;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
-use crate::api::{ApiError, ErrorCode};
+use crate::api::ApiError;
 use crate::capture;
 use crate::findings::{Findings, Kind};
 use crate::home::Home;
@@ -61,10 +64,13 @@ use effects::With;
 pub(crate) use elsewhere::Standing;
 pub(crate) use enrich::{Enriched, Enriching};
 pub(crate) use expiry::{Expiry, cleanup_days};
+pub(crate) use handle::Handle;
+pub(crate) use heads::Head;
 pub(crate) use left::Endings;
 pub(crate) use members::Acceptance;
 pub(crate) use mirror::{Candidate, OutHead, OutSession, Outgoing};
-pub(crate) use questions::{Ask, Head, Target};
+pub(crate) use questions::{Ask, Target};
+pub(crate) use rows::Listing;
 pub(crate) use search::AskSearch;
 pub(crate) use sharing::{Known as KnownRules, OwnSession, classify};
 pub(crate) use taken::{Held, load as load_taken_in};
@@ -196,103 +202,6 @@ pub(crate) struct Shared {
     pub(crate) gate: Arc<crate::sharing::gate::Gate>,
     /// The rules about it are changed by one at a time.
     pub(crate) ruling: tokio::sync::Mutex<()>,
-}
-
-/// How jobs and the server reach the driver.
-#[derive(Clone)]
-pub(crate) struct Handle {
-    pub(crate) tx: mpsc::Sender<Input>,
-    pub(crate) shared: Arc<Shared>,
-}
-
-impl Handle {
-    /// States something; durable and on its way to peers when this returns.
-    pub(crate) async fn append(&self, payload: Payload) -> Result<EntryHash, ApiError> {
-        let (tx, rx) = oneshot::channel();
-        self.send(Input::Append(payload, tx)).await?;
-        rx.await.map_err(|_| stopping())?
-    }
-
-    /// Captures a session and waits for the outcome.
-    pub(crate) async fn capture(&self, session: SessionId) -> Result<CaptureDone, ApiError> {
-        let (tx, rx) = oneshot::channel();
-        self.send(Input::Capture(session, Cause::Asked, Some(tx)))
-            .await?;
-        rx.await.map_err(|_| stopping())
-    }
-
-    /// Keeps captures away from a session's files for as long as the answer
-    /// lives.
-    pub(crate) async fn hold(&self, session: SessionId) -> Result<Until, ApiError> {
-        let (tx, rx) = oneshot::channel();
-        // Whatever happens from here on, it is let go of.
-        let hold = self.at_the_end(Input::Release(session));
-        if self.send(Input::Hold(session, tx)).await.is_err() || rx.await.is_err() {
-            return Err(stopping());
-        }
-        Ok(hold)
-    }
-
-    /// Lets the capture of a session begin whose turn has ended, although the event
-    /// that says so is not durable yet. It is not concluded before the event is
-    /// heeded, or the answer is dropped.
-    ///
-    /// Where the driver has much to do it is not worth waiting for.
-    pub(crate) fn begin_early(
-        &self,
-        session: SessionId,
-        last_reply: Option<String>,
-    ) -> Option<Until> {
-        let early = Input::Early(session, last_reply);
-        self.tx.try_send(early).ok()?;
-        Some(self.at_the_end(Input::Heard(session)))
-    }
-
-    /// Asks the read models.
-    pub(crate) async fn ask<T>(
-        &self,
-        question: impl FnOnce(oneshot::Sender<T>) -> Ask,
-    ) -> Result<T, ApiError> {
-        let (tx, rx) = oneshot::channel();
-        self.send(Input::Ask(question(tx))).await?;
-        rx.await.map_err(|_| stopping())
-    }
-
-    /// What happens from now on.
-    pub(crate) fn notices(&self) -> broadcast::Receiver<Notice> {
-        self.shared.notices.subscribe()
-    }
-
-    fn at_the_end(&self, end: Input) -> Until {
-        Until {
-            end: Some(end),
-            tx: self.tx.clone(),
-        }
-    }
-
-    pub(crate) async fn send(&self, input: Input) -> Result<(), ApiError> {
-        self.tx.send(input).await.map_err(|_| stopping())
-    }
-}
-
-/// Something that the driver does for as long as this lives: it is told the end.
-#[must_use]
-pub(crate) struct Until {
-    end: Option<Input>,
-    tx: mpsc::Sender<Input>,
-}
-
-impl Drop for Until {
-    fn drop(&mut self) {
-        if let Some(end) = self.end.take() {
-            let tx = self.tx.clone();
-            tokio::spawn(async move { tx.send(end).await });
-        }
-    }
-}
-
-fn stopping() -> ApiError {
-    ApiError::new(ErrorCode::Agent, "the agent is stopping").hint("start it with `ccpeer up`")
 }
 
 /// The state of the task.

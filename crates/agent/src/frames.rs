@@ -6,7 +6,10 @@ use std::io;
 use ccpeer_core::limits;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::api::{FRAME_REPLY, Reply};
+use crate::api::Reply;
+
+/// Bytes of a body that go with its head.
+const BEGIN_BYTES: usize = 16 * 1024;
 
 /// Reads one frame; `None` at an orderly end.
 pub(crate) async fn read<R: AsyncRead + Unpin>(from: &mut R) -> io::Result<Option<(u8, Vec<u8>)>> {
@@ -35,7 +38,7 @@ pub(crate) async fn read<R: AsyncRead + Unpin>(from: &mut R) -> io::Result<Optio
 
 /// Writes one reply.
 pub(crate) async fn write<W: AsyncWrite + Unpin>(to: &mut W, reply: &Reply) -> io::Result<()> {
-    let body = serde_json::to_vec(reply)?;
+    let (kind, body) = reply.to_frame()?;
     let len = u32::try_from(body.len() + 1).unwrap_or(u32::MAX);
     if len as usize > limits::API_BYTES_MAX {
         return Err(io::Error::new(
@@ -43,10 +46,13 @@ pub(crate) async fn write<W: AsyncWrite + Unpin>(to: &mut W, reply: &Reply) -> i
             "reply is too long",
         ));
     }
-    let mut frame = Vec::with_capacity(body.len() + 5);
+    // What is short goes in one write, what is long without a copy.
+    let (begin, rest) = body.split_at(body.len().min(BEGIN_BYTES));
+    let mut frame = Vec::with_capacity(begin.len() + 5);
     frame.extend_from_slice(&len.to_le_bytes());
-    frame.push(FRAME_REPLY);
-    frame.extend_from_slice(&body);
+    frame.push(kind);
+    frame.extend_from_slice(begin);
     to.write_all(&frame).await?;
+    to.write_all(rest).await?;
     to.flush().await
 }

@@ -28,24 +28,23 @@ use std::sync::Arc;
 use ccpeer_core::entry::{DeviceInfo, Mark, Payload};
 use ccpeer_core::limits;
 use ccpeer_core::text;
-use serde_json::Value;
 
-use crate::api::{ApiError, Done, ErrorCode, Request, Task};
+use crate::api::{ApiError, Done, ErrorCode, Json, Request};
 use crate::driver::{Ask, Handle, Head, Input, Target};
 use crate::pool::blocking;
-use crate::server::{Out, to_value};
+use crate::server::{Out, to_json};
 use crate::{scan, view};
 
 /// Runs one request to its end.
-pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<Value, ApiError> {
+pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<Json, ApiError> {
     match request {
-        Request::Status => to_value(&upkeep::status(handle).await?),
+        Request::Status => to_json(&upkeep::status(handle).await?),
         // The server ends the driver when this has been said.
         Request::Down => done("the agent stops"),
-        Request::Devices => to_value(&handle.ask(Ask::Devices).await?),
+        Request::Devices => to_json(&handle.ask(Ask::Devices).await?),
         Request::Rename { name } => rename(handle, &name).await,
         Request::Revoke { device } => done(members::revoke(handle, device).await?),
-        Request::Accept { device } => to_value(&members::accept(handle, device).await?),
+        Request::Accept { device } => to_json(&members::accept(handle, device).await?),
         Request::Seen => {
             handle.ask(Ask::SeenIntroductions).await?;
             done("what others have added was seen")
@@ -57,14 +56,12 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
         )),
         Request::Join { secret } => pair::join(handle, out, secret).await,
         Request::Address { device, addr } => pair::address(handle, device, &addr).await,
-        Request::Around => to_value(&around::around(handle).await?),
-        Request::Safety { device } => to_value(&pair::safety(handle, device).await?),
-        Request::Tasks { all, only_look } => to_value(&tasks(handle, all, !only_look).await?),
-        Request::Expiring => to_value(&handle.ask(Ask::Expiring).await?),
-        Request::Show { task } => to_value(&upkeep::show(handle, task).await?),
-        Request::Sessions { scope, project } => {
-            to_value(&upkeep::sessions(handle, scope, project.as_deref()).await?)
-        }
+        Request::Around => to_json(&around::around(handle).await?),
+        Request::Safety { device } => to_json(&pair::safety(handle, device).await?),
+        Request::Tasks { all, only_look } => tasks(handle, all, !only_look).await,
+        Request::Expiring => to_json(&handle.ask(Ask::Expiring).await?),
+        Request::Show { task } => to_json(&upkeep::show(handle, task).await?),
+        Request::Sessions { scope, project } => upkeep::sessions(handle, scope, project).await,
         Request::Continue {
             task,
             into,
@@ -85,53 +82,54 @@ pub(crate) async fn run(request: Request, handle: &Handle, out: Out) -> Result<V
                 meanwhile,
                 keep_times: false,
             };
-            to_value(&bring::continue_task(handle, &out, task, &wish).await?)
+            to_json(&bring::continue_task(handle, &out, task, &wish).await?)
         }
-        Request::Push(selection) => to_value(&send::push(handle, &out, &selection).await?),
-        Request::Pull(selection) => to_value(&bring::pull(handle, &out, &selection).await?),
+        Request::Push(selection) => to_json(&send::push(handle, &out, &selection).await?),
+        Request::Pull(selection) => to_json(&bring::pull(handle, &out, &selection).await?),
         Request::Snapshot { session, force } => {
-            to_value(&send::snapshot(handle, &out, session, force).await?)
+            to_json(&send::snapshot(handle, &out, session, force).await?)
         }
         Request::Mark { task, done } => mark(handle, task, done).await,
-        Request::Undo { task } => to_value(&upkeep::undo(handle, task).await?),
-        Request::UndoUnasked => to_value(&upkeep::undo_unasked(handle, &out).await?),
-        Request::Verify { read_data } => to_value(&verify::verify(handle, &out, read_data).await?),
-        Request::Rekey { how } => to_value(&rekey::rekey(handle, &out, how).await?),
-        Request::Policy { change } => to_value(&policy::policy(handle, change).await?),
-        Request::Why { session } => to_value(&why::why(handle, session).await?),
-        Request::Relay { change } => to_value(&relay::relay(handle, change).await?),
-        Request::Git { change } => to_value(&git::git(handle, &out, change).await?),
+        Request::Undo { task } => to_json(&upkeep::undo(handle, task).await?),
+        Request::UndoUnasked => to_json(&upkeep::undo_unasked(handle, &out).await?),
+        Request::Verify { read_data } => to_json(&verify::verify(handle, &out, read_data).await?),
+        Request::Rekey { how } => to_json(&rekey::rekey(handle, &out, how).await?),
+        Request::Policy { change } => to_json(&policy::policy(handle, change).await?),
+        Request::Why { session } => to_json(&why::why(handle, session).await?),
+        Request::Relay { change } => to_json(&relay::relay(handle, change).await?),
+        Request::Git { change } => to_json(&git::git(handle, &out, change).await?),
         Request::GitImport { from, key_file } => {
-            to_value(&import::import(handle, &out, &from, key_file.as_deref()).await?)
+            to_json(&import::import(handle, &out, &from, key_file.as_deref()).await?)
         }
         Request::Serve(what) => serve::serve(handle, &out, what).await,
         Request::Search(search) => {
             let list = search::List::Numbered;
-            to_value(&search::search(handle, search, list).await?)
+            to_json(&search::search(handle, search, list).await?)
         }
         Request::Ui => page::ui(handle, &out).await,
-        Request::Transcript(ask) => to_value(&page::transcript(handle, ask).await?),
-        Request::Projects => to_value(&projects::list(handle).await?),
-        Request::ProjectsChange(change) => to_value(&projects::change(handle, change).await?),
+        Request::Transcript(ask) => to_json(&page::transcript(handle, ask).await?),
+        Request::Projects => to_json(&projects::list(handle).await?),
+        Request::ProjectsChange(change) => to_json(&projects::change(handle, change).await?),
         Request::Move { old, new, dry_run } => {
-            to_value(&relocate::relocate(handle, &out, &old, &new, dry_run).await?)
+            to_json(&relocate::relocate(handle, &out, &old, &new, dry_run).await?)
         }
     }
 }
 
-fn done(message: impl Into<String>) -> Result<Value, ApiError> {
-    to_value(&Done {
+fn done(message: impl Into<String>) -> Result<Json, ApiError> {
+    to_json(&Done {
         message: message.into(),
     })
 }
 
 /// The list. All of it includes what is not in Claude's directory any more, so
 /// that is looked at first.
-async fn tasks(handle: &Handle, all: bool, remember: bool) -> Result<Vec<Task>, ApiError> {
+async fn tasks(handle: &Handle, all: bool, remember: bool) -> Result<Json, ApiError> {
     if all {
         look_for_vanished(handle).await?;
     }
-    handle.ask(|to| Ask::Tasks { all, remember, to }).await
+    let list = handle.ask(|to| Ask::TaskList { all, remember, to });
+    list.await?
 }
 
 /// Finds out now, and not at the next sweep, whose files are gone.
@@ -149,7 +147,7 @@ async fn look_for_vanished(handle: &Handle) -> Result<(), ApiError> {
     handle.send(Input::Vanished(gone)).await
 }
 
-async fn rename(handle: &Handle, name: &str) -> Result<Value, ApiError> {
+async fn rename(handle: &Handle, name: &str) -> Result<Json, ApiError> {
     let name = text::one_line(name, limits::DEVICE_NAME_CHARS_MAX);
     if name.is_empty() {
         return Err(
@@ -167,7 +165,7 @@ async fn rename(handle: &Handle, name: &str) -> Result<Value, ApiError> {
     done(format!("this device is called {name} now"))
 }
 
-async fn mark(handle: &Handle, task: String, finished: bool) -> Result<Value, ApiError> {
+async fn mark(handle: &Handle, task: String, finished: bool) -> Result<Json, ApiError> {
     let target = resolve(handle, task).await?;
     let session = target.session;
     handle

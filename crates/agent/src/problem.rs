@@ -19,3 +19,8 @@ pub(crate) fn store(error: &StoreError) -> ApiError {
             .hint("check the disk of CCPEER_HOME; the agent's log says more"),
     }
 }
+
+/// An answer of ours that cannot be written: a mistake in its type.
+pub(crate) fn unwritten(_: serde_json::Error) -> ApiError {
+    ApiError::new(ErrorCode::Bug, "an answer cannot be encoded")
+}

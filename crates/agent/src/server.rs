@@ -14,8 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::api::{
-    ApiError, ErrorCode, FRAME_HOOK, FRAME_REQUEST, FRAME_SPOOLED, Progress, RekeyHow, Reply,
-    Request,
+    self, ApiError, ErrorCode, FRAME_HOOK, FRAME_REQUEST, FRAME_SPOOLED, HookTaken, Json, Progress,
+    RekeyHow, Reply, Request,
 };
 use crate::driver::{Ask, Handle, Input};
 use crate::inbox::{self, Accepted, InboxError, Pending};
@@ -46,9 +46,9 @@ pub(crate) struct Out {
 impl Out {
     /// One step of a streamed answer.
     pub(crate) async fn item(&self, item: &impl Serialize) -> Result<(), ApiError> {
-        let item = to_value(item)?;
+        let item = to_json(item)?;
         self.replies
-            .send(Reply::Item { item })
+            .send(Reply::Item(item))
             .await
             .map_err(|_| client_gone())
     }
@@ -82,9 +82,8 @@ impl Out {
     }
 }
 
-pub(crate) fn to_value(value: &impl Serialize) -> Result<serde_json::Value, ApiError> {
-    serde_json::to_value(value)
-        .map_err(|_| ApiError::new(ErrorCode::Bug, "an answer cannot be encoded"))
+pub(crate) fn to_json(value: &impl Serialize) -> Result<Json, ApiError> {
+    Json::of(value).map_err(crate::problem::unwritten)
 }
 
 fn client_gone() -> ApiError {
@@ -200,9 +199,7 @@ async fn pass_on(pending: Pending, handle: &Handle, writer: &mut (impl AsyncWrit
 }
 
 fn taken(line: Option<String>) -> Reply {
-    Reply::Ok {
-        value: serde_json::json!({ "line": line }),
-    }
+    to_json(&HookTaken { line }).map_or_else(Reply::Error, Reply::Ok)
 }
 
 /// Begins it; its outcome, if there is nothing to wait for.
@@ -257,10 +254,8 @@ async fn start_line(handle: &Handle, session: SessionId, source: StartSource) ->
 /// if the answer says so.
 fn calls_for_it(reply: &Reply, about_relay: bool) -> bool {
     match reply {
-        Reply::Ok { value } if about_relay => {
-            value.get("again") == Some(&serde_json::Value::Bool(true))
-        }
-        Reply::Ok { .. } => true,
+        Reply::Ok(relay) if about_relay => relay.read().is_ok_and(|r: api::Relay| r.again),
+        Reply::Ok(_) => true,
         _ => false,
     }
 }
@@ -295,7 +290,7 @@ where
     let last = replies.clone();
     let working = tokio::spawn(async move {
         let reply = match jobs::run(request, &handle, Out { replies, answers }).await {
-            Ok(value) => Reply::Ok { value },
+            Ok(answer) => Reply::Ok(answer),
             Err(e) => Reply::Error(e),
         };
         let _gone = last.send(reply).await;

@@ -8,7 +8,7 @@ use ccpeer_core::text;
 use ccpeer_core::time::Timestamp;
 use ccpeer_formats::rfc3339;
 
-use crate::api::{DeviceName, Session, Share, Task};
+use crate::api::Share;
 use crate::driver::Head;
 use crate::states;
 
@@ -50,56 +50,24 @@ pub(crate) fn line(value: &str) -> String {
     text::one_line(value, limits::TITLE_CHARS_MAX)
 }
 
-/// A row of `tasks`.
-pub(crate) fn task(n: u64, head: &Head, heads: usize, taken_over_by: Option<DeviceName>) -> Task {
-    let meta = &head.version.meta;
-    Task {
-        n,
-        session_id: head.version.session.to_string(),
-        device: head.device.clone(),
-        hostname: head.writer.as_ref().unwrap_or(&head.hostname).clone(),
-        document_only: head.writer.is_some(),
-        title: title(meta),
-        project: line(&meta.project),
-        state: state_word(head.state).to_owned(),
-        updated: time(meta.updated),
-        branch: line(&meta.branch),
-        open_todos: u64::from(meta.open_todos),
-        heads: heads as u64,
-        version: head.id.to_string(),
-        complete: head.complete,
-        unreadable: head.unreadable,
-        last_heard: head.last_heard.map(time),
-        taken_over_by,
-    }
-}
-
-/// A row of `sessions`.
-pub(crate) fn session(head: &Head, heads: usize, local: bool) -> Session {
-    let meta = &head.version.meta;
-    Session {
-        session_id: head.version.session.to_string(),
-        project: line(&meta.project),
-        title: title(meta),
-        device: head.device.clone(),
-        bytes: meta.bytes,
-        records: meta.records,
-        updated: time(meta.updated),
-        local,
-        remote: !head.from_me,
-        state: state_word(head.state).to_owned(),
-        heads: heads as u64,
-        share: share_word(head.share).to_owned(),
-    }
-}
-
 /// The word for what others may have.
-fn share_word(share: Share) -> &'static str {
+pub(crate) fn share_word(share: Share) -> &'static str {
     match share {
         Share::Sync => "sync",
         Share::Snapshot => "snapshot",
         Share::Local => "local",
     }
+}
+
+/// Whether a session belongs to the project that was named, by its name or by a path
+/// that ends in it.
+pub(crate) fn is_of_project(meta: &SessionMeta, wanted: &str) -> bool {
+    let last = wanted
+        .trim_end_matches(['/', '\\'])
+        .rsplit(['/', '\\'])
+        .next()
+        .unwrap_or_default();
+    !last.is_empty() && meta.project == last
 }
 
 /// A title that is never empty.

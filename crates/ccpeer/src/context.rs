@@ -95,6 +95,14 @@ pub(crate) fn say_json(value: &impl Serialize) -> Result<(), CommandError> {
     say(json::line(value)?)
 }
 
+/// The agent's answer to a question, as data.
+///
+/// # Errors
+/// What the agent says, or that there is none; when standard output is gone.
+pub(crate) fn say_answer(context: &Context, request: &Request) -> Result<(), CommandError> {
+    say(json::passed_on(&context.agent()?.get_json(request)?)?)
+}
+
 /// That something was done: a sentence for people, or the same for programs.
 ///
 /// # Errors

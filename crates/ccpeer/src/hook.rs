@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use ccpeer_agent::api::{API_VERSION, FRAME_HOOK, FRAME_REPLY, FRAME_SPOOLED, HookHeader, Reply};
+use ccpeer_agent::api::{API_VERSION, FRAME_HOOK, FRAME_SPOOLED, HookHeader, HookTaken, Reply};
 use ccpeer_agent::client::{read_frame, write_frame};
 use ccpeer_agent::home::Home;
 use ccpeer_agent::spool::Written;
@@ -308,16 +308,14 @@ fn deliver(home: &Home, bytes: &[u8], by: Instant) -> Result<Option<String>, Not
     })?;
     write_frame(&mut connection, FRAME_HOOK, bytes).map_err(|e| failed(&e))?;
     let (kind, body) = read_frame(&mut connection).map_err(|e| failed(&e))?;
-    if kind != FRAME_REPLY {
-        return Err(failed(&"the agent answers in another protocol"));
-    }
-    match serde_json::from_slice(&body) {
-        Ok(Reply::Ok { value }) => Ok(value
-            .get("line")
-            .and_then(|line| line.as_str())
-            .map(str::to_owned)),
-        Ok(Reply::Error(e)) => Err(failed(&e.message)),
-        _ => Err(failed(&"the agent answers in another protocol")),
+    let another = || failed(&"the agent answers in another protocol");
+    match Reply::of_frame(kind, body).ok_or_else(another)? {
+        Reply::Ok(taken) => taken
+            .read()
+            .map(|t: HookTaken| t.line)
+            .map_err(|_| another()),
+        Reply::Error(e) => Err(failed(&e.message)),
+        Reply::Item(_) | Reply::Progress(_) => Err(another()),
     }
 }
 

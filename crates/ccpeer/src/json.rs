@@ -5,9 +5,10 @@
 //! has to use them. And whatever is left that a terminal would act on is written
 //! as an escape, so that the bytes are harmless and the value is unchanged.
 
+use std::borrow::Cow;
 use std::io;
 
-use ccpeer_agent::api::{ApiError, ErrorCode};
+use ccpeer_agent::api::{ApiError, ErrorCode, Json};
 use ccpeer_core::text::{self, Lines};
 use serde::Serialize;
 use serde_json::Value;
@@ -33,18 +34,43 @@ const VERBATIM: [&str; 11] = [
 /// # Errors
 /// [`ErrorCode::Bug`]: our types can be written.
 pub(crate) fn line(value: &impl Serialize) -> Result<String, ApiError> {
-    let bug = |_| ApiError {
-        code: ErrorCode::Bug,
-        message: "cannot write the answer as JSON".to_owned(),
-        hint: None,
-        choices: Vec::new(),
-        elsewhere: None,
-    };
-    let value = clean(serde_json::to_value(value).map_err(bug)?);
+    passed_on(&Json::of(value).map_err(bug)?).map(Cow::into_owned)
+}
+
+/// The agent's answer as it is, if there is nothing to do to it: a list of
+/// thousands of rows is not taken apart to find that out.
+///
+/// # Errors
+/// [`ErrorCode::Bug`]: what the agent says is JSON.
+pub(crate) fn passed_on(answer: &Json) -> Result<Cow<'_, str>, ApiError> {
+    if let Some(text) = answer.text().filter(|text| is_harmless(text)) {
+        return Ok(Cow::Borrowed(text));
+    }
+    let value = clean(answer.read().map_err(bug)?);
     let mut out = Vec::new();
     let mut writer = serde_json::Serializer::with_formatter(&mut out, Harmless);
     value.serialize(&mut writer).map_err(bug)?;
-    Ok(String::from_utf8_lossy(&out).into_owned())
+    Ok(Cow::Owned(String::from_utf8_lossy(&out).into_owned()))
+}
+
+fn bug(_: serde_json::Error) -> ApiError {
+    ApiError::new(ErrorCode::Bug, "cannot write the answer as JSON")
+}
+
+/// Whether neither the text itself nor any value that is spelled in it holds a
+/// character which [`clean`] or [`Harmless`] would change.
+fn is_harmless(json: &str) -> bool {
+    let mut escapes = json.split('\\').skip(1);
+    let mut plain = true;
+    while let Some(after) = escapes.next() {
+        plain &= match after.as_bytes().first() {
+            Some(b'"' | b'/' | b'n' | b't') => true,
+            // The second backslash of two.
+            None => escapes.next().is_some(),
+            _ => false,
+        };
+    }
+    plain && text::is_clean(json, Lines::Keep)
 }
 
 fn clean(value: Value) -> Value {
@@ -97,8 +123,8 @@ impl Formatter for Harmless {
 
 #[cfg(test)]
 mod tests {
-    use super::line;
-    use serde_json::json;
+    use super::{Json, clean, is_harmless, line, passed_on};
+    use serde_json::{Value, json};
 
     #[test]
     fn k_l12_no_escape_byte_reaches_the_terminal() {
@@ -108,5 +134,42 @@ mod tests {
         let read: serde_json::Value = serde_json::from_str(&written).unwrap();
         assert_eq!(read["title"], "abcd");
         assert_eq!(read["path"], hostile);
+    }
+
+    #[test]
+    fn what_is_harmless_is_passed_on_and_what_is_not_is_cleaned() {
+        let texts = [
+            "plain",
+            "",
+            "\\",
+            "\\u001b",
+            "\\\"",
+            "two\nlines\tand / a tab",
+            "修复",
+            "a\u{1b}[31mb",
+            "a\rb",
+            "\u{202e}",
+            "\u{7f}",
+        ];
+        for text in texts {
+            let value = json!([{"title": text, "path": text}, text]);
+            let answer = Json::of(&value).unwrap();
+            let written = passed_on(&answer).unwrap();
+            let read: Value = serde_json::from_str(&written).unwrap();
+            assert_eq!(read, clean(value), "{text:?}");
+            assert_eq!(
+                is_harmless(answer.text().unwrap()),
+                !text.contains(['\u{1b}', '\r', '\u{202e}', '\u{7f}']),
+                "{text:?}"
+            );
+        }
+        let spelled: Json = Json::of(
+            &serde_json::value::RawValue::from_string(
+                r#"{"title":"\\\u001b]0;x\u0007y\ud83d\ude00"}"#.to_owned(),
+            )
+            .unwrap(),
+        )
+        .unwrap();
+        assert_eq!(passed_on(&spelled).unwrap(), r#"{"title":"\\y😀"}"#);
     }
 }

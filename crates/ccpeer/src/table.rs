@@ -74,6 +74,9 @@ fn fit(cell: &str, columns: usize) -> String {
 }
 
 pub(crate) fn width(text: &str) -> usize {
+    if text.is_ascii() {
+        return text.len();
+    }
     text.chars().map(char_width).sum()
 }
 

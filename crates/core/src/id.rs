@@ -48,9 +48,21 @@ fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], IdError> {
     Ok(out)
 }
 
+/// Bytes that are spelled in one go: the longest id.
+const SPELLED_MAX: usize = 32;
+
+/// In lower case. Lists spell tens of thousands of ids.
 fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    for b in bytes {
-        write!(f, "{b:02x}")?;
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for part in bytes.chunks(SPELLED_MAX) {
+        let mut spelled = [0u8; 2 * SPELLED_MAX];
+        for (two, b) in spelled.chunks_exact_mut(2).zip(part) {
+            for (digit, nibble) in two.iter_mut().zip([b >> 4, b & 15]) {
+                *digit = DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'?');
+            }
+        }
+        let spelled = spelled.get(..2 * part.len()).unwrap_or_default();
+        f.write_str(core::str::from_utf8(spelled).unwrap_or_default())?;
     }
     Ok(())
 }
@@ -159,11 +171,11 @@ impl SessionId {
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, b) in self.0.iter().enumerate() {
-            if matches!(i, 4 | 6 | 8 | 10) {
+        for (i, range) in [0..4, 4..6, 6..8, 8..10, 10..16].into_iter().enumerate() {
+            if i > 0 {
                 f.write_str("-")?;
             }
-            write!(f, "{b:02x}")?;
+            write_hex(f, self.0.get(range).unwrap_or_default())?;
         }
         Ok(())
     }

@@ -33,6 +33,9 @@ pub fn lossy(bytes: &[u8]) -> Cow<'_, str> {
 /// Keeps what is visible; a line break stays only if `lines` is [`Lines::Keep`].
 #[must_use]
 pub fn strip(text: &str, lines: Lines) -> String {
+    if is_clean(text, lines) {
+        return String::from(text);
+    }
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
@@ -52,6 +55,35 @@ pub fn strip(text: &str, lines: Lines) -> String {
     out
 }
 
+/// Whether [`strip`] leaves it as it is: nearly always, and told without a copy.
+#[must_use]
+pub fn is_clean(text: &str, lines: Lines) -> bool {
+    let mut rest = text;
+    loop {
+        let plain = plain_ascii(rest.as_bytes());
+        let mut chars = rest.get(plain..).unwrap_or_default().chars();
+        match chars.next() {
+            None => return true,
+            Some('\n' | '\t') if lines == Lines::Keep => {}
+            Some(c) if hidden(c) => return false,
+            Some(_) => {}
+        }
+        rest = chars.as_str();
+    }
+}
+
+/// How many bytes at the beginning are visible ASCII. Answers of megabytes are looked
+/// through, block by block.
+fn plain_ascii(bytes: &[u8]) -> usize {
+    const BLOCK: usize = 32;
+    let is_plain = |b: &u8| matches!(b, b' '..=b'~');
+    let blocks = bytes.chunks_exact(BLOCK);
+    let whole = blocks.take_while(|block| block.iter().fold(true, |all, b| all & is_plain(b)));
+    let begin = whole.count() * BLOCK;
+    let rest = bytes.get(begin..).unwrap_or_default();
+    begin + rest.iter().take_while(|b| is_plain(b)).count()
+}
+
 /// What happens to line breaks and tabs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lines {
@@ -64,6 +96,9 @@ pub enum Lines {
 /// One visible line of at most `chars_max` characters.
 #[must_use]
 pub fn one_line(text: &str, chars_max: usize) -> String {
+    if is_plain_line(text, chars_max) {
+        return String::from(text);
+    }
     let stripped = strip(text, Lines::Fold);
     let mut out = String::new();
     let mut space = false;
@@ -87,6 +122,18 @@ pub fn one_line(text: &str, chars_max: usize) -> String {
         count += 1;
     }
     out
+}
+
+/// Whether it is visible words with one space between them, and no longer than that.
+fn is_plain_line(text: &str, chars_max: usize) -> bool {
+    let mut space = true; // neither at the beginning
+    let plain = text.chars().enumerate().all(|(n, c)| {
+        let doubled = c == ' ' && space;
+        space = c == ' ';
+        let visible = matches!(c, ' '..='~') || !(hidden(c) || c.is_whitespace());
+        n < chars_max && visible && !doubled
+    });
+    plain && (text.is_empty() || !space) // nor at the end
 }
 
 fn skip_sequence(start: char, chars: &mut core::iter::Peekable<core::str::Chars<'_>>) {
@@ -152,7 +199,30 @@ mod tests {
         check("\u{1b}]8;;http://e\u{1b}\\link", "link");
         check("a\u{202e}b\u{200d}c\u{e0041}", "abc");
         check("two\r\n  lines\t here ", "two lines here");
+        check(" a  b ", "a b");
+        check("修复  解析器 ", "修复 解析器");
+        check("a\u{3000}b\u{a0}\u{a0}c", "a b c");
+        check(&"修".repeat(41), &"修".repeat(40));
+        check("a b", "a b");
+        check("", "");
+        check(" ", "");
         check(&"x".repeat(99), &"x".repeat(40));
         assert_eq!(strip("a\nb\u{7}\tc", Lines::Keep), "a\nb\tc");
+    }
+
+    #[test]
+    fn what_is_clean_stays_as_it_is_and_nothing_else_does() {
+        let all = (0..=0x0011_0000).filter_map(char::from_u32);
+        let mut buffer = [0; 4];
+        for c in all {
+            for lines in [Lines::Keep, Lines::Fold] {
+                let text: &str = c.encode_utf8(&mut buffer);
+                assert_eq!(
+                    is_clean(text, lines),
+                    strip(&[text, "\u{7}"].concat(), lines) == text,
+                    "{c:?}"
+                );
+            }
+        }
     }
 }

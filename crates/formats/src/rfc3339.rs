@@ -57,13 +57,26 @@ pub fn from_ms(ms: u64) -> String {
     let ms = ms.min(LAST_MS);
     let (year, month, day) = civil(ms / DAY_MS);
     let second = ms / 1000;
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
-        second / 3600 % 24,
-        second / 60 % 60,
-        second % 60,
-        ms % 1000
-    )
+    // By hand: lists have tens of thousands of these.
+    let mut text = String::with_capacity("0000-00-00T00:00:00.000Z".len());
+    let parts = [
+        (year, 1000, '-'),
+        (month, 10, '-'),
+        (day, 10, 'T'),
+        (second / 3600 % 24, 10, ':'),
+        (second / 60 % 60, 10, ':'),
+        (second % 60, 10, '.'),
+        (ms % 1000, 100, 'Z'),
+    ];
+    for (number, mut place, behind) in parts {
+        while place > 0 {
+            let digit = u32::try_from(number / place % 10).unwrap_or(0);
+            text.push(char::from_digit(digit, 10).unwrap_or('0'));
+            place /= 10;
+        }
+        text.push(behind);
+    }
+    text
 }
 
 /// `Z`, `+02:00`, `-0530` as milliseconds ahead of UTC.

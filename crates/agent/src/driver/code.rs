@@ -14,7 +14,8 @@ use ccpeer_core::sharing::Share;
 use ccpeer_core::time::Timestamp;
 use tokio::sync::oneshot;
 
-use super::{Driver, Handle, Input, stopping};
+use super::handle::stopping;
+use super::{Driver, Handle, Input};
 use crate::api::{ApiError, DeviceName};
 use crate::code::{self, CodeError, keep, take};
 use crate::git;

@@ -14,7 +14,8 @@ use ccpeer_core::time::{Instant, Timestamp};
 use ccpeer_store::Namespace;
 use tokio::sync::oneshot;
 
-use super::{Driver, Handle, Input, stopping};
+use super::handle::stopping;
+use super::{Driver, Handle, Input};
 use crate::api::{ApiError, SummaryBy, SummaryPolicy, SummaryStatus};
 use crate::enrich::material::{self, Job};
 use crate::enrich::run::{Failure, RUN_MAX};

@@ -4,22 +4,21 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
-use ccpeer_core::entry::{ContentRef, Version};
+use ccpeer_core::entry::ContentRef;
 use ccpeer_core::id::{DeviceId, EntryHash, SessionId};
 use ccpeer_core::limits;
-use ccpeer_core::lineage::{SessionRecord, VersionNode};
+use ccpeer_core::lineage::VersionNode;
 use ccpeer_core::manifest::Want;
 use ccpeer_core::presence::{EndReason, SessionState};
 use ccpeer_core::sync::event::{Event, Quotas};
-use ccpeer_core::time::Timestamp;
 use ccpeer_formats::claude::hook::StartSource;
 use ccpeer_net::PathKind;
 use ccpeer_store::NoteWrite;
 use tokio::sync::oneshot;
 
 use super::taken::Held;
-use super::{Acceptance, Driver, Outlook, Standing};
-use crate::api::{self, ApiError, DeviceName, ErrorCode};
+use super::{Acceptance, Driver, Head, Listing, Outlook, Standing};
+use crate::api::{self, ApiError, DeviceName, ErrorCode, Json};
 use crate::live::HookWord;
 use crate::policy::Policy;
 use crate::retention::{self, Line};
@@ -33,18 +32,29 @@ pub(crate) enum Ask {
     /// `devices`
     Devices(oneshot::Sender<Vec<api::Device>>),
     /// `tasks`
-    Tasks {
+    TaskList {
         /// Also finished ones.
         all: bool,
         /// Whether the order is remembered, for numbers.
         remember: bool,
         /// Where to.
-        to: oneshot::Sender<Vec<api::Task>>,
+        to: oneshot::Sender<Result<Json, ApiError>>,
     },
+    /// So many unfinished tasks, and how many there are.
+    FirstTasks(usize, oneshot::Sender<(Vec<api::Task>, usize)>),
     /// What is known of and not here as a whole.
     Coming(oneshot::Sender<Vec<api::Coming>>),
     /// When there was work, by device and project.
     Activity(oneshot::Sender<api::Activity>),
+    /// `sessions`
+    SessionList(Listing, oneshot::Sender<Result<Json, ApiError>>),
+    /// So many of them, and how many there are. Those in Claude Code's directory are
+    /// said.
+    FirstSessions(
+        BTreeSet<SessionId>,
+        usize,
+        oneshot::Sender<(Vec<api::Session>, usize)>,
+    ),
     /// All sessions: newest head and number of heads.
     Sessions(oneshot::Sender<Vec<(Head, usize)>>),
     /// What a `<task>` argument means.
@@ -145,34 +155,6 @@ pub(crate) enum Ask {
     Relatives(SessionId, EntryHash, oneshot::Sender<Relatives>),
 }
 
-/// A head of a session, with what is to be known for showing or fetching it.
-#[derive(Debug, Clone)]
-pub(crate) struct Head {
-    pub(crate) id: EntryHash,
-    pub(crate) device: DeviceName,
-    pub(crate) hostname: String,
-    /// The machine that its document comes from, if there is nothing but that.
-    pub(crate) writer: Option<String>,
-    pub(crate) from_me: bool,
-    pub(crate) version: Version,
-    pub(crate) state: SessionState,
-    pub(crate) complete: bool,
-    /// Its manifest came, and is none that this ccpeer can read.
-    pub(crate) unreadable: bool,
-    /// The author has a link to us now.
-    pub(crate) author_up: bool,
-    /// When the device whose word the state is was last heard of, if it is not
-    /// connected.
-    pub(crate) last_heard: Option<Timestamp>,
-    /// The better document that is the nearest on its line.
-    pub(crate) document: Option<ContentRef>,
-    /// The capsule that is.
-    pub(crate) capsule: Option<super::HeadCapsule>,
-    /// What others may have of what this device says of the session.
-    pub(crate) share: api::Share,
-    lamport: u64,
-}
-
 /// What a `<task>` argument means.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
@@ -201,12 +183,17 @@ impl Driver {
         match ask {
             Ask::Status(to) => drop(to.send(self.status())),
             Ask::Devices(to) => drop(to.send(self.devices())),
-            Ask::Tasks { all, remember, to } => {
-                let tasks = self.tasks(all, remember);
+            Ask::TaskList { all, remember, to } => {
+                let tasks = self.task_list(all, remember);
                 drop(to.send(tasks));
             }
+            Ask::FirstTasks(max, to) => drop(to.send(self.first_tasks(max))),
             Ask::Coming(to) => drop(to.send(self.coming())),
             Ask::Activity(to) => drop(to.send(self.activity(super::wall()))),
+            Ask::SessionList(listing, to) => drop(to.send(self.session_list(&listing))),
+            Ask::FirstSessions(local, max, to) => {
+                drop(to.send(self.first_sessions(local, max)));
+            }
             Ask::Sessions(to) => drop(to.send(self.all_heads())),
             Ask::Resolve(task, to) => drop(to.send(self.resolve(&task))),
             Ask::Device(text, to) => drop(to.send(self.find_device(&text))),
@@ -320,57 +307,6 @@ impl Driver {
         });
     }
 
-    fn head(&self, record: &SessionRecord, node: &VersionNode, only: bool) -> Head {
-        let author = node.log.device;
-        let stated = if only {
-            record.state()
-        } else {
-            let word = record.state_on(&author);
-            word.map(|(state, at)| (author, state, at))
-        };
-        let last_heard = stated.and_then(|(device, _, at)| self.last_heard(&device, at));
-        let state = if record.done() {
-            SessionState::Done
-        } else {
-            stated.map_or(node.version.state, |(_, state, _)| state)
-        };
-        let complete = node
-            .version
-            .manifest
-            .is_none_or(|m| self.machine.is_complete(&Want::manifest(m.id)));
-        let manifest = node.version.manifest;
-        let unreadable =
-            manifest.is_some_and(|m| self.machine.is_unreadable(&Want::manifest(m.id)));
-        let hostname = self
-            .machine
-            .device_info(&author)
-            .map(|i| view::line(&i.name));
-        let device = self.name_of(&author);
-        Head {
-            id: node.id,
-            hostname: hostname.unwrap_or_else(|| device.name.clone()),
-            writer: self.writer_of(&node.version),
-            device,
-            from_me: self.machine.current(&author) == self.shared.me,
-            version: node.version.clone(),
-            state,
-            complete,
-            unreadable,
-            author_up: self.links.contains(&self.machine.current(&author)),
-            last_heard,
-            document: record.nearest_document(&node.id).map(|(_, d)| d.snapshot),
-            capsule: self.capsule_of(record, node),
-            share: self.share_here(record, &node.version.session),
-            lamport: node.lamport,
-        }
-    }
-
-    pub(super) fn heads(&self, record: &SessionRecord) -> Vec<Head> {
-        let nodes = record.lines();
-        let only = nodes.len() == 1;
-        nodes.iter().map(|n| self.head(record, n, only)).collect()
-    }
-
     /// Connected devices that hold a version. One whose own version grew from it
     /// counts: it had it, and nobody will say so of a superseded version again.
     fn keepers(&self, session: &SessionId, version: EntryHash) -> Vec<DeviceName> {
@@ -389,52 +325,6 @@ impl Driver {
             }
         }
         keepers.iter().map(|d| self.name_of(d)).collect()
-    }
-
-    fn tasks(&mut self, all: bool, remember: bool) -> Vec<api::Task> {
-        let mut rows: Vec<(Head, usize)> = Vec::new();
-        for (_, record) in self.machine.sessions() {
-            let heads = self.heads(record);
-            let count = heads.len();
-            rows.extend(
-                heads
-                    .into_iter()
-                    .filter(|h| all || view::is_unfinished(h.state, &h.version.meta))
-                    .map(|h| (h, count)),
-            );
-        }
-        sort_newest_first(&mut rows);
-        let tasks: Vec<api::Task> = rows
-            .iter()
-            .zip(1..)
-            .map(|((head, heads), n)| {
-                let session = &head.version.session;
-                let by = (*heads == 1).then(|| self.taken_over(session)).flatten();
-                view::task(n, head, *heads, by.map(|d| self.name_of(&d)))
-            })
-            .collect();
-        let list: Vec<(SessionId, EntryHash)> = rows
-            .iter()
-            .map(|(h, _)| (h.version.session, h.id))
-            .collect();
-        if remember {
-            self.shown(list);
-        }
-        tasks
-    }
-
-    fn all_heads(&self) -> Vec<(Head, usize)> {
-        let mut rows: Vec<(Head, usize)> = self
-            .machine
-            .sessions()
-            .filter_map(|(_, record)| {
-                let heads = self.heads(record);
-                let count = heads.len();
-                heads.into_iter().next_back().map(|h| (h, count))
-            })
-            .collect();
-        sort_newest_first(&mut rows);
-        rows
     }
 
     fn resolve(&self, task: &str) -> Result<Target, ApiError> {
@@ -611,11 +501,13 @@ impl Driver {
         });
         let mut unfinished = 0u64;
         for (_, record) in self.machine.sessions() {
-            unfinished += self
-                .heads(record)
-                .iter()
-                .filter(|h| !h.from_me && view::is_unfinished(h.state, &h.version.meta))
-                .count() as u64;
+            let nodes = record.lines();
+            let is_unfinished = |node: &&&VersionNode| {
+                let state = self.state_of(record, node, nodes.len() == 1).state;
+                self.machine.current(&node.log.device) != self.shared.me
+                    && view::is_unfinished(state, &node.version.meta)
+            };
+            unfinished += nodes.iter().filter(is_unfinished).count() as u64;
         }
         let known = Known {
             went_on: stale || self.taken_over(session).is_some(),
@@ -676,11 +568,4 @@ fn path_word(path: PathKind) -> String {
         PathKind::Direct => "direct".to_owned(),
         PathKind::Relay => "relay".to_owned(),
     }
-}
-
-/// By the label that is shown; ties by what is really newer.
-fn sort_newest_first(rows: &mut [(Head, usize)]) {
-    rows.sort_by(|(a, _), (b, _)| {
-        (b.version.meta.updated, b.lamport, b.id).cmp(&(a.version.meta.updated, a.lamport, a.id))
-    });
 }

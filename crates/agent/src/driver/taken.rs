@@ -13,7 +13,8 @@ use ccpeer_store::{Namespace, NoteWrite, Store, StoreError};
 use tokio::sync::oneshot;
 
 use super::effects::With;
-use super::{Driver, Handle, Head, Input, stopping};
+use super::handle::stopping;
+use super::{Driver, Handle, Head, Input};
 use crate::api::ApiError;
 
 /// What the keys of these notes begin with, in [`Namespace::Setting`].

@@ -176,7 +176,7 @@ async fn selected(handle: &Handle, selection: &Selection) -> Result<Vec<Head>, A
         .map(|(h, _)| h)
         .filter(|h| !h.from_me)
         .filter(|h| match selection {
-            Selection::Project { project } => upkeep::is_of_project(h, project),
+            Selection::Project { project } => view::is_of_project(&h.version.meta, project),
             Selection::All | Selection::Session { .. } => true,
         })
         .collect();

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use ccpeer_core::manifest::Manifest;
 use ccpeer_net::web::{Guests, WebConfig, WebServer};
 use ccpeer_store::StoreError;
-use serde_json::Value;
 
 use super::search::List;
 use super::{done, resolve, upkeep};
 use crate::api::{
-    self, Activity, ApiError, ErrorCode, Overview, PageAt, Scope, Search, Searched, SessionList,
+    self, Activity, ApiError, ErrorCode, Json, Overview, PageAt, Search, Searched, SessionList,
     TranscriptAsk, TranscriptPage, UiEvent,
 };
 use crate::driver::{Ask, Handle, Head, Target};
@@ -27,7 +26,7 @@ const TASKS_MAX: usize = 500;
 const SESSIONS_MAX: usize = 5_000;
 
 /// Gives the page until the client goes away, or nobody uses it.
-pub(super) async fn ui(handle: &Handle, out: &Out) -> Result<Value, ApiError> {
+pub(super) async fn ui(handle: &Handle, out: &Out) -> Result<Json, ApiError> {
     let (desk, launch) = ui::desk(handle)?;
     let config = WebConfig {
         // Any free port, and nobody but this machine.
@@ -65,15 +64,8 @@ pub(super) async fn ui(handle: &Handle, out: &Out) -> Result<Value, ApiError> {
 pub(crate) async fn overview(handle: &Handle) -> Result<Overview, ApiError> {
     let status = upkeep::status(handle).await?;
     let devices = handle.ask(Ask::Devices).await?;
-    let mut tasks = handle
-        .ask(|to| Ask::Tasks {
-            all: false,
-            remember: false,
-            to,
-        })
-        .await?;
-    let more_tasks = tasks.len() > TASKS_MAX;
-    tasks.truncate(TASKS_MAX);
+    let (tasks, total) = handle.ask(|to| Ask::FirstTasks(TASKS_MAX, to)).await?;
+    let more_tasks = total > tasks.len();
     let coming = handle.ask(Ask::Coming).await?;
     Ok(Overview {
         status,
@@ -85,10 +77,14 @@ pub(crate) async fn overview(handle: &Handle) -> Result<Overview, ApiError> {
 }
 
 pub(crate) async fn sessions(handle: &Handle) -> Result<SessionList, ApiError> {
-    let mut sessions = upkeep::sessions(handle, Scope::All, None).await?;
-    let total = sessions.len() as u64;
-    sessions.truncate(SESSIONS_MAX);
-    Ok(SessionList { sessions, total })
+    let local = upkeep::local_ids(handle).await;
+    let (sessions, total) = handle
+        .ask(|to| Ask::FirstSessions(local, SESSIONS_MAX, to))
+        .await?;
+    Ok(SessionList {
+        sessions,
+        total: total as u64,
+    })
 }
 
 pub(crate) async fn activity(handle: &Handle) -> Result<Activity, ApiError> {

@@ -10,10 +10,9 @@ use ccpeer_core::{limits, safety, text};
 use ccpeer_net::{
     InviteEvent, InviteOptions, JoinEvent, JoinOptions, JoinSecret, PeerCard, SecretKind,
 };
-use serde_json::Value;
 
 use super::done;
-use crate::api::{ApiError, Device, DeviceName, ErrorCode, PairEvent, Request, Safety};
+use crate::api::{ApiError, Device, DeviceName, ErrorCode, Json, PairEvent, Request, Safety};
 use crate::driver::{Ask, Handle};
 use crate::server::Out;
 
@@ -26,7 +25,7 @@ pub(super) async fn invite(
     mut out: Out,
     ticket: bool,
     yes: bool,
-) -> Result<Value, ApiError> {
+) -> Result<Json, ApiError> {
     if yes && !ticket {
         return Err(
             ApiError::new(ErrorCode::Usage, "a code is too short to say yes unseen")
@@ -119,7 +118,7 @@ pub(super) async fn invite(
 }
 
 /// Joins a device that shows a code or a ticket.
-pub(super) async fn join(handle: &Handle, out: Out, secret: String) -> Result<Value, ApiError> {
+pub(super) async fn join(handle: &Handle, out: Out, secret: String) -> Result<Json, ApiError> {
     let secret = JoinSecret::parse(&secret).map_err(|e| {
         ApiError::new(ErrorCode::Usage, e.to_string())
             .hint("`ccpeer pair` on the other machine shows a code, or with `--ticket` a ticket")
@@ -175,11 +174,7 @@ pub(super) async fn join(handle: &Handle, out: Out, secret: String) -> Result<Va
 }
 
 /// Remembers where a device can be reached.
-pub(super) async fn address(
-    handle: &Handle,
-    device: String,
-    addr: &str,
-) -> Result<Value, ApiError> {
+pub(super) async fn address(handle: &Handle, device: String, addr: &str) -> Result<Json, ApiError> {
     let addr: SocketAddr = addr.parse().map_err(|_| {
         ApiError::new(ErrorCode::Usage, "not an address").hint("write it as 192.0.2.7:4433")
     })?;
@@ -249,7 +244,7 @@ async fn trust(handle: &Handle, card: &PeerCard, addrs: Vec<SocketAddr>) -> Resu
     Ok(())
 }
 
-async fn paired(handle: &Handle, out: &Out, card: &PeerCard) -> Result<Value, ApiError> {
+async fn paired(handle: &Handle, out: &Out, card: &PeerCard) -> Result<Json, ApiError> {
     let device = named(card);
     handle.shared.net.dial_now();
     out.item(&PairEvent::Paired {
@@ -259,7 +254,7 @@ async fn paired(handle: &Handle, out: &Out, card: &PeerCard) -> Result<Value, Ap
     done(format!("paired with {}", device.name))
 }
 
-async fn fail(out: &Out, reason: String) -> Result<Value, ApiError> {
+async fn fail(out: &Out, reason: String) -> Result<Json, ApiError> {
     out.item(&PairEvent::Failed {
         reason: reason.clone(),
     })

@@ -234,7 +234,7 @@ async fn local(handle: &Handle, selection: &Selection) -> Result<Vec<SessionId>,
     let heads = handle.ask(Ask::Sessions).await?;
     let wanted: Vec<SessionId> = heads
         .into_iter()
-        .filter(|(h, _)| super::upkeep::is_of_project(h, project))
+        .filter(|(h, _)| view::is_of_project(&h.version.meta, project))
         .map(|(h, _)| h.version.session)
         .collect();
     let chosen: Vec<SessionId> = all.into_iter().filter(|s| wanted.contains(s)).collect();

@@ -7,30 +7,29 @@ use std::sync::Arc;
 use ccpeer_core::{limits, text};
 use ccpeer_net::relay::host::HostError;
 use ccpeer_net::web::{Guests, WebConfig, WebServer};
-use serde_json::Value;
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::done;
-use crate::api::{ApiError, ErrorCode, Serve, ServeEvent, ServeToken};
+use crate::api::{ApiError, ErrorCode, Json, Serve, ServeEvent, ServeToken};
 use crate::driver::{Handle, wall};
 use crate::pool::blocking;
 use crate::serve::Desk;
 use crate::serve::tokens::{self, Token, TokenError};
-use crate::server::{Out, to_value};
+use crate::server::{Out, to_json};
 use crate::{problem, view};
 
 /// Events that wait for a slow reader; more are dropped.
 const EVENTS_MAX: usize = 256;
 
-pub(super) async fn serve(handle: &Handle, out: &Out, what: Serve) -> Result<Value, ApiError> {
+pub(super) async fn serve(handle: &Handle, out: &Out, what: Serve) -> Result<Json, ApiError> {
     match what {
         Serve::Run { listen, tls, plain } => run(handle, out, &listen, tls, plain).await,
-        Serve::AddToken { name } => to_value(&add(handle, &name).await?),
+        Serve::AddToken { name } => to_json(&add(handle, &name).await?),
         Serve::Tokens => {
             let all = load(handle).await?;
             let all = all.iter().map(|t| shown(t, None));
-            to_value(&all.collect::<Vec<_>>())
+            to_json(&all.collect::<Vec<_>>())
         }
         Serve::RevokeToken { name } => revoke(handle, &name).await,
     }
@@ -42,7 +41,7 @@ async fn run(
     listen: &str,
     tls: Option<(String, String)>,
     plain: bool,
-) -> Result<Value, ApiError> {
+) -> Result<Json, ApiError> {
     let listen: SocketAddr = listen.parse().map_err(|_| {
         ApiError::new(ErrorCode::Usage, "this is no address with a port")
             .hint("give one like 127.0.0.1:7843")
@@ -139,7 +138,7 @@ async fn add(handle: &Handle, name: &str) -> Result<ServeToken, ApiError> {
     Ok(shown(&token, Some(text.to_string())))
 }
 
-async fn revoke(handle: &Handle, name: &str) -> Result<Value, ApiError> {
+async fn revoke(handle: &Handle, name: &str) -> Result<Json, ApiError> {
     let _turn = handle.shared.serving.tokens.lock().await;
     let store = Arc::clone(&handle.shared.store);
     let asked = name.to_owned();

@@ -7,8 +7,10 @@ use ccpeer_core::id::SessionId;
 use ccpeer_formats::snapshot::Snapshot;
 
 use super::{one_head, resolve};
-use crate::api::{self, ApiError, BasedOn, ErrorCode, Scope, Sections, Summary, TakenBack, Undone};
-use crate::driver::{Ask, Handle, Head};
+use crate::api::{
+    self, ApiError, BasedOn, ErrorCode, Json, Scope, Sections, Summary, TakenBack, Undone,
+};
+use crate::driver::{Ask, Handle, Head, Listing};
 use crate::enrich::program;
 use crate::place::PlaceError;
 use crate::policy::Policy;
@@ -132,34 +134,17 @@ fn visible(text: &str) -> String {
 pub(super) async fn sessions(
     handle: &Handle,
     scope: Scope,
-    project: Option<&str>,
-) -> Result<Vec<api::Session>, ApiError> {
-    let local = local_ids(handle).await;
-    let heads = handle.ask(Ask::Sessions).await?;
-    Ok(heads
-        .iter()
-        .filter(|(h, _)| project.is_none_or(|p| is_of_project(h, p)))
-        .filter(|(h, _)| match scope {
-            Scope::All => true,
-            Scope::Local => local.contains(&h.version.session),
-            Scope::Remote => !h.from_me,
-        })
-        .map(|(h, n)| view::session(h, *n, local.contains(&h.version.session)))
-        .collect())
+    project: Option<String>,
+) -> Result<Json, ApiError> {
+    let listing = Listing {
+        local: local_ids(handle).await,
+        scope,
+        project,
+    };
+    handle.ask(|to| Ask::SessionList(listing, to)).await?
 }
 
-/// Whether a head belongs to the project that was named, by its name or by a
-/// path that ends in it.
-pub(super) fn is_of_project(head: &Head, wanted: &str) -> bool {
-    let last = wanted
-        .trim_end_matches(['/', '\\'])
-        .rsplit(['/', '\\'])
-        .next()
-        .unwrap_or_default();
-    !last.is_empty() && head.version.meta.project == last
-}
-
-async fn local_ids(handle: &Handle) -> BTreeSet<SessionId> {
+pub(super) async fn local_ids(handle: &Handle) -> BTreeSet<SessionId> {
     let shared = Arc::clone(&handle.shared);
     blocking(move || {
         scan::all_sessions(&shared.home)

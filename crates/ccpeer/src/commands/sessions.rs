@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ccpeer_agent::api::{Request, Scope, Session};
 use ccpeer_core::text;
 
-use crate::context::{Context, say, say_json, talk};
+use crate::context::{Context, say, say_answer, talk};
 use crate::error::CommandError;
 use crate::table::{self, Column};
 
@@ -34,15 +34,17 @@ pub(crate) fn run(args: &SessionsArgs, context: &Context) -> Result<(), CommandE
         (_, true) => Scope::Remote,
         _ => Scope::All,
     };
-    let sessions: Vec<Session> = context.get(&Request::Sessions {
+    let request = Request::Sessions {
         scope,
         project: args.project.clone(),
-    })?;
+    };
     if args.json {
-        return say_json(&sessions);
+        return say_answer(context, &request);
     }
+    let sessions: Vec<Session> = context.get(&request)?;
     if sessions.is_empty() {
         talk("No sessions.");
+        return Ok(());
     }
     let mut projects: BTreeMap<String, Vec<&Session>> = BTreeMap::new();
     for session in &sessions {
@@ -57,18 +59,19 @@ pub(crate) fn run(args: &SessionsArgs, context: &Context) -> Result<(), CommandE
         Column("SIZE", 10),
         Column("TITLE", 0),
     ];
-    for (i, (project, sessions)) in projects.iter().enumerate() {
-        if i > 0 {
-            say("")?;
+    let mut lines = Vec::new();
+    for (project, sessions) in projects {
+        if !lines.is_empty() {
+            lines.push(String::new());
         }
-        say(project)?;
-        let rows: Vec<Vec<String>> = sessions.iter().map(|session| row(session)).collect();
+        lines.push(project);
+        let rows: Vec<Vec<String>> = sessions.into_iter().map(row).collect();
         // Cells lose their leading space: the indent is put back here.
-        for line in table::render(&columns, &rows) {
-            say(format!("  {}", line.trim_start()))?;
-        }
+        let table = table::render(&columns, &rows);
+        lines.extend(table.iter().map(|line| format!("  {}", line.trim_start())));
     }
-    Ok(())
+    // In one go: a list may have thousands of lines.
+    say(lines.join("\n"))
 }
 
 /// Where it is: in Claude Code's directory here, held from another device, or both.

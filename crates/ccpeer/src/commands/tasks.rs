@@ -4,8 +4,9 @@ use ccpeer_agent::api::{ErrorCode, Expiring, Request, Status, Task};
 use ccpeer_core::text;
 
 use super::pause;
-use crate::context::{Context, say, say_json, talk};
+use crate::context::{Context, say, talk};
 use crate::error::CommandError;
+use crate::json;
 use crate::table::{self, Column};
 
 /// List the unfinished tasks of all machines, newest first
@@ -35,13 +36,14 @@ pub(crate) fn run(args: &TasksArgs, context: &Context) -> Result<(), CommandErro
         }
         other => other?,
     };
-    let tasks: Vec<Task> = agent.get(&Request::Tasks {
+    let request = Request::Tasks {
         all: args.all,
         only_look: false,
-    })?;
+    };
     if args.json {
-        return say_json(&tasks);
+        return say(json::passed_on(&agent.get_json(&request)?)?);
     }
+    let tasks: Vec<Task> = agent.get(&request)?;
     if tasks.is_empty() {
         drop(agent);
         return nothing_yet(context);
@@ -54,9 +56,9 @@ pub(crate) fn run(args: &TasksArgs, context: &Context) -> Result<(), CommandErro
         Column("TITLE", 0),
         Column("PROJECT", 16),
     ];
-    for line in table::render(&columns, &tasks.iter().map(row).collect::<Vec<_>>()) {
-        say(line)?;
-    }
+    let rows: Vec<_> = tasks.iter().map(row).collect();
+    // In one go: a list may have thousands of lines.
+    say(table::render(&columns, &rows).join("\n"))?;
     if tasks.iter().any(|task| task.heads > 1) {
         talk("* was continued on two machines; each line is one of the versions.");
     }

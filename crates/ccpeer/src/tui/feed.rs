@@ -7,13 +7,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ccpeer_agent::api::{
-    ApiError, Done, Placed, Pushed, Request, Scope, Selection, Session, Show, Status, Summary,
-    Task, Undone,
+    ApiError, Done, Json, Placed, Pushed, Request, Scope, Selection, Session, Show, Status,
+    Summary, Task, Undone,
 };
 use ccpeer_agent::client::Client;
 use ccpeer_agent::home::Home;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::words::{Job, News, Seen, Wish};
 use crate::commands::{pull, push, show, tasks};
@@ -165,7 +164,7 @@ impl Eye {
     fn look(
         &mut self,
         wish: Wish,
-        ask: &mut dyn FnMut(&Request) -> Result<Value, ApiError>,
+        ask: &mut dyn FnMut(&Request) -> Result<Json, ApiError>,
     ) -> Result<(Seen, Duration), ApiError> {
         let seen = self.try_look(wish, ask);
         if seen.is_err() {
@@ -178,7 +177,7 @@ impl Eye {
     fn try_look(
         &mut self,
         wish: Wish,
-        ask: &mut dyn FnMut(&Request) -> Result<Value, ApiError>,
+        ask: &mut dyn FnMut(&Request) -> Result<Json, ApiError>,
     ) -> Result<(Seen, Duration), ApiError> {
         let status: Status = parsed(ask(&Request::Status)?)?;
         let devices = parsed(ask(&Request::Devices)?)?;
@@ -317,12 +316,12 @@ fn read(home: &Home, task: &str) -> Result<String, ApiError> {
     Ok(show::page(&answer))
 }
 
-fn ask(home: &Home, request: &Request) -> Result<Value, ApiError> {
-    Client::connect(home)?.get(request)
+fn ask(home: &Home, request: &Request) -> Result<Json, ApiError> {
+    Client::connect(home)?.get_json(request)
 }
 
-fn parsed<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
-    serde_json::from_value(value).map_err(|_| {
+fn parsed<T: DeserializeOwned>(answer: Json) -> Result<T, ApiError> {
+    answer.read().map_err(|_| {
         ApiError::new(
             ccpeer_agent::api::ErrorCode::Agent,
             "the agent speaks another version of the local protocol",
