@@ -10,9 +10,11 @@ use super::world::{Device, Session, World, arrives, connected, pair, until};
 
 const ID: &str = "6a1e5f00-0000-4000-8000-0000000000a1";
 
-/// Bytes between two flipped bits: more than the longest chunk, so that no two
-/// of them hit the same one.
-const APART: usize = 300 * 1024;
+/// Bytes of a file that is one chunk.
+const FILE: usize = 64 * 1024;
+/// Bytes between two flipped bits: so many files, so that no two of them hit the same
+/// chunk.
+const APART: usize = 5 * FILE;
 
 /// How many bits are flipped: `CCPEER_FLIPS`, else a few. The full form is 200 in
 /// a store of 1,000 chunks.
@@ -68,11 +70,13 @@ fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
     None
 }
 
-/// A session of one turn, with `content` as a file of its history: raw bytes.
+/// A session of one turn, with `content` as files of its history: raw bytes.
 fn with_history(device: &Device, content: &[u8]) -> Session {
     let history = device.claude().join("file-history").join(ID);
     fs::create_dir_all(&history).unwrap();
-    fs::write(history.join("0123456789abcdef@v1"), content).unwrap();
+    for (n, file) in content.chunks(FILE).enumerate() {
+        fs::write(history.join(format!("{n:016x}@v1")), file).unwrap();
+    }
     let mut session = device.session(ID, &device.project("p"));
     device.turn(&mut session, "keep this");
     session

@@ -18,8 +18,9 @@ pub const EPOCHS_PER_DEVICE_MAX: usize = 64;
 
 /// One chunk, uncompressed.
 pub const CHUNK_BYTES_MAX: usize = 1024 * 1024;
-/// Smallest, typical and largest chunk of the content-defined cut.
-pub const CHUNK_CUT: (usize, usize, usize) = (16 * 1024, 64 * 1024, 256 * 1024);
+/// Smallest, typical and largest chunk of the content-defined cut. What packs a
+/// transcript is what stands before it, so long chunks take less room than short ones.
+pub const CHUNK_CUT: (usize, usize, usize) = (512 * 1024, CHUNK_BYTES_MAX, CHUNK_BYTES_MAX);
 /// One manifest, encoded.
 pub const MANIFEST_BYTES_MAX: usize = 256 * 1024;
 /// Slots (files) in one manifest.

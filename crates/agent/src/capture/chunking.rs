@@ -2,8 +2,8 @@
 //!
 //! The cut is content-defined and starts anew at every cut. What is appended is
 //! cut by itself, so that nothing is read, sent or kept again for it; when enough
-//! short chunks have gathered at the end they are cut once more, together. See
-//! docs/decisions/0026. Must not know what the bytes mean.
+//! short chunks have gathered at the end they are cut again, together, and once more
+//! when there is a long one's worth of them. See docs/decisions/0026 and 0045. Must not know what the bytes mean.
 
 use std::io::{self, Read};
 use std::panic::resume_unwind;
@@ -24,6 +24,14 @@ const LOOSE_BYTES: u32 = 32 * 1024;
 const GATHER_BYTES: u64 = 64 * 1024;
 /// And when there are so many.
 const LOOSE_MAX: usize = 32;
+/// Chunks at the end that are shorter than any that is cut from much content are cut
+/// again, too, when they have this many bytes: alone, each takes twice the room.
+const SHORT_GATHER_BYTES: u64 = 1024 * 1024;
+/// The end of a long log is a chunk by itself: what is appended next is packed for
+/// others with this before it, and what Claude Code takes back lies in it.
+const END_BYTES: u64 = 64 * 1024;
+/// A log is long from here on.
+const LONG_BYTES: u64 = 4 * END_BYTES;
 
 /// Why cutting failed.
 #[derive(Debug, thiserror::Error)]
@@ -181,17 +189,10 @@ impl SegmentBuilder {
         if segment.len > 0 && !show_tail(&mut segment, sink)? {
             return Ok(None);
         }
-        let loose = segment.tail.iter().rev();
-        let loose: Vec<u64> = loose
-            .take_while(|chunk| chunk.len < LOOSE_BYTES)
-            .map(|chunk| u64::from(chunk.len))
-            .collect();
-        let bytes: u64 = loose.iter().sum();
-        if loose.len() >= LOOSE_MAX || bytes.saturating_add(added) >= GATHER_BYTES {
-            let stays = segment.tail.len().saturating_sub(loose.len());
-            segment.tail.truncate(stays);
-            segment.len = segment.len.saturating_sub(bytes);
-        }
+        let (count, bytes) = again(&segment.tail, added);
+        let stays = segment.tail.len().saturating_sub(count);
+        segment.tail.truncate(stays);
+        segment.len = segment.len.saturating_sub(bytes);
         Ok(Some(Self { segment }))
     }
 
@@ -217,6 +218,19 @@ impl SegmentBuilder {
     /// Bytes so far.
     pub(crate) fn len(&self) -> u64 {
         self.segment.len
+    }
+
+    /// Cuts so many bytes of a log, which will grow, and keeps them.
+    pub(crate) fn append_log(
+        &mut self,
+        mut content: impl Read,
+        len: u64,
+        sink: &mut Sink<'_, '_>,
+    ) -> Result<(), ChunkError> {
+        if len >= LONG_BYTES {
+            self.append(content.by_ref().take(len - END_BYTES), sink)?;
+        }
+        self.append(content, sink)
     }
 
     /// Cuts everything that `content` has and keeps it.
@@ -255,6 +269,27 @@ impl SegmentBuilder {
         self.segment.tail.push(chunk);
         Ok(())
     }
+}
+
+/// How many chunks at the end are cut again when so many bytes are added, and how
+/// many bytes they have.
+fn again(tail: &[ChunkRef], added: u64) -> (usize, u64) {
+    let shorter = |than: u32| {
+        let run = tail.iter().rev().take_while(|chunk| chunk.len < than);
+        run.fold((0, 0u64), |(n, bytes), chunk| {
+            (n + 1, bytes + u64::from(chunk.len))
+        })
+    };
+    let min = u32::try_from(limits::CHUNK_CUT.0).unwrap_or(u32::MAX);
+    let short = shorter(min);
+    if short.1 > 0 && short.1.saturating_add(added) >= SHORT_GATHER_BYTES {
+        return short;
+    }
+    let loose = shorter(LOOSE_BYTES);
+    if loose.0 >= LOOSE_MAX || loose.1.saturating_add(added) >= GATHER_BYTES {
+        return loose;
+    }
+    (0, 0)
 }
 
 /// Lets the last references stand in the tail. False if there are none, or if the
@@ -306,6 +341,17 @@ mod tests {
         })
     }
 
+    /// Cut into many chunks, as another maker might.
+    fn crumbled(bytes: &[u8], store: &Store) -> Segment {
+        kept(store, |sink| {
+            let mut builder = SegmentBuilder::new(0);
+            for piece in bytes.chunks(70_000) {
+                builder.append(piece, sink).unwrap();
+            }
+            builder.finish()
+        })
+    }
+
     fn content(segment: &Segment, store: &Store) -> Vec<u8> {
         let chunks = store.read_segment(segment);
         chunks.flat_map(|chunk| chunk.unwrap()).collect()
@@ -333,20 +379,22 @@ mod tests {
                     .iter()
                     .map(|r| r.len)
                     .sum();
-                assert!(u64::from(again) < GATHER_BYTES);
+                assert!(u64::from(again) < SHORT_GATHER_BYTES);
                 cut_again += again as usize;
             }
         }
         assert_eq!(content(&segment, &world.store), bytes);
         assert!(
-            cut_again < bytes.len(),
-            "each byte is cut again about once: {cut_again}"
+            cut_again < bytes.len() * 2,
+            "each byte is cut again about twice: {cut_again}"
         );
         let refs = world.store.segment_refs(&segment).unwrap();
         let (whole, _) = whole(&bytes, &world.store);
         let best = world.store.segment_refs(&whole).unwrap();
+        // The last of it is short still.
+        let short = usize::try_from(SHORT_GATHER_BYTES / u64::from(LOOSE_BYTES)).unwrap();
         assert!(
-            refs.len() < best.len() * 2,
+            refs.len() < best.len() * 3 + short,
             "{} and {}",
             refs.len(),
             best.len()
@@ -357,7 +405,7 @@ mod tests {
     fn what_is_taken_back_leaves_what_lies_before_it() {
         let bytes = noise(6, 11 * 1024 * 1024);
         let world = World::new("a");
-        let (all, _) = whole(&bytes, &world.store);
+        let all = crumbled(&bytes, &world.store);
         assert!(!all.pages.is_empty());
         let begin = |upto: u64| {
             kept(&world.store, |sink| {
@@ -413,10 +461,31 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_long_log_is_a_chunk_by_itself() {
+        let bytes = noise(10, 3_000_000);
+        let world = World::new("a");
+        let cut = |bytes: &[u8]| {
+            kept(&world.store, |sink| {
+                let mut builder = SegmentBuilder::new(0);
+                builder.append_log(bytes, bytes.len() as u64, sink).unwrap();
+                builder.finish()
+            })
+        };
+        let segment = cut(&bytes);
+        assert_eq!(u64::from(segment.tail.last().unwrap().len), END_BYTES);
+        assert!(segment.tail.len() <= 13, "{}", segment.tail.len());
+        assert_eq!(content(&segment, &world.store), bytes);
+        let short = cut(&bytes[..200_000]);
+        assert_eq!(short.tail.len(), 1);
+        assert_eq!(content(&short, &world.store), &bytes[..200_000]);
+        assert_eq!(cut(&[]).len, 0);
+    }
+
+    #[test]
     fn a_segment_that_ends_with_a_page_can_go_on() {
         let world = World::new("a");
         let bytes = noise(9, 12 * 1024 * 1024);
-        let (want, _) = whole(&bytes, &world.store);
+        let want = crumbled(&bytes, &world.store);
         // Spelled with its tail moved into a page, as another maker might.
         let refs: Vec<ChunkRef> = world
             .store

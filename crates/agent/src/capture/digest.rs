@@ -53,8 +53,9 @@ struct Part {
 
 /// Sessions whose digests stay in memory.
 const RECENT_MAX: usize = 4;
-/// Records of a session whose digest does: it takes some 50 bytes for each.
-const RECENT_RECORDS_MAX: u64 = 64 * 1024;
+/// Records of all of them together; a digest takes some 50 bytes for each. A session
+/// of 500 MB has a hundred thousand.
+const RECENT_RECORDS_MAX: u64 = 512 * 1024;
 
 /// Projects that are remembered.
 const PROJECTS_MAX: usize = 64;
@@ -123,6 +124,10 @@ impl Recent {
         kept.retain(|k| k.session != new.session);
         kept.push_front(new);
         kept.truncate(RECENT_MAX);
+        let records = |kept: &VecDeque<Kept>| kept.iter().map(|k| k.summary.records).sum::<u64>();
+        while records(&kept) > RECENT_RECORDS_MAX {
+            kept.pop_back();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Kept>> {
@@ -206,13 +211,13 @@ impl Reading {
         // What is behind the last line break was read, too, and is not counted.
         let whole = self.digest.offset() == print.len;
         let stays = whole && self.summary.records <= RECENT_RECORDS_MAX;
-        let due = self.laid.is_none_or(|laid| {
-            let gap = self.digest.offset().saturating_sub(laid.offset);
-            match stays {
-                true => gap > GROWTH_KEPT_MIN.max(laid.size.saturating_mul(2)),
-                false => gap > GROWTH_MIN.max(laid.size / 2),
-            }
-        });
+        // What was never laid aside is read from the start.
+        let (offset, size) = self.laid.map_or((0, 0), |laid| (laid.offset, laid.size));
+        let gap = self.digest.offset().saturating_sub(offset);
+        let due = match stays {
+            true => gap > GROWTH_KEPT_MIN.max(size.saturating_mul(2)),
+            false => gap > GROWTH_MIN.max(size / 2),
+        };
         let mut notes = Vec::new();
         if due {
             let bytes = self.digest.to_bytes();

@@ -307,18 +307,23 @@ fn take_log(
     }
     let mut builder = builder.unwrap_or_else(|| SegmentBuilder::new(here));
     let new = reader.section(from, view.end);
+    // What belongs to it has mostly ended when it is met.
+    let len = match slot {
+        Slot::Main => view.end - from,
+        _ => 0,
+    };
     let print = match known.filter(|_| view.grew) {
         Some((_, local)) => {
-            builder.append(new, sink)?;
+            builder.append_log(new, len, sink)?;
             local.print.grown(&reader.file, view.end)?
         }
         None if from == 0 => {
             let mut new = Printing::new(new);
-            builder.append(&mut new, sink)?;
+            builder.append_log(&mut new, len, sink)?;
             new.finish()
         }
         None => {
-            builder.append(new, sink)?;
+            builder.append_log(new, len, sink)?;
             Print::of(&mut reader.section(0, view.end))?
         }
     };
