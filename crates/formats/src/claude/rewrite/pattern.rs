@@ -6,6 +6,7 @@
 use ccpeer_core::manifest::{Origin, PathFlavour};
 
 use super::alias::{self, Alias};
+use super::spelling::{Slash, Spelling, shell_escapes, url_encodes};
 use crate::claude::slug::project_slug;
 use crate::remote_path::RemotePath;
 
@@ -57,6 +58,9 @@ pub(super) struct Pattern {
     /// How nearly everybody writes it: its characters, and `/` between them; nothing
     /// where that has more than one form.
     pub(super) usual: Option<Vec<u8>>,
+    /// How that reads, where it is ASCII and none of its characters is ever written
+    /// behind back-slashes: a byte is an element then, and there is nothing to find out.
+    pub(super) plain: Option<Spelling>,
     /// What then takes its place, where that is a path of the same kind.
     pub(super) usual_target: Option<Vec<u8>>,
     pub(super) form: Form,
@@ -75,6 +79,7 @@ impl Pattern {
         };
         Self {
             usual: usual(&elems),
+            plain: plain(&elems),
             usual_target,
             elems,
             form,
@@ -87,6 +92,20 @@ impl Pattern {
     fn name(name: &str, form: Form, target: Target) -> Self {
         Self::new(name.chars().map(Elem::Char).collect(), form, target, false)
     }
+}
+
+fn plain(elems: &[Elem]) -> Option<Spelling> {
+    let mut spelling = Spelling::default();
+    for elem in elems {
+        match elem {
+            Elem::Slash => spelling.slash = Some(Slash::Plain),
+            Elem::Char(c) if c.is_ascii() && !shell_escapes(*c) && !matches!(c, '\\' | '%') => {
+                spelling.raw |= url_encodes(*c, false);
+            }
+            Elem::Char(_) | Elem::Drive(_) | Elem::Colon => return None,
+        }
+    }
+    Some(spelling)
 }
 
 fn usual(elems: &[Elem]) -> Option<Vec<u8>> {

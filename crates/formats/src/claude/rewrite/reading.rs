@@ -17,6 +17,11 @@ pub(super) fn read_elems(
     pattern: &Pattern,
     json: bool,
 ) -> Option<(usize, Spelling)> {
+    if let (Some(usual), Some(spelling)) = (&pattern.usual, pattern.plain)
+        && t.get(start..).is_some_and(|here| here.starts_with(usual))
+    {
+        return Some((start + usual.len(), spelling));
+    }
     if !may_be(t, start, pattern) {
         return None;
     }
@@ -60,6 +65,14 @@ fn may_be(t: &[u8], start: usize, pattern: &Pattern) -> bool {
 
 /// Where the pattern begins whose element `elem` stands at `hit`.
 pub(super) fn read_back(t: &[u8], hit: usize, pattern: &Pattern, elem: usize) -> Option<usize> {
+    let usual = pattern.usual.as_ref().filter(|_| pattern.plain.is_some());
+    if let Some(before) = usual.and_then(|usual| usual.get(..elem))
+        && let Some(start) = hit.checked_sub(elem)
+        && t.get(start..hit) == Some(before)
+        && byte_before(t, start) != Some(b'\\')
+    {
+        return Some(start);
+    }
     pattern
         .elems
         .get(..elem)?
