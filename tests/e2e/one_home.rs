@@ -52,10 +52,10 @@ fn an_agent_has_one_heap_for_all_its_threads() {
     match std::fs::read(format!("/proc/{}/environ", a.agent_pid())) {
         Ok(environment) => {
             let told = String::from_utf8_lossy(&environment).into_owned();
-            assert!(
-                told.split('\0').any(|v| v == "MALLOC_ARENA_MAX=1"),
-                "{told}"
-            );
+            for (name, value) in ccpeer_agent::service::HEAP {
+                let set = format!("{name}={value}");
+                assert!(told.split('\0').any(|v| v == set), "{told}");
+            }
         }
         Err(e) => assert_eq!(e.kind(), std::io::ErrorKind::PermissionDenied),
     }

@@ -27,9 +27,16 @@ mod tasks;
 
 use run::{Call, Ran};
 
-/// The C library keeps a heap for each thread and what was freed in it: after a first
-/// capture that is more than all the rest. One heap for all halves an idle agent.
-pub const MALLOC_ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "1");
+/// How the C library is told to keep its heap: it asks once, when a program starts.
+///
+/// By itself it keeps a heap for each thread, and in each what was freed: after a first
+/// capture that is more than all the rest, and one heap for all halves an idle agent.
+/// It also learns to keep ever larger buffers in it, between which little is given
+/// back: what has 128 KiB and more, as most chunks have, is to go when it is freed.
+pub const HEAP: [(&str, &str); 2] = [
+    ("MALLOC_ARENA_MAX", "1"),
+    ("MALLOC_MMAP_THRESHOLD_", "131072"),
+];
 /// Seconds between the end of an agent that failed and the next start. Four starts
 /// that fail within a minute and it stays down by itself: see [`crate::starts`].
 const RESTART_S: u32 = 15;
@@ -537,9 +544,13 @@ fn job(
         }
     }
     if manager == Manager::Systemd {
-        let (name, value) = MALLOC_ARENAS;
-        let value = set(name).map_or_else(|| Ok(value.to_owned()), |own| writable(name, &own))?;
-        vars.push((name.to_owned(), value));
+        for (name, value) in HEAP {
+            let own = set(name).map(|own| writable(name, &own));
+            vars.push((
+                name.to_owned(),
+                own.unwrap_or_else(|| Ok(value.to_owned()))?,
+            ));
+        }
     }
     // `git` and `claude` are found as they are now. Where these cannot be written
     // down, the service does without.

@@ -10,7 +10,7 @@ use ccpeer_agent::api::{ApiError, ErrorCode};
 use ccpeer_agent::client::Client;
 use ccpeer_agent::home::Home;
 #[cfg(target_os = "linux")]
-use ccpeer_agent::service::MALLOC_ARENAS;
+use ccpeer_agent::service::HEAP;
 use ccpeer_agent::service::Service;
 use ccpeer_agent::{start, starts};
 
@@ -45,20 +45,23 @@ pub(crate) struct Network {
     pub(crate) salvage: bool,
 }
 
-/// Becomes the same program again with one heap for all threads, unless the
-/// environment says how many: the C library asks once, when it starts. Returns
-/// where that is not to be had, and the agent runs all the same.
+/// Becomes the same program again with a heap as [`HEAP`] says, unless the
+/// environment says something about it. Returns where that is not to be had, and the
+/// agent runs all the same.
 #[cfg(target_os = "linux")]
 pub(crate) fn with_one_heap() {
     use std::os::unix::process::CommandExt as _;
 
-    if std::env::var_os(MALLOC_ARENAS.0).is_some() {
+    if HEAP
+        .iter()
+        .any(|(name, _)| std::env::var_os(name).is_some())
+    {
         return;
     }
     if let Ok(program) = std::env::current_exe() {
         let mut again = Command::new(program);
         again.args(std::env::args_os().skip(1));
-        again.env(MALLOC_ARENAS.0, MALLOC_ARENAS.1);
+        again.envs(HEAP);
         // It only returns where it failed, and then the agent is merely larger.
         let _ = again.exec();
     }
