@@ -427,6 +427,8 @@ def captures(bench):
         with peers.Ccpeer(bench) as peer:
             peer.load(corpus)
             peer.begin_hooks()
+            # By itself the agent starts once more, and would leave valgrind behind.
+            peer.a.env["MALLOC_ARENA_MAX"] = "1"
             out = os.path.join(peer.a.root, "callgrind")
             ready = os.path.join(peer.a.root, "ready")
             pid = peer.a.start("valgrind", "--tool=callgrind", "--callgrind-out-file=" + out, "--log-file=/dev/null", bench.ccpeer, "agent", "--no-mdns", out=ready)["pid"]
