@@ -3,7 +3,8 @@
 //! The cut is content-defined and starts anew at every cut. What is appended is
 //! cut by itself, so that nothing is read, sent or kept again for it; when enough
 //! short chunks have gathered at the end they are cut again, together, and once more
-//! when there is a long one's worth of them. See docs/decisions/0026 and 0045. Must not know what the bytes mean.
+//! when there is a long one's worth of them. See docs/decisions/0026 and 0045. Must
+//! not know what the bytes mean.
 
 use std::io::{self, Read};
 use std::panic::resume_unwind;

@@ -39,7 +39,6 @@ pub(crate) struct Head {
     pub(crate) capsule: Option<super::HeadCapsule>,
     /// What others may have of what this device says of the session.
     pub(crate) share: api::Share,
-    lamport: u64,
 }
 
 /// Where a session stands.
@@ -84,7 +83,14 @@ impl Driver {
         Stated { state, last_heard }
     }
 
-    pub(super) fn author(&self, device: &DeviceId) -> Author {
+    /// Who that is, found out when he is met first.
+    pub(super) fn author<'a>(&self, device: DeviceId, authors: &'a mut Authors) -> &'a Author {
+        authors
+            .entry(device)
+            .or_insert_with(|| self.author_now(&device))
+    }
+
+    fn author_now(&self, device: &DeviceId) -> Author {
         let name = self.name_of(device);
         let hostname = self.machine.device_info(device);
         let current = self.machine.current(device);
@@ -96,17 +102,14 @@ impl Driver {
         }
     }
 
-    fn head(
+    pub(super) fn head(
         &self,
         record: &SessionRecord,
         node: &VersionNode,
         only: bool,
         authors: &mut Authors,
     ) -> Head {
-        let device = node.log.device;
-        let author = authors
-            .entry(device)
-            .or_insert_with(|| self.author(&device));
+        let author = self.author(node.log.device, authors);
         let Stated { state, last_heard } = self.state_of(record, node, only);
         let manifest = node.version.manifest.map(|m| Want::manifest(m.id));
         Head {
@@ -124,41 +127,16 @@ impl Driver {
             document: record.nearest_document(&node.id).map(|(_, d)| d.snapshot),
             capsule: self.capsule_of(record, node),
             share: self.share_here(record, &node.version.session),
-            lamport: node.lamport,
         }
     }
 
     pub(super) fn heads(&self, record: &SessionRecord) -> Vec<Head> {
-        self.heads_by(record, &mut Authors::new())
-    }
-
-    /// The same for many sessions: who wrote them is found out once.
-    fn heads_by(&self, record: &SessionRecord, authors: &mut Authors) -> Vec<Head> {
         let nodes = record.lines();
         let only = nodes.len() == 1;
-        let heads = nodes.iter();
-        heads.map(|n| self.head(record, n, only, authors)).collect()
-    }
-
-    pub(super) fn all_heads(&self) -> Vec<(Head, usize)> {
         let mut authors = Authors::new();
-        let mut rows: Vec<(Head, usize)> = self
-            .machine
-            .sessions()
-            .filter_map(|(_, record)| {
-                let heads = self.heads_by(record, &mut authors);
-                let count = heads.len();
-                heads.into_iter().next_back().map(|h| (h, count))
-            })
-            .collect();
-        sort_newest_first(&mut rows);
-        rows
+        let heads = nodes.iter();
+        heads
+            .map(|n| self.head(record, n, only, &mut authors))
+            .collect()
     }
-}
-
-/// By the label that is shown; ties by what is really newer.
-fn sort_newest_first(rows: &mut [(Head, usize)]) {
-    rows.sort_by(|(a, _), (b, _)| {
-        (b.version.meta.updated, b.lamport, b.id).cmp(&(a.version.meta.updated, a.lamport, a.id))
-    });
 }

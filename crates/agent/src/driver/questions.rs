@@ -194,7 +194,7 @@ impl Driver {
             Ask::FirstSessions(local, max, to) => {
                 drop(to.send(self.first_sessions(local, max)));
             }
-            Ask::Sessions(to) => drop(to.send(self.all_heads())),
+            Ask::Sessions(to) => drop(to.send(self.newest_heads())),
             Ask::Resolve(task, to) => drop(to.send(self.resolve(&task))),
             Ask::Device(text, to) => drop(to.send(self.find_device(&text))),
             Ask::Unreadable(manifest, to) => {

@@ -1,4 +1,4 @@
-//! The rows of `tasks` and `sessions`. A list may have ten thousand of them, and
+//! The rows of `tasks` and `sessions`, and the order of both. A list may have ten thousand of them, and
 //! nothing else is answered while it is made: versions are looked at where they lie,
 //! and what is the same for many rows is found out once.
 
@@ -9,7 +9,7 @@ use ccpeer_core::lineage::{SessionRecord, VersionNode};
 use ccpeer_core::manifest::Want;
 
 use super::Driver;
-use super::heads::{Authors, Stated};
+use super::heads::{Authors, Head, Stated};
 use crate::api::{self, ApiError, Json, Scope};
 use crate::{problem, view};
 
@@ -88,10 +88,7 @@ impl Driver {
 
     fn task(&self, n: u64, row: &Row<'_>, authors: &mut Authors) -> api::Task {
         let (node, version) = (row.node, &row.node.version);
-        let device = node.log.device;
-        let author = authors
-            .entry(device)
-            .or_insert_with(|| self.author(&device));
+        let author = self.author(node.log.device, authors);
         let writer = self.writer_of(version);
         let manifest = version.manifest.map(|m| Want::manifest(m.id));
         let session = &version.session;
@@ -145,6 +142,18 @@ impl Driver {
         (first.collect(), rows.len())
     }
 
+    /// The newest head of each session, and how many it has.
+    pub(super) fn newest_heads(&self) -> Vec<(Head, usize)> {
+        let mut authors = Authors::new();
+        let rows = self.rows(|row| row.is_newest);
+        let heads = rows.iter().map(|row| {
+            let only = row.heads == 1;
+            let head = self.head(row.record, row.node, only, &mut authors);
+            (head, row.heads)
+        });
+        heads.collect()
+    }
+
     fn session_row(
         &self,
         row: &Row<'_>,
@@ -152,10 +161,7 @@ impl Driver {
         authors: &mut Authors,
     ) -> Option<api::Session> {
         let (meta, session) = (&row.node.version.meta, &row.node.version.session);
-        let device = row.node.log.device;
-        let author = authors
-            .entry(device)
-            .or_insert_with(|| self.author(&device));
+        let author = self.author(row.node.log.device, authors);
         let local = listing.local.contains(session);
         let is_wanted = match listing.scope {
             Scope::All => true,
