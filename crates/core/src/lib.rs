@@ -19,6 +19,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod codec;
+pub mod digest;
 pub mod entry;
 pub mod id;
 pub mod limits;

@@ -108,8 +108,13 @@ pub const RANGE_TIMEOUT_MS: u64 = 10_000;
 pub const HAVE_PAUSE_MS: u64 = 250;
 /// Manifests known to be whole at one peer; further ones are not remembered.
 pub const HINTS_PER_PEER_MAX: usize = 16 * 1024;
-/// Manifests that a peer is told of when its link comes up, newest first.
+/// Manifests and documents of which a peer learns when its link comes up that they
+/// are whole here, newest first.
 pub const HINTS_AT_START_MAX: usize = 4096;
+/// Parts into which they are cut to be compared by digests.
+pub const COMPLETE_PARTS: usize = 32;
+/// Bytes of the digest of one part.
+pub const COMPLETE_DIGEST_BYTES: usize = 16;
 /// Looks into the store under way at once.
 pub const CHECKS_IN_FLIGHT_MAX: usize = 32;
 /// Versions that somebody asked for explicitly and that are not here yet.

@@ -56,6 +56,8 @@ pub enum Mutant {
     NewestByWallClock,
     /// What is here as one thing is taken to be here as any other.
     KindsMixedUp,
+    /// A peer is taken to hold what we hold, whatever its digests say.
+    DigestsIgnored,
     /// What is kept here is told to others.
     LocalServed,
     /// What was stated before its session became local is read to others as ever.

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, DecodeError};
+use crate::digest::{Digests, Parts};
 use crate::entry::SignedEntry;
 use crate::limits;
 use crate::log::Held;
@@ -38,6 +39,12 @@ pub enum Message {
     /// Content of what I am about to state, before anybody asks for it. How it is
     /// packed is the business of chunk streams; see PROTOCOL.md.
     Parcel(Vec<u8>),
+    /// The digests of what I would tell you to be whole here, as the link begins.
+    /// Where yours are the same, you know what I hold.
+    Digests(Digests),
+    /// Tell me by [`Message::Complete`] what is whole in these parts: my digests
+    /// of them are not yours.
+    Unlike(Parts),
 }
 
 /// How a link begins.
@@ -80,7 +87,7 @@ impl Message {
             Self::Complete(c) => {
                 c.len() <= limits::MESSAGE_ENTRIES_MAX && c.iter().all(|w| w.kind.is_root())
             }
-            Self::Ping(_) | Self::Pong(_) => true,
+            Self::Ping(_) | Self::Pong(_) | Self::Digests(_) | Self::Unlike(_) => true,
             Self::Parcel(bytes) => bytes.len() <= limits::PARCEL_BYTES_MAX,
         };
         if bounded {

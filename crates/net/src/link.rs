@@ -191,7 +191,11 @@ impl Link {
     fn passed(&self, message: &Message) {
         match message {
             Message::Ping(_) | Message::Pong(_) | Message::Have(_) | Message::Hello(_) => {}
-            Message::Entries(_) | Message::Parcel(_) | Message::Complete(_) => self.busy(),
+            Message::Entries(_)
+            | Message::Parcel(_)
+            | Message::Complete(_)
+            | Message::Digests(_)
+            | Message::Unlike(_) => self.busy(),
         }
     }
 
@@ -375,6 +379,8 @@ async fn deliver(
                 Received::Have(pairs)
             }
             Message::Complete(ids) => Received::Complete(ids),
+            Message::Digests(digests) => Received::Digests(digests),
+            Message::Unlike(parts) => Received::Unlike(parts),
             Message::Entries(entries) => {
                 // Some ten milliseconds of arithmetic for a full message.
                 let verified = tokio::task::spawn_blocking(move || {

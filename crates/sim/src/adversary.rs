@@ -139,7 +139,17 @@ impl World {
                     .iter()
                     .for_each(|root| remember(&mut mind.roots, *root));
             }
-            Message::Hello(_) | Message::Ping(_) | Message::Pong(_) | Message::Parcel(_) => {}
+            // What was said to it is what it says: that it holds the same.
+            Message::Digests(digests) if mind.has(Habit::Lie) => {
+                self.adversary_says(mind, from, Message::Digests(*digests));
+            }
+            Message::Unlike(_) if mind.has(Habit::Lie) => self.adversary_claims(mind, from),
+            Message::Digests(_)
+            | Message::Unlike(_)
+            | Message::Hello(_)
+            | Message::Ping(_)
+            | Message::Pong(_)
+            | Message::Parcel(_) => {}
         }
     }
 

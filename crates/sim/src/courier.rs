@@ -301,6 +301,8 @@ impl World {
         let words = match message {
             Message::Have(held) => Received::Have(held),
             Message::Complete(ids) => Received::Complete(ids),
+            Message::Digests(digests) => Received::Digests(digests),
+            Message::Unlike(parts) => Received::Unlike(parts),
             Message::Entries(entries) => {
                 let mut verified = Vec::new();
                 for entry in entries {

@@ -52,7 +52,7 @@ pub enum Mutant {
 
 /// Every mutant, with a name for people, and a seed before which none finds it,
 /// so that the tests need not look there again.
-pub const ALL: [(Mutant, &str, u64); 44] = [
+pub const ALL: [(Mutant, &str, u64); 45] = [
     (Mutant::Machine(Planted::GapAccepted), "gap accepted", 7),
     (Mutant::Machine(Planted::ForkAccepted), "fork accepted", 65),
     (
@@ -157,6 +157,11 @@ pub const ALL: [(Mutant, &str, u64); 44] = [
     (Mutant::DamageNotTold, "damage not told", 9),
     (Mutant::ForgeryAccepted, "forgery accepted", 0),
     (Mutant::Machine(Planted::KindsMixedUp), "kinds mixed up", 7),
+    (
+        Mutant::Machine(Planted::DigestsIgnored),
+        "digests ignored",
+        0,
+    ),
     (Mutant::MarksWithoutKinds, "marks without kinds", 39),
     (
         Mutant::Machine(Planted::LocalServed),

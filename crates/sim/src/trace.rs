@@ -145,6 +145,13 @@ impl Brief {
                 c.len(),
                 c.first().map_or(0, |c| id(&c.id.0)),
             ),
+            Event::Received(d, Received::Digests(_)) => peer("> digests", d, 0, 0),
+            Event::Received(d, Received::Unlike(parts)) => peer(
+                "> unlike",
+                d,
+                parts.0.count_ones() as usize,
+                u64::from(parts.0),
+            ),
             Event::Append(e) => Self {
                 log: Some(short(&e.log(), &name)),
                 ..Self::of("> append", e.seq().0, id(&e.hash().0))
@@ -206,6 +213,13 @@ impl Brief {
                 d,
                 c.len() as u64,
                 c.first().map_or(0, |c| id(&c.id.0)),
+            ),
+            Effect::Send(d, Message::Digests(_)) => peer("< send digests", d, 0, 0),
+            Effect::Send(d, Message::Unlike(parts)) => peer(
+                "< send unlike",
+                d,
+                u64::from(parts.0.count_ones()),
+                u64::from(parts.0),
             ),
             Effect::Send(
                 d,

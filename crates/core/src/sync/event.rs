@@ -3,6 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+use crate::digest::{Digests, Parts};
 use crate::entry::VerifiedEntry;
 use crate::id::{DeviceId, Epoch, SessionId};
 use crate::log::Held;
@@ -115,6 +116,10 @@ pub enum Received {
     Entries(Vec<VerifiedEntry>),
     /// Manifests and snapshots that it holds whole.
     Complete(Vec<Want>),
+    /// Digests of all that it holds whole and may tell us of.
+    Digests(Digests),
+    /// The parts of what is whole here of which it wants to hear.
+    Unlike(Parts),
 }
 
 /// Why a chunk did not come.

@@ -29,8 +29,8 @@ use crate::sync::ledger::{Changes, Ledger};
 use crate::sync::peers::Peer;
 use crate::time::{Instant, Timestamp};
 use crate::trust::{Introduction, Members, Offer};
-use crate::wire::Message;
 
+mod complete;
 mod exchange;
 mod shown;
 #[cfg(test)]
@@ -541,18 +541,6 @@ impl Machine {
         }
         self.fetch.distrust();
         self.want_heads_of(sessions);
-    }
-
-    fn tell_complete(&self, root: &Want, out: &mut Vec<Effect>) {
-        for device in self.peers.keys() {
-            let told = self
-                .ledger
-                .namings(root)
-                .any(|n| self.ledger.may_name(device, &n, root));
-            if told {
-                out.push(Effect::Send(*device, Message::Complete(vec![*root])));
-            }
-        }
     }
 
     /// Tells the chunks' side what the heads of these sessions consist of: heads

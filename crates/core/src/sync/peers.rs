@@ -4,6 +4,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+use crate::digest::Parts;
 use crate::id::{DeviceId, LogId, Seq};
 use crate::limits;
 use crate::log::{Frontier, Held};
@@ -29,6 +30,9 @@ pub(crate) struct Peer {
     pub(crate) challenged: BTreeSet<LogId>,
     /// Manifests and snapshots that it holds whole, by its word.
     complete: BTreeSet<Want>,
+    /// It has told us its digests, and of which parts it was told what is whole.
+    pub(crate) compared: bool,
+    pub(crate) parts_told: Parts,
     /// When it last heard our frontier.
     have_sent: Option<Instant>,
     /// It is to hear it soon.

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use ccpeer_core::codec;
+use ccpeer_core::digest::{Digests, Parts};
 use ccpeer_core::entry::{
     Capsule, Claim, ContentRef, DeviceInfo, ENTRY_VERSION, Enriched, Header, Mark, Payload,
     Presence, SessionMeta, SignedEntry, TrustChange, Version, device_of,
@@ -314,6 +315,14 @@ fn messages() -> Vec<(&'static str, Message)> {
         ),
         ("ping", Message::Ping(7)),
         ("pong", Message::Pong(7)),
+        (
+            "digests",
+            Message::Digests(Digests::of(&[
+                Want::manifest(ChunkId([0x41; 32])),
+                Want::data(ChunkId([0x42; 32])),
+            ])),
+        ),
+        ("unlike", Message::Unlike(Parts(0x0180))),
     ]
 }
 

@@ -14,7 +14,7 @@ use crate::manifest::Want;
 use crate::store::Batch;
 use crate::sync::effect::{Effect, Fault, Notice};
 use crate::sync::event::Received;
-use crate::sync::ledger::{Changes, Naming};
+use crate::sync::ledger::Changes;
 use crate::sync::peers::Peer;
 use crate::time::Instant;
 use crate::wire::Message;
@@ -53,6 +53,8 @@ impl Machine {
             Received::Have(held) => self.hear(from, &held, now, out),
             Received::Entries(entries) => self.take(from, entries, now, out),
             Received::Complete(roots) => self.hear_complete(from, &roots, out),
+            Received::Digests(theirs) => self.compare(from, &theirs, out),
+            Received::Unlike(parts) => self.tell_parts(from, parts, out),
         }
     }
 
@@ -84,7 +86,7 @@ impl Machine {
             self.challenge(from, held, out);
         }
         if first {
-            self.tell_heads(from, out);
+            self.say_digests(from, out);
             self.show_forks(from, out);
         }
     }
@@ -112,28 +114,6 @@ impl Machine {
                 upto: held.seq,
                 withhold,
             });
-        }
-    }
-
-    fn hear_complete(&mut self, from: DeviceId, roots: &[Want], out: &mut Vec<Effect>) {
-        for root in roots {
-            let Some(peer) = self.peers.get_mut(&from) else {
-                return;
-            };
-            if !peer.note_complete(*root) {
-                continue;
-            }
-            self.fetch.hint(&from, root);
-            let Some(peer) = self.peers.get(&from) else {
-                return;
-            };
-            for version in self.ledger.versions_of_root(root) {
-                if self.ledger.is_me(&version.log.device)
-                    && version.roots().all(|r| peer.has_complete(&r))
-                {
-                    out.push(Effect::Notice(Notice::Replicated(from, version.id)));
-                }
-            }
         }
     }
 
@@ -448,41 +428,6 @@ impl Machine {
     fn tell_behind(&mut self, out: &mut Vec<Effect>) {
         if !core::mem::replace(&mut self.behind_told, true) {
             out.push(Effect::Notice(Notice::OwnLogBehind));
-        }
-    }
-
-    /// Tells a peer which heads are whole here, newest first.
-    fn tell_heads(&self, to: DeviceId, out: &mut Vec<Effect>) {
-        let mut roots: Vec<(Reverse<u64>, Want)> = Vec::new();
-        for (session, record) in self.ledger.sessions() {
-            for head in record.heads() {
-                let naming = |log: LogId, seq: Seq| Naming {
-                    session: *session,
-                    log,
-                    seq,
-                };
-                if self.ledger.may_tell(&to, &head.log) {
-                    let document = record.nearest_document(&head.id);
-                    let document = document.map(|(_, d)| (d.order, d.root()));
-                    let capsule = record.nearest_capsule(&head.id);
-                    let capsule = capsule.map(|(_, c)| (c.order, c.root()));
-                    let beside = document.into_iter().chain(capsule);
-                    let beside = beside.map(|(order, root)| (order.log, order.seq, root));
-                    let own = head.roots().map(|root| (head.log, head.seq, root));
-                    let told = own.chain(beside).filter(|(log, seq, root)| {
-                        let naming = naming(*log, *seq);
-                        self.ledger.may_name(&to, &naming, root) && self.is_complete(root)
-                    });
-                    roots.extend(told.map(|(_, _, r)| (Reverse(head.lamport), r)));
-                }
-            }
-        }
-        roots.sort_unstable();
-        roots.dedup();
-        roots.truncate(limits::HINTS_AT_START_MAX);
-        for part in roots.chunks(limits::MESSAGE_ENTRIES_MAX) {
-            let roots = part.iter().map(|(_, root)| *root).collect();
-            out.push(Effect::Send(to, Message::Complete(roots)));
         }
     }
 

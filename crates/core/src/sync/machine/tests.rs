@@ -13,14 +13,17 @@ use std::format;
 use ed25519_dalek::SigningKey;
 
 use super::*;
+use crate::digest::{Digests, Parts};
 use crate::entry::{ContentRef, Mark, SessionMeta, SignedEntry, TrustChange, Version, device_of};
 use crate::id::{ChunkId, Seq};
 use crate::log::{Held, Tip};
 use crate::manifest::{Want, WantKind};
 use crate::presence::SessionState;
 use crate::sync::event::{FetchFault, Received};
+use crate::wire::Message;
 
 mod capsules;
+mod digests;
 mod documents;
 mod keys;
 mod kinds;
@@ -192,6 +195,8 @@ fn kinds(effects: &[Effect]) -> Vec<&'static str> {
             Effect::Send(_, Message::Have(_)) => "have",
             Effect::Send(_, Message::Entries(_)) => "entries",
             Effect::Send(_, Message::Complete(_)) => "complete",
+            Effect::Send(_, Message::Digests(_)) => "digests",
+            Effect::Send(_, Message::Unlike(_)) => "unlike",
             Effect::Send(..) => "other",
             Effect::ServeRange { .. } => "serve",
             Effect::Check(_) => "check",
@@ -899,9 +904,9 @@ fn recovery_begins_with_a_look_into_the_store() {
     };
     let mut m = Machine::recover(a.id(), whole, 7);
     assert_eq!(m.start(NOW), []);
-    // A new link learns which heads are whole here.
+    // A new link learns of which heads are whole here.
     let out = link(&mut m, &b, &[(&b, 2)]);
-    let told = Effect::Send(b.id(), Message::Complete(vec![root(1)]));
+    let told = Effect::Send(b.id(), Message::Digests(Digests::of(&[root(1)])));
     assert!(out.contains(&told), "{out:?}");
 }
 
