@@ -33,6 +33,11 @@ impl Digests {
         let mut roots = roots.to_vec();
         roots.sort_unstable();
         roots.dedup();
+        Self::of_sorted(&roots)
+    }
+
+    /// Of roots that ascend, each of them once.
+    pub(crate) fn of_sorted(roots: &[Want]) -> Self {
         let mut digests = [Digest::default(); limits::COMPLETE_PARTS];
         // Roots are sorted by their hashes first, so a part lies in one piece.
         for part in roots.chunk_by(|a, b| part_of(a) == part_of(b)) {
@@ -58,6 +63,13 @@ impl Digests {
 }
 
 impl Parts {
+    /// Those that these roots are of.
+    #[must_use]
+    pub fn of(roots: impl IntoIterator<Item = Want>) -> Self {
+        let parts = roots.into_iter().map(|root| 1 << part_of(&root));
+        Self(parts.fold(0, |all, part| all | part))
+    }
+
     /// Whether a root is of one of these.
     #[must_use]
     pub fn has(self, root: &Want) -> bool {

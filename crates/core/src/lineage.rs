@@ -122,6 +122,11 @@ impl SessionRecord {
             .collect()
     }
 
+    /// The lamport clocks and the names of the same.
+    pub(crate) fn head_names(&self) -> impl Iterator<Item = &(u64, EntryHash)> {
+        self.heads.iter()
+    }
+
     /// The heads that differ in content: what a person would call the lines of a
     /// fork. A head that says, under another name, exactly what another line has
     /// said already is no line of its own, and neither is one that only says again

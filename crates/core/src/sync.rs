@@ -3,7 +3,7 @@
 //!
 //! Inside, from the ground up: `ledger` is what the entries say, `peers` is what
 //! we know of those we are linked with, `fetch` is which chunks are missing and
-//! who is asked for them; `machine` turns events into effects with their help.
+//! who is asked for them, `told` what a peer may know to be whole; `machine` turns events into effects with their help.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod effect;
@@ -12,3 +12,4 @@ pub(crate) mod fetch;
 pub(crate) mod ledger;
 pub mod machine;
 pub(crate) mod peers;
+pub(crate) mod told;

@@ -67,9 +67,14 @@ async fn dial(
     let Ok(_turn) = shared.dials.acquire().await else {
         return DialOutcome::Unreachable;
     };
-    let conn = match connect(shared, device, addrs, SYNC_ALPN).await {
-        Ok(conn) => conn,
-        Err(fault) => return fault.into(),
+    // The peer may come to us meanwhile: before we have said hello nobody relies on
+    // this connection, and the peer is spared a second handshake.
+    let conn = tokio::select! {
+        conn = connect(shared, device, addrs, SYNC_ALPN) => match conn {
+            Ok(conn) => conn,
+            Err(fault) => return fault.into(),
+        },
+        () = shared.board.linked(&device) => return DialOutcome::Duplicate,
     };
     match link::greet(&conn, &shared.hello, &shared.timing).await {
         Ok((hello, send, recv)) => {

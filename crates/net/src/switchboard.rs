@@ -336,6 +336,8 @@ impl Switchboard {
         peer.dialled = Some((now, outcome));
         match outcome {
             DialOutcome::Linked => {}
+            // The peer came to us meanwhile.
+            DialOutcome::Duplicate if peer.link.is_some() => {}
             _ if outcome.is_revocation() => {
                 peer.book.revoked(now, self.timing.redial_refused, jitter);
             }
@@ -437,6 +439,22 @@ impl Switchboard {
 
     pub(crate) fn link(&self, device: &DeviceId) -> Option<Arc<Link>> {
         self.state().peers.get(device)?.link.clone()
+    }
+
+    /// Waits until there is a link to a device. For its supervisor alone: the words
+    /// that would wake it are heard here.
+    pub(crate) async fn linked(&self, device: &DeviceId) {
+        loop {
+            let wake = {
+                let mut state = self.state();
+                let peer = state.peers.entry(*device).or_default();
+                if peer.link.is_some() {
+                    return;
+                }
+                Arc::clone(&peer.wake)
+            };
+            wake.notified().await;
+        }
     }
 
     /// Every trusted device, its link, and whether it refuses us, and as revoked.

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::num::NonZero;
 use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError};
 
 use ccpeer_core::id::ChunkId;
 use ccpeer_core::limits;
@@ -27,6 +28,8 @@ const ZSTD_LEVEL: i32 = 3;
 const BYTES_PER_PACKER: usize = 1024 * 1024;
 /// Threads that pack at the same time for one caller.
 const PACKERS_MAX: usize = 4;
+/// Contexts for unpacking that are kept for the next caller.
+const UNPACKERS_AT_REST_MAX: usize = 4;
 /// A frame that asks for a larger window is none of ours.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
@@ -155,13 +158,8 @@ pub(crate) fn unpack(id: &ChunkId, packed: &[u8]) -> Result<Vec<u8>, &'static st
     let content = match method {
         RAW => Cow::Borrowed(body),
         ZSTD => {
-            let mut zstd = Decompressor::new().map_err(|_| "it cannot be unpacked")?;
-            zstd.window_log_max(ZSTD_WINDOW_LOG_MAX)
-                .map_err(|_| "it cannot be unpacked")?;
-            Cow::Owned(
-                zstd.decompress(body, raw_len)
-                    .map_err(|_| "it cannot be unpacked")?,
-            )
+            let unpacked = inflate(body, raw_len).map_err(|_| "it cannot be unpacked")?;
+            Cow::Owned(unpacked)
         }
         _ => return Err("its packing is unknown"),
     };
@@ -172,6 +170,29 @@ pub(crate) fn unpack(id: &ChunkId, packed: &[u8]) -> Result<Vec<u8>, &'static st
         return Err("its hash differs");
     }
     Ok(content.into_owned())
+}
+
+/// Unpacks with a context that is at rest, if one is: a fresh one costs more than
+/// to unpack a manifest.
+fn inflate(body: &[u8], raw_len: usize) -> std::io::Result<Vec<u8>> {
+    static AT_REST: Mutex<Vec<Decompressor<'static>>> = Mutex::new(Vec::new());
+    let at_rest = || AT_REST.lock().unwrap_or_else(PoisonError::into_inner);
+    let taken = at_rest().pop();
+    let mut zstd = match taken {
+        Some(zstd) => zstd,
+        None => {
+            let mut zstd = Decompressor::new()?;
+            zstd.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+            zstd
+        }
+    };
+    // One that failed is not used again: nothing of it is to be trusted.
+    let content = zstd.decompress(body, raw_len)?;
+    let mut at_rest = at_rest();
+    if at_rest.len() < UNPACKERS_AT_REST_MAX {
+        at_rest.push(zstd);
+    }
+    Ok(content)
 }
 
 pub(crate) fn apply(chunks: &[Packed], txn: &WriteTransaction) -> Result<(), Trouble> {

@@ -79,6 +79,37 @@ pub enum Event {
     Tick,
 }
 
+impl Event {
+    /// Whether it changes nothing of what is here and who may know of it.
+    pub(crate) fn is_talk(&self) -> bool {
+        match self {
+            Self::PeerUp(_)
+            | Self::PeerDown(_)
+            | Self::FetchFailed { .. }
+            | Self::Quotas(_)
+            | Self::Charged(_)
+            | Self::Tick => true,
+            Self::Received(_, words) => match words {
+                Received::Have(_)
+                | Received::Complete(_)
+                | Received::Digests(_)
+                | Received::Unlike(_) => true,
+                Received::Entries(_) => false,
+            },
+            Self::Append(_)
+            | Self::Checked(..)
+            | Self::Fetched { .. }
+            | Self::Need(_)
+            | Self::Forgotten(_)
+            | Self::Sharing(_)
+            | Self::Share(..)
+            | Self::DocumentsOnly(_)
+            | Self::Introducers(_)
+            | Self::NewEpoch(_) => false,
+        }
+    }
+}
+
 /// How much content is fetched because of each device, in bytes. What goes
 /// beyond it is known and listed and stays where it is, until somebody asks for
 /// it. It never costs anything that is here, of this device or of another.

@@ -27,6 +27,7 @@ pub use crate::sync::fetch::Progress;
 use crate::sync::fetch::{Candidate, Fetch, Wanted};
 use crate::sync::ledger::{Changes, Ledger};
 use crate::sync::peers::Peer;
+use crate::sync::told::Told;
 use crate::time::{Instant, Timestamp};
 use crate::trust::{Introduction, Members, Offer};
 
@@ -51,6 +52,8 @@ pub struct Machine {
     behind_told: bool,
     /// The wake-up that was asked for last.
     wake: Option<Instant>,
+    /// What may be told to one device, as long as nothing has changed since.
+    told: Option<(DeviceId, Arc<Told>)>,
 }
 
 /// A linked peer, for views.
@@ -99,6 +102,7 @@ impl Machine {
             full_told: BTreeSet::new(),
             behind_told: false,
             wake: None,
+            told: None,
         };
         machine.want_heads_of(changes.sessions);
         machine
@@ -126,6 +130,9 @@ impl Machine {
     /// our own log, or an epoch used twice.
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Effect> {
         let mut out = Vec::new();
+        if !event.is_talk() {
+            self.told = None;
+        }
         match event {
             Event::PeerUp(device) => self.peer_up(device, &mut out),
             Event::PeerDown(device) => self.forget(&device),

@@ -2,6 +2,7 @@
 //! frontier again. All of it is forgotten when the link goes.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::digest::Parts;
@@ -10,6 +11,7 @@ use crate::limits;
 use crate::log::{Frontier, Held};
 use crate::manifest::Want;
 use crate::sync::ledger::Ledger;
+use crate::sync::told::Told;
 use crate::time::Instant;
 
 /// One linked peer.
@@ -30,8 +32,9 @@ pub(crate) struct Peer {
     pub(crate) challenged: BTreeSet<LogId>,
     /// Manifests and snapshots that it holds whole, by its word.
     complete: BTreeSet<Want>,
-    /// It has told us its digests, and of which parts it was told what is whole.
-    pub(crate) compared: bool,
+    /// What it holds as we do, since its digests are ours.
+    alike: Option<Alike>,
+    /// The parts of which it was told what is whole here.
     pub(crate) parts_told: Parts,
     /// When it last heard our frontier.
     have_sent: Option<Instant>,
@@ -42,6 +45,13 @@ pub(crate) struct Peer {
     pub(crate) faults: u32,
     #[cfg(feature = "mutants")]
     pub(crate) planted: Option<crate::mutant::Mutant>,
+}
+
+/// What we told of, but for the parts of it in which the peer differs.
+#[derive(Debug, Clone)]
+struct Alike {
+    told: Arc<Told>,
+    unlike: Parts,
 }
 
 /// Entries on their way.
@@ -124,11 +134,28 @@ impl Peer {
 
     /// It holds this whole. True if that is news.
     pub(crate) fn note_complete(&mut self, root: Want) -> bool {
-        self.complete.len() < limits::HINTS_PER_PEER_MAX && self.complete.insert(root)
+        !self.is_alike(&root)
+            && self.complete.len() < limits::HINTS_PER_PEER_MAX
+            && self.complete.insert(root)
     }
 
     pub(crate) fn has_complete(&self, root: &Want) -> bool {
-        self.complete.contains(root)
+        self.complete.contains(root) || self.is_alike(root)
+    }
+
+    fn is_alike(&self, root: &Want) -> bool {
+        let alike = self.alike.as_ref();
+        alike.is_some_and(|a| !a.unlike.has(root) && a.told.has(root))
+    }
+
+    /// Its digests were compared with those of what we would tell it.
+    pub(crate) fn note_alike(&mut self, told: Arc<Told>, unlike: Parts) {
+        self.alike = Some(Alike { told, unlike });
+    }
+
+    /// Whether they were.
+    pub(crate) fn is_compared(&self) -> bool {
+        self.alike.is_some()
     }
 
     /// It is to hear our frontier soon: something changed or is missing.

@@ -9,6 +9,7 @@ use ccpeer_core::sync::event::Received;
 use ccpeer_core::wire::Message;
 
 use super::*;
+use crate::link::Dialler;
 use crate::{DownReason, PathKind};
 
 #[tokio::test]
@@ -142,6 +143,36 @@ async fn crossing_dials_leave_exactly_one_link() {
         .await;
         assert!(at_a.ups <= 2 && at_b.ups <= 2, "more links than dials");
     }
+}
+
+/// Whoever comes to us while we try to reach him where he is not is not asked for a
+/// second handshake later.
+#[tokio::test]
+async fn a_dial_ends_when_the_peer_has_come() {
+    let timing = Timing {
+        dial: Duration::from_secs(3600),
+        ..Timing::default()
+    };
+    // It takes what is sent to it, and never answers.
+    let hole = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut a = Peer::start_with(config(1, &[2]), 1, timing).await;
+    a.net.add_address(device(2), hole.local_addr().unwrap());
+    let mut first = [0; 1];
+    within("a dial into the void", hole.recv_from(&mut first))
+        .await
+        .unwrap();
+    let mut b = Peer::start(2, &[1]).await;
+    b.meet(&a);
+    a.up(2).await;
+    b.up(1).await;
+    let outcome = || a.net.reach()[0].dialled.map(|(_, outcome)| outcome);
+    until("the end of the dial", || {
+        outcome() == Some(crate::DialOutcome::Duplicate)
+    })
+    .await;
+    let link = a.net.0.board.link(&device(2)).unwrap();
+    assert_eq!(link.dialler, Dialler::Them);
+    assert!(link.conn.close_reason().is_none());
 }
 
 /// What a driver has seen of one peer.

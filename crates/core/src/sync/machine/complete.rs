@@ -2,18 +2,21 @@
 //! begins the two compare digests, and name only what lies in parts that differ;
 //! after that each root is named as it becomes whole.
 
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use super::Machine;
 use crate::digest::{Digests, Parts};
-use crate::id::{DeviceId, LogId, Seq, SessionId};
+use crate::id::{DeviceId, EntryHash, LogId, Seq, SessionId};
 use crate::limits;
 use crate::lineage::{SessionRecord, VersionNode};
 use crate::manifest::Want;
 use crate::sync::effect::{Effect, Notice};
 use crate::sync::ledger::Naming;
+use crate::sync::peers::Peer;
+use crate::sync::told::Told;
 use crate::wire::Message;
 
 impl Machine {
@@ -54,10 +57,10 @@ impl Machine {
     }
 
     /// A link begins: the digests of what the peer may be told.
-    pub(super) fn say_digests(&self, to: DeviceId, out: &mut Vec<Effect>) {
-        let roots = self.complete_for(&to);
-        if !roots.is_empty() {
-            out.push(Effect::Send(to, Message::Digests(Digests::of(&roots))));
+    pub(super) fn say_digests(&mut self, to: DeviceId, out: &mut Vec<Effect>) {
+        let told = self.told_to(&to);
+        if !told.is_empty() {
+            out.push(Effect::Send(to, Message::Digests(*told.digests())));
         }
     }
 
@@ -65,21 +68,22 @@ impl Machine {
     /// it holds in the other parts it is asked for. Once for each link, because
     /// ours cost more than theirs.
     pub(super) fn compare(&mut self, from: DeviceId, theirs: &Digests, out: &mut Vec<Effect>) {
-        let Some(peer) = self.peers.get_mut(&from) else {
-            return;
-        };
-        if core::mem::replace(&mut peer.compared, true) {
+        if self.peers.get(&from).is_none_or(Peer::is_compared) {
             return;
         }
-        let mut roots = self.complete_for(&from);
-        let unlike = Digests::of(&roots).unlike(theirs);
+        let told = self.told_to(&from);
+        let unlike = told.digests().unlike(theirs);
         #[cfg(feature = "mutants")]
         let unlike = match self.ledger.planted {
             Some(crate::mutant::Mutant::DigestsIgnored) => Parts::default(),
             _ => unlike,
         };
-        roots.retain(|root| !unlike.has(root));
-        self.hear_complete(from, &roots, out);
+        for version in told.own_but(unlike) {
+            out.push(Effect::Notice(Notice::Replicated(from, version)));
+        }
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.note_alike(told, unlike);
+        }
         if !unlike.is_empty() {
             out.push(Effect::Send(from, Message::Unlike(unlike)));
         }
@@ -96,43 +100,67 @@ impl Machine {
         if parts.is_empty() {
             return;
         }
-        let mut roots = self.complete_for(&to);
+        let (mut roots, _) = self.complete_for(&to);
         roots.retain(|root| parts.has(root));
         for some in roots.chunks(limits::MESSAGE_ENTRIES_MAX) {
             out.push(Effect::Send(to, Message::Complete(some.to_vec())));
         }
     }
 
+    /// What a peer may be told; worked out once as long as nothing changes, since
+    /// it is needed as a link begins, and links come and go.
+    fn told_to(&mut self, to: &DeviceId) -> Arc<Told> {
+        if let Some((device, told)) = &self.told
+            && device == to
+        {
+            return Arc::clone(told);
+        }
+        let (roots, own) = self.complete_for(to);
+        let told = Arc::new(Told::new(roots, own));
+        self.told = Some((*to, Arc::clone(&told)));
+        told
+    }
+
     /// What is whole here of the heads, and of what comes with them, as far as a
     /// peer may be told of it: newest first, and no more than
-    /// [`limits::HINTS_AT_START_MAX`].
-    fn complete_for(&self, to: &DeviceId) -> Vec<Want> {
+    /// [`limits::HINTS_AT_START_MAX`]. And which versions of ours are whole with it.
+    fn complete_for(&self, to: &DeviceId) -> (Vec<Want>, Vec<(EntryHash, Parts)>) {
         let records = self.ledger.sessions();
-        let heads = records.flat_map(|(session, record)| {
-            let heads = record.heads().into_iter();
-            heads.map(move |head| (session, record, head))
-        });
-        let mut heads: Vec<_> = heads
-            .filter(|(_, _, head)| self.ledger.may_tell(to, &head.log))
+        // Most heads are beyond the bound: they are put in order by what their
+        // record knows, and only those within are looked at.
+        let mut heads: Vec<(u64, EntryHash, SessionId, &SessionRecord)> = records
+            .flat_map(|(session, record)| {
+                let names = record.head_names();
+                names.map(move |(lamport, id)| (*lamport, *id, *session, record))
+            })
             .collect();
-        heads.sort_unstable_by_key(|(_, _, head)| Reverse(head.lamport));
-        let mut roots: Vec<Want> = Vec::new();
-        for alike in heads.chunk_by(|(_, _, a), (_, _, b)| a.lamport == b.lamport) {
-            let begin = roots.len();
-            for (session, record, head) in alike {
-                self.complete_of(to, **session, record, head, &mut roots);
+        heads.sort_unstable_by_key(|(lamport, ..)| Reverse(*lamport));
+        let (mut roots, mut own): (Vec<Want>, Vec<_>) = (Vec::new(), Vec::new());
+        // Heads of one clock have no order: they come together or not at all, so that
+        // two who hold the same tell the same.
+        for alike in heads.chunk_by(|(a, ..), (b, ..)| a == b) {
+            let (begin, begin_own) = (roots.len(), own.len());
+            for (_, id, session, record) in alike {
+                let head = record.node(id);
+                let Some(head) = head.filter(|h| self.ledger.may_tell(to, &h.log)) else {
+                    continue;
+                };
+                let is_whole = self.complete_of(to, *session, record, head, &mut roots);
+                if is_whole && self.ledger.is_me(&head.log.device) {
+                    own.push((head.id, Parts::of(head.roots())));
+                }
             }
-            if let Some(new) = roots.get_mut(begin..) {
-                new.sort_unstable();
-            }
-            if roots.len() >= limits::HINTS_AT_START_MAX {
+            if roots.len() > limits::HINTS_AT_START_MAX {
+                roots.truncate(begin);
+                own.truncate(begin_own);
                 break;
             }
         }
-        roots.truncate(limits::HINTS_AT_START_MAX);
-        roots
+        (roots, own)
     }
 
+    /// Adds what is whole of one head and of what comes with it; whether all of the
+    /// head is among it.
     fn complete_of(
         &self,
         to: &DeviceId,
@@ -140,21 +168,26 @@ impl Machine {
         record: &SessionRecord,
         head: &VersionNode,
         roots: &mut Vec<Want>,
-    ) {
-        let document = record.nearest_document(&head.id);
-        let document = document.map(|(_, d)| (d.order.log, d.order.seq, d.root()));
-        let capsule = record.nearest_capsule(&head.id);
-        let capsule = capsule.map(|(_, c)| (c.order.log, c.order.seq, c.root()));
-        let own = head.roots().map(|root| (head.log, head.seq, root));
-        let told = |(log, seq, root): &(LogId, Seq, Want)| {
-            let naming = Naming {
-                session,
-                log: *log,
-                seq: *seq,
-            };
+    ) -> bool {
+        let is_told = |log: LogId, seq: Seq, root: &Want| {
+            let naming = Naming { session, log, seq };
             self.ledger.may_name(to, &naming, root) && self.is_complete(root)
         };
-        let all = own.chain(document).chain(capsule).filter(told);
-        roots.extend(all.map(|(_, _, root)| root));
+        let mut is_whole = true;
+        for root in head.roots() {
+            if is_told(head.log, head.seq, &root) {
+                roots.push(root);
+            } else {
+                is_whole = false;
+            }
+        }
+        let document = record.nearest_document(&head.id);
+        let document = document.map(|(_, d)| (d.order, d.root()));
+        let capsule = record.nearest_capsule(&head.id);
+        let capsule = capsule.map(|(_, c)| (c.order, c.root()));
+        let beside = document.into_iter().chain(capsule);
+        let beside = beside.filter(|(order, root)| is_told(order.log, order.seq, root));
+        roots.extend(beside.map(|(_, root)| root));
+        is_whole
     }
 }

@@ -168,3 +168,83 @@ fn what_is_not_for_others_is_in_no_digest() {
         assert_eq!(sent(&out).is_empty(), !told, "{out:?}");
     }
 }
+
+/// The digests that a new link is told.
+fn told_anew(m: &mut Machine, b: &Pen, frontier: &[(&Pen, u64)]) -> Option<Digests> {
+    m.handle(Event::PeerDown(b.id()), NOW);
+    let out = link(m, b, frontier);
+    let digests = sent(&out).into_iter().find_map(|m| match m {
+        Message::Digests(digests) => Some(*digests),
+        _ => None,
+    });
+    digests
+}
+
+#[test]
+fn what_changed_since_is_in_the_next_digests() {
+    let (mut a, b) = (Pen::new(1), Pen::new(2));
+    let trust = a.trust(b.id());
+    let version = a.version(FAR, vec![]);
+    let mut stored = recovered(&a, vec![trust, version]);
+    stored.complete.insert(root(FAR));
+    let mut m = Machine::recover(a.id(), stored, 7);
+    m.start(NOW);
+    let again = |m: &mut Machine, held| told_anew(m, &b, &[(&a, held)]);
+    assert_eq!(again(&mut m, 2), Some(of(&[FAR])));
+    assert_eq!(again(&mut m, 2), Some(of(&[FAR])));
+    let next = a.version(NEAR[0], vec![]);
+    m.handle(Event::Append(next), NOW);
+    let again = |m: &mut Machine, held| told_anew(m, &b, &[(&a, held)]);
+    assert_eq!(again(&mut m, 3), Some(of(&[FAR, NEAR[0]])));
+    m.handle(Event::Forgotten(vec![root(FAR)]), NOW);
+    assert_eq!(again(&mut m, 3), Some(of(&[NEAR[0]])));
+    m.handle(Event::Share(session(), Share::Local), NOW);
+    assert_eq!(again(&mut m, 3), None);
+}
+
+#[test]
+fn no_more_than_the_newest_are_told() {
+    let (mut a, b) = (Pen::new(1), Pen::new(2));
+    let numbered = |n: usize| {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&(n as u64).to_be_bytes());
+        // Spread over all parts.
+        id[0] = (n % 251) as u8;
+        ChunkId(id)
+    };
+    let mut entries = vec![a.trust(b.id())];
+    let count = limits::HINTS_AT_START_MAX + 3;
+    for n in 0..count {
+        let Payload::Version(mut of) = version(0, vec![]) else {
+            panic!()
+        };
+        of.manifest = Some(ContentRef {
+            id: numbered(n),
+            len: 9,
+        });
+        entries.push(a.write(&Payload::Version(of)));
+    }
+    let mut stored = recovered(&a, entries);
+    stored.complete = (0..count).map(|n| Want::manifest(numbered(n))).collect();
+    let mut m = Machine::recover(a.id(), stored, 7);
+    m.start(NOW);
+    let out = link(&mut m, &b, &[(&a, 1 + count as u64)]);
+    let newest: Vec<Want> = (3..count).map(|n| Want::manifest(numbered(n))).collect();
+    let digests = Digests::of(&newest);
+    assert_eq!(sent(&out), [&Message::Digests(digests)]);
+    let out = says(&mut m, &b, Received::Unlike(Parts(u32::MAX)));
+    let mut named = Vec::new();
+    for message in sent(&out) {
+        let Message::Complete(roots) = message else {
+            panic!("{message:?}")
+        };
+        assert!(roots.len() <= limits::MESSAGE_ENTRIES_MAX);
+        named.extend(roots.iter().copied());
+    }
+    let newest_first: Vec<Want> = newest.into_iter().rev().collect();
+    assert!(named == newest_first, "{}", named.len());
+    assert_eq!(
+        notices(&says(&mut m, &b, Received::Digests(digests))).len(),
+        limits::HINTS_AT_START_MAX
+    );
+}
