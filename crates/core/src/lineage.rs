@@ -122,6 +122,12 @@ impl SessionRecord {
             .collect()
     }
 
+    /// Whether any version is known.
+    #[must_use]
+    pub fn has_versions(&self) -> bool {
+        !self.heads.is_empty()
+    }
+
     /// The lamport clocks and the names of the same.
     pub(crate) fn head_names(&self) -> impl Iterator<Item = &(u64, EntryHash)> {
         self.heads.iter()

@@ -9,7 +9,10 @@ use tokio::io::{AsyncRead, ReadBuf};
 use zstd::stream::raw::{CParameter, DParameter, Decoder, Encoder, Operation};
 use zstd::zstd_safe::{InBuffer, OutBuffer};
 
+/// Of what is short: mostly one turn, which is waited for.
 const LEVEL: i32 = 3;
+/// Of a stream that goes on: a hundredth less for a tenth more time.
+const LEVEL_LONG: i32 = 4;
 /// How far back content may refer: what one request holds, mostly.
 const WINDOW_LOG: u32 = 22;
 /// Bytes that are packed or unpacked in one go.
@@ -26,14 +29,26 @@ fn usable(near: &[u8]) -> &[u8] {
 }
 
 /// Packs. `None` from any call: there is no memory for it.
-pub(crate) struct Packer(Encoder<'static>);
+pub(crate) struct Packer<'a>(Encoder<'a>);
 
-impl Packer {
+impl Packer<'static> {
+    /// For a stream of any length.
     pub(crate) fn new(near: &[u8]) -> Option<Self> {
-        let mut encoder = Encoder::with_dictionary(LEVEL, usable(near)).ok()?;
+        let mut encoder = Encoder::with_dictionary(LEVEL_LONG, usable(near)).ok()?;
         encoder
             .set_parameter(CParameter::WindowLog(WINDOW_LOG))
             .ok()?;
+        Some(Self(encoder))
+    }
+}
+
+impl<'a> Packer<'a> {
+    /// For exactly `len` bytes. What is near is referred to where it lies, and the
+    /// tables are as large as that much needs: half of what a turn's packing takes.
+    pub(crate) fn of(near: &'a [u8], len: usize) -> Option<Self> {
+        let mut encoder = Encoder::with_ref_prefix(LEVEL, usable(near)).ok()?;
+        let len = u64::try_from(len).ok()?;
+        encoder.set_pledged_src_size(Some(len)).ok()?;
         Some(Self(encoder))
     }
 
@@ -54,7 +69,7 @@ impl Packer {
     fn step(
         &mut self,
         out: &mut Vec<u8>,
-        run: impl FnOnce(&mut Encoder<'static>, &mut OutBuffer<'_, [u8]>) -> io::Result<usize>,
+        run: impl FnOnce(&mut Encoder<'a>, &mut OutBuffer<'_, [u8]>) -> io::Result<usize>,
     ) -> Option<usize> {
         let mut piece = [0u8; PIECE_BYTES];
         let mut room = OutBuffer::around(&mut piece[..]);
@@ -158,12 +173,19 @@ mod tests {
     use super::*;
     use tokio::io::AsyncReadExt;
 
-    fn packed(near: &[u8], content: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        let mut packer = Packer::new(near).unwrap();
-        packer.pack(content, &mut out).unwrap();
-        packer.flush(&mut out).unwrap();
-        out
+    /// In both ways.
+    fn packed(near: &[u8], content: &[u8]) -> [Vec<u8>; 2] {
+        let long = Packer::new(near).unwrap();
+        let short = Packer::of(near, content.len()).unwrap();
+        [long, short].map(|mut packer| {
+            let mut out = Vec::new();
+            // Piece by piece, as chunks come.
+            for part in content.chunks(7000) {
+                packer.pack(part, &mut out).unwrap();
+            }
+            packer.flush(&mut out).unwrap();
+            out
+        })
     }
 
     async fn unpacked(near: &[u8], bytes: &[u8], len: usize) -> io::Result<Vec<u8>> {
@@ -178,25 +200,28 @@ mod tests {
         let mut near = vec![0u8; 100_000];
         getrandom::fill(&mut near).unwrap();
         let content = [&near[20_000..], b"and a little more"].concat();
-        let small = packed(&near, &content);
-        assert!(small.len() < 200, "{} bytes", small.len());
-        assert_eq!(
-            unpacked(&near, &small, content.len()).await.unwrap(),
-            content
-        );
-        // Begun from something else, it is something else, or nothing.
-        let other = unpacked(&[7; 100_000], &small, content.len()).await;
-        assert!(other.is_err() || other.unwrap() != content);
-        let alone = packed(&[], &content);
-        assert!(alone.len() > 70_000);
-        assert_eq!(unpacked(&[], &alone, content.len()).await.unwrap(), content);
+        for small in packed(&near, &content) {
+            assert!(small.len() < 200, "{} bytes", small.len());
+            assert_eq!(
+                unpacked(&near, &small, content.len()).await.unwrap(),
+                content
+            );
+            // Begun from something else, it is something else, or nothing.
+            let other = unpacked(&[7; 100_000], &small, content.len()).await;
+            assert!(other.is_err() || other.unwrap() != content);
+        }
+        for alone in packed(&[], &content) {
+            assert!(alone.len() > 70_000);
+            assert_eq!(unpacked(&[], &alone, content.len()).await.unwrap(), content);
+        }
     }
 
     #[tokio::test]
     async fn content_that_looks_like_a_dictionary_is_none() {
         let near = [&DICTIONARY_MAGIC[..], &[9; 5000]].concat();
-        let small = packed(&near, &[9; 5000]);
-        assert_eq!(unpacked(&near, &small, 5000).await.unwrap(), [9; 5000]);
+        for small in packed(&near, &[9; 5000]) {
+            assert_eq!(unpacked(&near, &small, 5000).await.unwrap(), [9; 5000]);
+        }
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::num::NonZero;
 use std::panic::resume_unwind;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ccpeer_core::id::ChunkId;
 use ccpeer_core::limits;
@@ -28,8 +28,11 @@ const ZSTD_LEVEL: i32 = 3;
 const BYTES_PER_PACKER: usize = 1024 * 1024;
 /// Threads that pack at the same time for one caller.
 const PACKERS_MAX: usize = 4;
-/// Contexts for unpacking that are kept for the next caller.
-const UNPACKERS_AT_REST_MAX: usize = 4;
+/// Contexts are kept for the next caller: a fresh one, in fresh memory, costs more
+/// than to pack a turn or to unpack a manifest. One of these has up to 1.3 MB.
+static PACKERS: AtRest<Compressor<'static>> = AtRest::up_to(1);
+/// A sixth of a megabyte each.
+static UNPACKERS: AtRest<Decompressor<'static>> = AtRest::up_to(4);
 /// A frame that asks for a larger window is none of ours.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
@@ -97,16 +100,52 @@ pub(crate) fn pack(chunks: &[&Given]) -> Result<Vec<Packed>, StoreError> {
     })
 }
 
+/// What is used again, as many of it as are named.
+struct AtRest<T> {
+    kept: Mutex<Vec<T>>,
+    most: usize,
+}
+
+impl<T> AtRest<T> {
+    const fn up_to(most: usize) -> Self {
+        let kept = Mutex::new(Vec::new());
+        Self { kept, most }
+    }
+
+    fn take(&self) -> Option<T> {
+        self.kept().pop()
+    }
+
+    fn put_back(&self, one: T) {
+        let mut kept = self.kept();
+        if kept.len() < self.most {
+            kept.push(one);
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<T>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Packs chunks one after the other.
 struct Packer {
     zstd: Option<Compressor<'static>>,
+}
+
+impl Drop for Packer {
+    fn drop(&mut self) {
+        if let Some(zstd) = self.zstd.take() {
+            PACKERS.put_back(zstd);
+        }
+    }
 }
 
 impl Packer {
     fn new() -> Self {
         // Without a compressor (no memory for one) chunks are kept as they are.
         Self {
-            zstd: Compressor::new(ZSTD_LEVEL).ok(),
+            zstd: PACKERS.take().or_else(|| Compressor::new(ZSTD_LEVEL).ok()),
         }
     }
 
@@ -172,13 +211,8 @@ pub(crate) fn unpack(id: &ChunkId, packed: &[u8]) -> Result<Vec<u8>, &'static st
     Ok(content.into_owned())
 }
 
-/// Unpacks with a context that is at rest, if one is: a fresh one costs more than
-/// to unpack a manifest.
 fn inflate(body: &[u8], raw_len: usize) -> std::io::Result<Vec<u8>> {
-    static AT_REST: Mutex<Vec<Decompressor<'static>>> = Mutex::new(Vec::new());
-    let at_rest = || AT_REST.lock().unwrap_or_else(PoisonError::into_inner);
-    let taken = at_rest().pop();
-    let mut zstd = match taken {
+    let mut zstd = match UNPACKERS.take() {
         Some(zstd) => zstd,
         None => {
             let mut zstd = Decompressor::new()?;
@@ -188,10 +222,7 @@ fn inflate(body: &[u8], raw_len: usize) -> std::io::Result<Vec<u8>> {
     };
     // One that failed is not used again: nothing of it is to be trusted.
     let content = zstd.decompress(body, raw_len)?;
-    let mut at_rest = at_rest();
-    if at_rest.len() < UNPACKERS_AT_REST_MAX {
-        at_rest.push(zstd);
-    }
+    UNPACKERS.put_back(zstd);
     Ok(content)
 }
 

@@ -143,7 +143,7 @@ impl Driver {
             .filter(|n| n.log.device == self.shared.me)
             .max_by_key(|n| n.order());
         let Some(own) = own else {
-            return record.latest().is_some();
+            return record.has_versions();
         };
         let manifest = own.version.manifest;
         self.expiry.held.get(session) == Some(&own.id)

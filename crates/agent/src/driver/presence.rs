@@ -244,7 +244,7 @@ impl Driver {
             .sessions()
             .filter(|(id, r)| {
                 !self.open.contains_key(id)
-                    && r.latest().is_some()
+                    && r.has_versions()
                     && r.state_on(&me)
                         .is_some_and(|(state, _)| state != SessionState::Archived)
             })

@@ -458,7 +458,7 @@ impl Driver {
                 sessions: self
                     .machine
                     .sessions()
-                    .filter(|(_, r)| r.latest().is_some())
+                    .filter(|(_, r)| r.has_versions())
                     .count() as u64,
                 ..api::StoreStatus::default()
             },

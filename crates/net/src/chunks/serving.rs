@@ -97,7 +97,7 @@ pub(super) struct Serving {
     ids: std::vec::IntoIter<ChunkId>,
     along: std::vec::IntoIter<ChunkId>,
     along_bytes: usize,
-    packer: Option<Packer>,
+    packer: Option<Packer<'static>>,
     served: u64,
     ended: bool,
 }
@@ -134,29 +134,47 @@ impl Serving {
             return None;
         }
         let mut out = Vec::new();
-        let mut packer = self.packer.take().or_else(|| self.begin(&mut out))?;
+        let mut parts: Vec<Vec<u8>> = Vec::new();
         let mut raw = 0;
-        while raw < STEP_BYTES {
-            let Some(bytes) = self.next_answer() else {
-                self.ended = true;
-                packer.pack(&[END], &mut out)?;
-                break;
-            };
-            for part in &bytes {
+        while raw < STEP_BYTES && !self.ended {
+            let next = self.next_answer();
+            self.ended = next.is_none();
+            for part in next.into_iter().flatten() {
                 raw += part.len();
-                packer.pack(part, &mut out)?;
+                parts.push(part);
             }
         }
-        packer.flush(&mut out)?;
-        self.packer = Some(packer);
-        Some(out)
+        if self.ended {
+            raw += 1;
+            parts.push(vec![END]);
+        }
+        let mut put = |packer: &mut Packer<'_>| {
+            for part in &parts {
+                packer.pack(part, &mut out)?;
+            }
+            packer.flush(&mut out)
+        };
+        if let Some(packer) = &mut self.packer {
+            put(packer)?;
+            return Some(out);
+        }
+        let near = self.begin();
+        let mut begun = vec![if near.is_empty() { ALONE } else { NEAR }];
+        if self.ended {
+            // That is all of it: a turn, mostly.
+            put(&mut Packer::of(&near, raw)?)?;
+        } else {
+            let packer = self.packer.insert(Packer::new(&near)?);
+            put(packer)?;
+        }
+        begun.append(&mut out);
+        Some(begun)
     }
 
-    fn begin(&mut self, out: &mut Vec<u8>) -> Option<Packer> {
+    /// What both sides begin from.
+    fn begin(&self) -> Vec<u8> {
         let contents: Option<Vec<Vec<u8>>> = self.near.iter().map(|id| self.content(id)).collect();
-        let near = near_of(contents.iter().flatten().map(Vec::as_slice));
-        out.push(if near.is_empty() { ALONE } else { NEAR });
-        Packer::new(&near)
+        near_of(contents.iter().flatten().map(Vec::as_slice))
     }
 
     /// The parts of the next answer.
