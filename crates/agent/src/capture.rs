@@ -14,6 +14,7 @@ pub(crate) mod foreign;
 pub(crate) mod opaque;
 mod worktree;
 
+use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
@@ -147,7 +148,7 @@ pub(crate) fn capture(
     let Some(root) = Root::open(home.claude())? else {
         return Ok(Captured::Vanished);
     };
-    let before = LocalState::load(store, &session)?;
+    let before = LocalState::known(store, &session)?;
     let asked = before.as_ref().filter(|_| request.changed);
     // Somebody waits for this version: what git said last will do for now.
     let asked =
@@ -187,7 +188,7 @@ impl NewVersion {
             ..self.state.clone()
         };
         let mut notes = self.notes.clone();
-        notes.push(state.note(&self.session));
+        notes.push(LocalState::note_of(Arc::new(state), &self.session));
         notes
     }
 
@@ -214,8 +215,8 @@ pub(crate) use describe::{FLAVOUR, here};
 
 /// What was remembered.
 struct Known {
-    state: Option<LocalState>,
-    manifest: Option<Manifest>,
+    state: Option<Arc<LocalState>>,
+    manifest: Option<Arc<Manifest>>,
 }
 
 impl Known {
@@ -303,7 +304,8 @@ impl Capture<'_, '_> {
         let mut state = self
             .known
             .state
-            .clone()
+            .as_deref()
+            .cloned()
             .unwrap_or_else(|| LocalState::new(here.clone()));
         let same_place = state.here == here;
         state.here = here;
@@ -408,8 +410,8 @@ impl Capture<'_, '_> {
         let mut notes = digest;
         // A digest that is to be laid aside counts as laid aside from here on.
         let in_passing = self.request.in_passing && notes.is_empty();
-        if !in_passing && self.known.state.as_ref() != Some(&state) {
-            notes.push(state.note(&self.request.session));
+        if !in_passing && self.known.state.as_deref() != Some(&state) {
+            notes.push(LocalState::note_of(Arc::new(state), &self.request.session));
         }
         self.store.put_notes(&notes)?;
         Ok(Captured::Unchanged { base })
@@ -425,7 +427,16 @@ impl Capture<'_, '_> {
     ) -> Result<(digest::Reading, Option<Taken>), CaptureError> {
         let session = self.request.session;
         let (store, recent, known) = (self.store, self.recent, &self.known);
-        let read = || digest::read(store, &session, reader, view, known.state.as_ref(), recent);
+        let read = || {
+            digest::read(
+                store,
+                &session,
+                reader,
+                view,
+                known.state.as_deref(),
+                recent,
+            )
+        };
         if known.manifest.is_some() {
             return Ok((read()?, None));
         }
@@ -461,7 +472,7 @@ impl Capture<'_, '_> {
     /// in whose paths nothing could be changed elsewhere: it is taken anew.
     fn is_named_now(&self, here: &Origin) -> bool {
         let unnamed = |s: &LocalState| s.here.slug == self.slug && s.here.project.is_empty();
-        !here.project.is_empty() && self.known.state.as_ref().is_some_and(unnamed)
+        !here.project.is_empty() && self.known.state.as_deref().is_some_and(unnamed)
     }
 
     /// The origins to go on with. Where there is no room for another one, the
@@ -635,8 +646,9 @@ impl Capture<'_, '_> {
         let Some(manifest) = &self.known.manifest else {
             return;
         };
+        let here: BTreeSet<&Slot> = files.entries.iter().map(|e| &e.slot).collect();
         let is_gone = |entry: &&FileEntry| {
-            let gone = files.entries.iter().all(|e| e.slot != entry.slot);
+            let gone = !here.contains(&entry.slot);
             let spoken = entry
                 .segments
                 .iter()

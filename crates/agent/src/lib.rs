@@ -41,6 +41,7 @@ mod lists;
 mod live;
 mod local;
 mod logging;
+mod memo;
 mod mirror;
 mod parcels;
 mod pause;

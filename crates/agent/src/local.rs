@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::sync::Arc;
 
 use ccpeer_core::codec;
 use ccpeer_core::entry::ContentRef;
@@ -17,6 +18,10 @@ use ccpeer_store::{Namespace, NoteWrite, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::confined::{Stamp, read_at};
+use crate::memo::{self, Memo};
+
+/// What is remembered of the sessions that were looked at last.
+static STATES: Memo<LocalState> = Memo::new();
 
 /// Version of the note.
 const STATE_VERSION: u8 = 1;
@@ -95,8 +100,16 @@ impl LocalState {
 
     /// What is remembered of a session. A note that cannot be read is none.
     pub(crate) fn load(store: &Store, session: &SessionId) -> Result<Option<Self>, StoreError> {
+        Ok(Self::known(store, session)?.map(Arc::unwrap_or_clone))
+    }
+
+    /// The same, shared with whoever looked before.
+    pub(crate) fn known(
+        store: &Store,
+        session: &SessionId,
+    ) -> Result<Option<Arc<Self>>, StoreError> {
         match store.note(Namespace::Session, &session.0) {
-            Ok(note) => Ok(note.and_then(|bytes| Self::from_bytes(&bytes))),
+            Ok(note) => Ok(note.and_then(|bytes| STATES.read(&bytes, Self::from_bytes))),
             Err(StoreError::Corrupt { .. }) => {
                 tracing::warn!(%session, "what is remembered of the session is damaged; reading it again");
                 Ok(None)
@@ -136,12 +149,12 @@ impl LocalState {
     }
 
     /// The manifest that the files stand for, if the store has it.
-    pub(crate) fn manifest(&self, store: &Store) -> Result<Option<Manifest>, StoreError> {
+    pub(crate) fn manifest(&self, store: &Store) -> Result<Option<Arc<Manifest>>, StoreError> {
         let Some(content) = self.manifest else {
             return Ok(None);
         };
         match store.get_chunk(&content.id) {
-            Ok(bytes) => Ok(bytes.and_then(|b| Manifest::from_bytes(&b).ok())),
+            Ok(bytes) => Ok(bytes.and_then(|b| memo::manifest(&b))),
             Err(StoreError::Corrupt { .. }) => Ok(None),
             Err(e) => Err(e),
         }
@@ -155,12 +168,30 @@ impl LocalState {
             .and_then(|at| self.files.get(at))
     }
 
+    /// The same, of what is looked at again in a moment.
+    pub(crate) fn note_of(state: Arc<Self>, session: &SessionId) -> NoteWrite {
+        let bytes = codec::encode(&*state);
+        if bytes.len() > limits::NOTE_VALUE_BYTES_MAX {
+            return state.note(session);
+        }
+        STATES.wrote(&bytes, state);
+        written(session, bytes)
+    }
+
     /// Reads a note's value.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         if bytes.first() != Some(&STATE_VERSION) {
             return None;
         }
         codec::decode(bytes, limits::NOTE_VALUE_BYTES_MAX).ok()
+    }
+}
+
+fn written(session: &SessionId, bytes: Vec<u8>) -> NoteWrite {
+    NoteWrite {
+        ns: Namespace::Session,
+        key: session.0.to_vec(),
+        value: Some(bytes),
     }
 }
 

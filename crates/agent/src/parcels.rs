@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ccpeer_core::id::{ChunkId, DeviceId};
-use ccpeer_core::manifest::{ListPage, Manifest};
+use ccpeer_core::manifest::ListPage;
 use ccpeer_core::wire::Message;
 use ccpeer_net::{Ask, ChunkAnswer, ChunkSource};
 use ccpeer_store::Store;
+
+use crate::memo;
 
 /// Packs the answer to this request; some of its content may not be in the store
 /// yet. Blocking.
@@ -34,10 +36,10 @@ pub(crate) fn beyond(
     since: &ChunkId,
     read: impl Fn(&ChunkId) -> Option<Vec<u8>>,
 ) -> Vec<ChunkId> {
-    let Ok(manifest) = Manifest::from_bytes(manifest) else {
+    let Some(manifest) = memo::manifest(manifest) else {
         return Vec::new();
     };
-    let Some(Ok(since)) = read(since).map(|bytes| Manifest::from_bytes(&bytes)) else {
+    let Some(since) = read(since).and_then(|bytes| memo::manifest(&bytes)) else {
         return Vec::new();
     };
     manifest.beyond(&since, |id| ListPage::from_bytes(&read(id)?).ok())
@@ -73,8 +75,8 @@ mod tests {
     use crate::testing::{World, noise};
     use ccpeer_core::id::SessionId;
     use ccpeer_core::manifest::{
-        ChunkRef, FileEntry, MANIFEST_VERSION, Origin, PathFlavour, ProjectIdentity, Segment, Slot,
-        Want,
+        ChunkRef, FileEntry, MANIFEST_VERSION, Manifest, Origin, PathFlavour, ProjectIdentity,
+        Segment, Slot, Want,
     };
     use ccpeer_core::time::Timestamp;
 

@@ -6,6 +6,8 @@
 //! worth a list. A device that comes back after a night finds nothing or little
 //! changed, and what it says about that must not grow with what it holds.
 
+use alloc::boxed::Box;
+
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
@@ -19,8 +21,8 @@ const PART_BITS: u32 = limits::COMPLETE_PARTS.ilog2();
 pub type Digest = [u8; limits::COMPLETE_DIGEST_BYTES];
 
 /// The digests of all parts of a set of roots.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Digests([Digest; limits::COMPLETE_PARTS]);
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digests(Box<[Digest; limits::COMPLETE_PARTS]>);
 
 /// Some of the parts, one bit each, the first part the lowest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -50,13 +52,13 @@ impl Digests {
             }
             hasher.finalize_xof().fill(place);
         }
-        Self(digests)
+        Self(Box::new(digests))
     }
 
     /// The parts in which the two differ.
     #[must_use]
     pub fn unlike(&self, other: &Self) -> Parts {
-        let both = self.0.iter().zip(&other.0).enumerate();
+        let both = self.0.iter().zip(other.0.iter()).enumerate();
         let unlike = both.filter(|(_, (a, b))| a != b);
         Parts(unlike.fold(0, |bits, (part, _)| bits | 1 << part))
     }

@@ -411,7 +411,8 @@ impl Manifest {
     /// The file in this slot.
     #[must_use]
     pub fn file(&self, slot: &Slot) -> Option<&FileEntry> {
-        self.files.iter().find(|f| &f.slot == slot)
+        let at = self.files.binary_search_by(|f| f.slot.cmp(slot)).ok()?;
+        self.files.get(at)
     }
 
     /// Bytes of all files.

@@ -141,7 +141,7 @@ impl World {
             }
             // What was said to it is what it says: that it holds the same.
             Message::Digests(digests) if mind.has(Habit::Lie) => {
-                self.adversary_says(mind, from, Message::Digests(*digests));
+                self.adversary_says(mind, from, Message::Digests(digests.clone()));
             }
             Message::Unlike(_) if mind.has(Habit::Lie) => self.adversary_claims(mind, from),
             Message::Digests(_)

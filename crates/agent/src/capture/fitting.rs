@@ -5,6 +5,8 @@ use ccpeer_core::limits;
 use ccpeer_core::manifest::{Manifest, Origin, Slot};
 use ccpeer_core::time::Timestamp;
 
+use crate::memo;
+
 /// The index of an origin, which is added if it is not there.
 pub(super) fn position(origins: &mut Vec<Origin>, here: &Origin) -> u8 {
     let at = origins.iter().position(|o| o == here).unwrap_or_else(|| {
@@ -58,7 +60,7 @@ pub(super) fn fit(manifest: &mut Manifest) -> Option<Vec<u8>> {
             && manifest.files.len() <= limits::MANIFEST_SLOTS_MAX;
         if fits {
             // What we write we must be able to read.
-            return Manifest::from_bytes(&bytes).is_ok().then_some(bytes);
+            return memo::manifest(&bytes).is_some().then_some(bytes);
         }
         let is_spare = |s: &Slot| {
             matches!(

@@ -7,9 +7,11 @@ use std::collections::BTreeSet;
 use ccpeer_core::entry::ContentRef;
 use ccpeer_core::id::ChunkId;
 use ccpeer_core::limits;
-use ccpeer_core::manifest::{ListPage, Manifest, Want, WantKind};
+use ccpeer_core::manifest::{ListPage, Want, WantKind};
 use ccpeer_net::Ask;
 use ccpeer_store::Store;
+
+use crate::memo;
 
 /// Bytes of the last chunks that are near, beside manifest and document.
 const RECENT_BYTES_MAX: usize = 96 * 1024;
@@ -37,7 +39,7 @@ pub(super) fn ask(
     let mut since = None;
     let held = manifest.filter(|_| manifest_asked);
     if let Some((id, bytes)) = held.and_then(|m| content(m.id))
-        && let Ok(before) = Manifest::from_bytes(&bytes)
+        && let Some(before) = memo::manifest(&bytes)
     {
         let recent = before.recent(RECENT_BYTES_MAX, RECENT_MAX);
         near.extend(recent.into_iter().filter_map(content));

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ccpeer_core::entry::ContentRef;
 use ccpeer_core::id::{EntryHash, SessionId};
@@ -29,7 +30,7 @@ pub(super) struct Here {
     pub(super) path: PathBuf,
     pub(super) state: Option<LocalState>,
     /// The manifest that its files stand for.
-    pub(super) known: Option<Manifest>,
+    pub(super) known: Option<Arc<Manifest>>,
 }
 
 impl Here {

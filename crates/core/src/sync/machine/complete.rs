@@ -60,7 +60,7 @@ impl Machine {
     pub(super) fn say_digests(&mut self, to: DeviceId, out: &mut Vec<Effect>) {
         let told = self.told_to(&to);
         if !told.is_empty() {
-            out.push(Effect::Send(to, Message::Digests(*told.digests())));
+            out.push(Effect::Send(to, Message::Digests(told.digests().clone())));
         }
     }
 

@@ -63,7 +63,7 @@ fn the_same_here_and_there_is_not_named() {
 fn only_parts_that_differ_are_asked_for() {
     let (mut m, b, _) = holding(&[NEAR[0], NEAR[1], FAR]);
     let theirs = of(&[NEAR[0], FAR]);
-    let out = says(&mut m, &b, Received::Digests(theirs));
+    let out = says(&mut m, &b, Received::Digests(theirs.clone()));
     let unlike = of(&[NEAR[0], NEAR[1], FAR]).unlike(&theirs);
     assert_eq!(unlike.0.count_ones(), 1);
     assert_eq!(sent(&out), [&Message::Unlike(unlike)]);
@@ -81,7 +81,7 @@ fn who_holds_nothing_asks_for_all_and_says_no_digests() {
     assert_eq!(sent(&out), [] as [&Message; 0]);
     let mut m = m;
     let theirs = of(&[NEAR[0], FAR]);
-    let out = says(&mut m, &b, Received::Digests(theirs));
+    let out = says(&mut m, &b, Received::Digests(theirs.clone()));
     let all = theirs.unlike(&Digests::of(&[]));
     assert_eq!(sent(&out), [&Message::Unlike(all)]);
     assert!(all.has(&root(NEAR[1])) && all.has(&root(FAR)));
@@ -173,11 +173,10 @@ fn what_is_not_for_others_is_in_no_digest() {
 fn told_anew(m: &mut Machine, b: &Pen, frontier: &[(&Pen, u64)]) -> Option<Digests> {
     m.handle(Event::PeerDown(b.id()), NOW);
     let out = link(m, b, frontier);
-    let digests = sent(&out).into_iter().find_map(|m| match m {
-        Message::Digests(digests) => Some(*digests),
+    sent(&out).into_iter().find_map(|m| match m {
+        Message::Digests(digests) => Some(digests.clone()),
         _ => None,
-    });
-    digests
+    })
 }
 
 #[test]
@@ -231,7 +230,7 @@ fn no_more_than_the_newest_are_told() {
     let out = link(&mut m, &b, &[(&a, 1 + count as u64)]);
     let newest: Vec<Want> = (3..count).map(|n| Want::manifest(numbered(n))).collect();
     let digests = Digests::of(&newest);
-    assert_eq!(sent(&out), [&Message::Digests(digests)]);
+    assert_eq!(sent(&out), [&Message::Digests(digests.clone())]);
     let out = says(&mut m, &b, Received::Unlike(Parts(u32::MAX)));
     let mut named = Vec::new();
     for message in sent(&out) {
