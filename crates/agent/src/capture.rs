@@ -11,10 +11,10 @@ mod digest;
 mod files;
 mod fitting;
 pub(crate) mod foreign;
+mod known;
 pub(crate) mod opaque;
 mod worktree;
 
-use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,12 +34,13 @@ use ccpeer_store::{NoteWrite, Store, StoreError};
 use crate::api::{ApiError, ErrorCode};
 use crate::confined::{ConfinedError, Dir, Root};
 use crate::home::Home;
-use crate::local::{LocalFile, LocalState};
+use crate::local::LocalState;
 use crate::{git, place, problem, scan};
 
 use chunking::{ChunkError, Sink};
 use files::{Change, Reader, Taken};
 use fitting::{drop_unused_origins, fit, position};
+use known::{Files, Known};
 
 pub(crate) use digest::Recent;
 
@@ -213,19 +214,6 @@ pub(crate) fn forget_digest(
 
 pub(crate) use describe::{FLAVOUR, here};
 
-/// What was remembered.
-struct Known {
-    state: Option<Arc<LocalState>>,
-    manifest: Option<Arc<Manifest>>,
-}
-
-impl Known {
-    fn file(&self, slot: &Slot) -> Option<(&FileEntry, &LocalFile)> {
-        let entry = self.manifest.as_ref()?.file(slot)?;
-        Some((entry, self.state.as_ref()?.file(slot)?))
-    }
-}
-
 /// One capture.
 struct Capture<'s, 'a> {
     store: &'a Store,
@@ -247,14 +235,6 @@ struct Found {
     digest: Vec<NoteWrite>,
     /// Nothing but what git says is new.
     restated: bool,
-}
-
-/// The files of a session as they are now.
-struct Files {
-    entries: Vec<FileEntry>,
-    local: Vec<LocalFile>,
-    /// Whether any content is new.
-    content: bool,
 }
 
 impl Capture<'_, '_> {
@@ -289,15 +269,11 @@ impl Capture<'_, '_> {
             None => self.take(&Slot::Main, &reader, Some(&view), here_at)?,
         };
         let digest = reading.done(&session, &reader, &main.local.print, self.recent);
-        let mut files = Files {
-            entries: Vec::new(),
-            local: Vec::new(),
-            content: false,
-        };
+        let mut files = Files::default();
         files.add(main);
         self.take_side_files(&summary, here_at, &mut files)?;
         self.take_unknown(here_at, &mut files)?;
-        self.keep_vanished(&origins, &mut files);
+        files.keep_vanished(&self.known, &origins);
         files.entries.sort_by(|a, b| a.slot.cmp(&b.slot));
         files.local.sort_by(|a, b| a.slot.cmp(&b.slot));
 
@@ -639,41 +615,6 @@ impl Capture<'_, '_> {
             Err(e) => return Err(e),
         }
         Ok(())
-    }
-
-    /// What has been captured once stays, also where Claude has cleaned it up.
-    fn keep_vanished(&self, origins: &[Origin], files: &mut Files) {
-        let Some(manifest) = &self.known.manifest else {
-            return;
-        };
-        let here: BTreeSet<&Slot> = files.entries.iter().map(|e| &e.slot).collect();
-        let is_gone = |entry: &&FileEntry| {
-            let gone = !here.contains(&entry.slot);
-            let spoken = entry
-                .segments
-                .iter()
-                .all(|s| usize::from(s.origin) < origins.len());
-            gone && spoken
-        };
-        let gone: Vec<&FileEntry> = manifest.files.iter().filter(is_gone).collect();
-        for entry in opaque::with_room(&files.entries, gone) {
-            files.entries.push(entry.clone());
-            files.local.extend(
-                self.known
-                    .state
-                    .as_ref()
-                    .and_then(|s| s.file(&entry.slot))
-                    .cloned(),
-            );
-        }
-    }
-}
-
-impl Files {
-    fn add(&mut self, taken: Taken) {
-        self.content |= taken.change == Change::Content;
-        self.entries.push(taken.entry);
-        self.local.push(taken.local);
     }
 }
 
