@@ -225,8 +225,11 @@ fn the_page_tells_what_is_here_and_remembers_nothing() {
             .len()
             == 2
     });
-    // Words are found in what came from the other machine, with the place to open.
-    let found = page.question("search", &json!({ "words": "prompt 41" }));
+    // Words are found in what came from the other machine, with the place to open. The
+    // index follows what comes; nobody waits for it but who searches.
+    let look = || page.question("search", &json!({ "words": "prompt 41" }));
+    until("the index has it", || look()["hits"][0].is_object());
+    let found = look();
     let hit = &found["hits"][0];
     assert_eq!(
         (&hit["session_id"], &hit["role"]),

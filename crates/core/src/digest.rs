@@ -17,7 +17,7 @@ const CONTEXT: &str = "ccpeer complete digest v1";
 /// How many of the first bits of a root's hash say which part it is of.
 const PART_BITS: u32 = limits::COMPLETE_PARTS.ilog2();
 
-/// The digest of one part: so long that nobody finds two sets of one.
+/// The digest of one part. Two sets of one digest take 2^64 tries to find.
 pub type Digest = [u8; limits::COMPLETE_DIGEST_BYTES];
 
 /// The digests of all parts of a set of roots.
