@@ -97,7 +97,8 @@ impl World {
         told && wanted && (!out || *author == taker.id)
     }
 
-    /// Whether a device writes so much that there is no room for all of it.
+    /// Whether a device writes so much that there is no room for all of it, and never
+    /// ends.
     fn floods(&self, author: &DeviceId) -> bool {
         let habits = self.options.hostile.as_ref();
         self.is_hostile(author) && habits.is_some_and(|h| h.contains(&Habit::Flood))
@@ -146,9 +147,11 @@ impl World {
         let (holds, wants) = (giver.machine.as_ref()?, taker.machine.as_ref()?);
         let lacks = |node: &VersionNode| {
             // Whoever may not know of the version says nothing of it, but a giver
-            // who holds its entry is a giver of its chunks.
-            let told =
-                self.may_pass(from, to, &node.log.device) && holds.version_of(&node.id).is_some();
+            // who holds its entry is a giver of its chunks. Of a flood there is always
+            // something that was said a moment ago.
+            let told = self.may_pass(from, to, &node.log.device)
+                && !self.floods(&node.log.device)
+                && holds.version_of(&node.id).is_some();
             node.roots()
                 .filter(|_| told)
                 .filter(|root| !holds.is_withheld(root))
@@ -159,6 +162,7 @@ impl World {
             let (of, document) = record.nearest_document(&head.id)?;
             let root = document.root();
             let told = self.may_pass(from, to, &of.log.device)
+                && !self.floods(&of.log.device)
                 && holds.version_of(&of.id).is_some()
                 && holds.is_complete(&root)
                 && !holds.is_withheld(&root)
@@ -309,8 +313,11 @@ impl World {
                         || (n.version.manifest == manifest
                             && n.version.snapshot == head.version.snapshot)
                 };
+                // What the taker would hold of it, be it without what it says.
+                let shown = giver.shown_form(&head.id);
+                let told = shown.and_then(|id| giver.version_of(&id)).unwrap_or(head);
                 if !taker.session(session).is_some_and(|r| r.nodes().any(same))
-                    && !self.is_withheld_by_twin(from, to, head)
+                    && !self.is_withheld_by_twin(from, to, told)
                 {
                     return Some(format!(
                         "device {to} never heard of {:?} of {from}",

@@ -372,7 +372,8 @@ impl World {
             self.close(link, 1_000);
             return;
         }
-        if self.net.ends(link).is_none() {
+        // Its end may be heard of before its beginning.
+        if !self.net.is_open(link, device) {
             return;
         }
         // Whoever dials anew has no use for the old link. A twin is taken for the

@@ -108,6 +108,13 @@ impl Network {
         self.links.get(&id).map(|l| l.ends)
     }
 
+    /// Whether an end has not heard yet that its link is gone.
+    pub(crate) fn is_open(&self, id: u64, end: usize) -> bool {
+        self.links
+            .get(&id)
+            .is_some_and(|l| l.open_ends.contains(&end))
+    }
+
     /// Sends something: number and time of arrival, if the link stands.
     pub(crate) fn send(
         &mut self,

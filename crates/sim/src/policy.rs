@@ -55,13 +55,20 @@ impl World {
         }
     }
 
-    /// Before the world has to agree, everybody's choice can be read again.
+    /// Before the world has to agree, everybody's choice can be read again, be it one
+    /// that a device has not heard of yet.
     pub(crate) fn reopen(&mut self) {
         for device in self.honest() {
-            if self.devices[device].sharing.closed {
+            let d = &self.devices[device];
+            let coming = d.inbox.iter().filter_map(|job| match job {
+                Job::Event(Event::Sharing(sharing)) => Some(sharing),
+                _ => None,
+            });
+            let last = coming.last().unwrap_or(&d.sharing);
+            if last.closed || d.sharing.closed {
                 let sharing = Sharing {
                     closed: false,
-                    ..self.devices[device].sharing.clone()
+                    ..last.clone()
                 };
                 self.devices[device].sharing = sharing.clone();
                 if self.devices[device].machine.is_some() {

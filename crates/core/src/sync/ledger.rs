@@ -253,6 +253,13 @@ impl Ledger {
             || self.trust.has_revoked(&self.me, device)
     }
 
+    /// Whether we may have trusted devices of which we know nothing any more: we
+    /// began anew after what we said had got lost with a disk, and others still go
+    /// by it.
+    pub(crate) fn has_lost_words(&self) -> bool {
+        self.logs.keys().any(|log| self.is_over(log))
+    }
+
     /// Works out anew who is in. To be called when trust has changed.
     pub(crate) fn heed(&mut self) {
         self.members = self.trust.members(&self.me);

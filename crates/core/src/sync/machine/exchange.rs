@@ -143,8 +143,11 @@ impl Machine {
             }
             if entry.seq() > self.ledger.accepts_upto(&log) {
                 // Somebody whom we revoked, or who replaced his key, a moment ago
-                // is no fault of the peer.
-                foreign |= !self.ledger.has_known(&log.device);
+                // is no fault of the peer, nor is one of whom we do not know any
+                // more that we trusted him.
+                foreign |= !(self.ledger.has_known(&log.device)
+                    || self.behind_told
+                    || self.ledger.has_lost_words());
                 continue;
             }
             if let Some(peer) = self.peers.get_mut(&from) {

@@ -453,6 +453,20 @@ fn words_of_devices_unknown_to_us_cost_the_peer() {
     assert!(m.peers().is_empty());
 }
 
+/// What we said of it may have been lost with a disk, and the peer goes by it.
+#[test]
+fn after_a_new_epoch_words_of_devices_unknown_to_us_cost_nothing() {
+    let (mut a, b, mut c) = (Pen::new(1), Pen::new(2), Pen::new(3));
+    let mut m = machine(&mut a, &[&b]);
+    m.handle(Event::NewEpoch(Epoch([0x77; 16])), NOW);
+    link(&mut m, &b, &[]);
+    for _ in 0..2 * limits::FAULTS_MAX {
+        let entry = c.mark();
+        assert_eq!(entries(&mut m, &b, &[&entry]), []);
+    }
+    assert!(m.peers().iter().any(|peer| peer.device == b.id()));
+}
+
 #[test]
 fn k_n14_two_words_under_one_number_are_noticed_by_everybody() {
     let (mut a, mut b, c) = (Pen::new(1), Pen::new(2), Pen::new(3));
