@@ -25,6 +25,9 @@ use crate::retention::{self, Days};
 const EVERY: Duration = Duration::from_secs(1800);
 /// The first one comes this long after a start, when the start is over.
 const FIRST: Duration = Duration::from_secs(60);
+/// What each device takes is counted this long after a start: it reads every manifest,
+/// and who has just started is to be in step with the others first.
+const COUNT_AFTER: Duration = Duration::from_secs(2);
 /// Rounds in which the whole store is read once: 14 hours with an agent running,
 /// so that two hours a day read all of it within a week.
 const ROUNDS_FOR_ALL: u64 = 28;
@@ -70,7 +73,7 @@ pub(crate) fn hurry() -> Option<u32> {
 
 /// Makes rounds until the agent ends. Returns by being dropped.
 pub(crate) async fn rounds(handle: Handle, started: std::time::Instant) {
-    if let Err(e) = count(&handle).await {
+    if let Err(e) = start(&handle).await {
         tracing::warn!(error = %e.message, "cannot count what each device takes");
     }
     let pace = Pace::of(std::env::var(HURRY).ok().as_deref());
@@ -103,6 +106,7 @@ async fn one(
 ) -> Result<(), crate::api::ApiError> {
     collect(handle, passed_ms, now).await?;
     write_anew(handle, pace).await?;
+    limit(handle).await?;
     count(handle).await?;
     check(handle).await
 }
@@ -194,27 +198,37 @@ fn placed(store: &Store) -> Result<Vec<Want>, StoreError> {
     Ok(manifests.map(|m| Want::manifest(m.id)).collect())
 }
 
+/// What holds from the start, and what is counted a little later.
+async fn start(handle: &Handle) -> Result<(), crate::api::ApiError> {
+    limit(handle).await?;
+    tokio::time::sleep(COUNT_AFTER).await;
+    count(handle).await
+}
+
+/// Tells the machine how much each device may take.
+async fn limit(handle: &Handle) -> Result<(), crate::api::ApiError> {
+    let store = Arc::clone(&handle.shared.store);
+    let policy = blocking(move || Policy::load(&store)).await;
+    let policy = policy.map_err(|e| crate::problem::store(&e))?;
+    let quotas = handle.ask(|to| Ask::Quotas(policy, to)).await?;
+    let event = Event::Quotas(quotas);
+    handle.send(Input::Machine(Box::new(event))).await
+}
+
 /// Tells the machine how much is here because of whom.
 async fn count(handle: &Handle) -> Result<(), crate::api::ApiError> {
     let authors = handle.ask(Ask::Authors).await?;
     let store = Arc::clone(&handle.shared.store);
-    let policy = blocking(move || {
-        let policy = Policy::load(&store)?;
-        let charges = store.charges(&authors)?;
-        Ok::<_, StoreError>((policy, charges))
-    });
-    let (policy, charges) = policy.await.map_err(|e| crate::problem::store(&e))?;
+    let charges = blocking(move || store.charges(&authors)).await;
     let me: DeviceId = handle.shared.me;
     let charged = charges
+        .map_err(|e| crate::problem::store(&e))?
         .into_iter()
         .filter(|(device, _)| *device != me)
         .map(|(device, charge)| (device, charge.raw_bytes))
         .collect();
-    let quotas = handle.ask(|to| Ask::Quotas(policy, to)).await?;
-    for event in [Event::Quotas(quotas), Event::Charged(charged)] {
-        handle.send(Input::Machine(Box::new(event))).await?;
-    }
-    Ok(())
+    let event = Event::Charged(charged);
+    handle.send(Input::Machine(Box::new(event))).await
 }
 
 /// Reads on where the last round stopped.

@@ -1,7 +1,6 @@
 //! Chunks: packed, cut into parts, kept by their hash, and checked against it
 //! every time they are read. Knows no manifest.
 
-use std::borrow::Cow;
 use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -186,6 +185,14 @@ pub(crate) fn check(id: ChunkId, content: &[u8]) -> Result<(), StoreError> {
 /// The content of packed bytes, if it is what the id says. Never takes more
 /// memory than the longest chunk, whatever the bytes claim.
 pub(crate) fn unpack(id: &ChunkId, packed: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let mut content = Vec::new();
+    unpack_into(id, packed, &mut content)?;
+    Ok(content)
+}
+
+/// The same in a buffer, in place of what it holds.
+fn unpack_into(id: &ChunkId, packed: &[u8], into: &mut Vec<u8>) -> Result<(), &'static str> {
+    into.clear();
     let (head, body) = packed
         .split_first_chunk::<HEAD_LEN>()
         .ok_or("it is cut off")?;
@@ -194,24 +201,21 @@ pub(crate) fn unpack(id: &ChunkId, packed: &[u8]) -> Result<Vec<u8>, &'static st
     if raw_len > limits::CHUNK_BYTES_MAX {
         return Err("its length is impossible");
     }
-    let content = match method {
-        RAW => Cow::Borrowed(body),
-        ZSTD => {
-            let unpacked = inflate(body, raw_len).map_err(|_| "it cannot be unpacked")?;
-            Cow::Owned(unpacked)
-        }
+    match method {
+        RAW => into.extend_from_slice(body),
+        ZSTD => inflate(body, raw_len, into).map_err(|_| "it cannot be unpacked")?,
         _ => return Err("its packing is unknown"),
-    };
-    if content.len() != raw_len {
+    }
+    if into.len() != raw_len {
         return Err("its length differs");
     }
-    if ChunkId::of(&content) != *id {
+    if ChunkId::of(into) != *id {
         return Err("its hash differs");
     }
-    Ok(content.into_owned())
+    Ok(())
 }
 
-fn inflate(body: &[u8], raw_len: usize) -> std::io::Result<Vec<u8>> {
+fn inflate(body: &[u8], raw_len: usize, into: &mut Vec<u8>) -> std::io::Result<()> {
     let mut zstd = match UNPACKERS.take() {
         Some(zstd) => zstd,
         None => {
@@ -220,10 +224,12 @@ fn inflate(body: &[u8], raw_len: usize) -> std::io::Result<Vec<u8>> {
             zstd
         }
     };
+    // It writes as far as the buffer has room.
+    into.reserve_exact(raw_len);
     // One that failed is not used again: nothing of it is to be trusted.
-    let content = zstd.decompress(body, raw_len)?;
+    zstd.decompress_to_buffer(body, into)?;
     UNPACKERS.put_back(zstd);
-    Ok(content)
+    Ok(())
 }
 
 pub(crate) fn apply(chunks: &[Packed], txn: &WriteTransaction) -> Result<(), Trouble> {
@@ -320,6 +326,17 @@ pub(crate) fn get(
     txn: &ReadTransaction,
     id: &ChunkId,
 ) -> Result<Option<Result<Vec<u8>, &'static str>>, Trouble> {
+    let mut content = Vec::new();
+    let found = get_into(txn, id, &mut content)?;
+    Ok(found.map(|found| found.map(|()| content)))
+}
+
+/// The same in a buffer, in place of what it holds.
+pub(crate) fn get_into(
+    txn: &ReadTransaction,
+    id: &ChunkId,
+    into: &mut Vec<u8>,
+) -> Result<Option<Result<(), &'static str>>, Trouble> {
     let Some(row) = txn.open_table(HAVE)?.get(id.0.as_slice())? else {
         return Ok(None);
     };
@@ -327,7 +344,7 @@ pub(crate) fn get(
         return Ok(Some(Err("its length is unknown")));
     };
     Ok(Some(match gather(txn, id, have.packed_len as usize)? {
-        Some(packed) => unpack(id, &packed),
+        Some(packed) => unpack_into(id, &packed, into),
         None => Err("a part of it is missing"),
     }))
 }

@@ -91,7 +91,7 @@ impl Disk {
     /// into this disk.
     pub(crate) fn read<T>(
         &self,
-        f: impl Fn(&ReadTransaction) -> Result<T, Trouble>,
+        mut f: impl FnMut(&ReadTransaction) -> Result<T, Trouble>,
     ) -> Result<T, StoreError> {
         self.with(Mode::ReadOnly, |db| f(&db.begin_read()?))
     }
@@ -178,7 +178,7 @@ impl Disk {
     fn with<T>(
         &self,
         mode: Mode,
-        f: impl Fn(&Database) -> Result<T, Trouble>,
+        mut f: impl FnMut(&Database) -> Result<T, Trouble>,
     ) -> Result<T, StoreError> {
         let mut last = StoreError::Full;
         for _ in 0..ATTEMPTS {

@@ -291,9 +291,20 @@ impl Store {
     /// `Corrupt` if it is damaged. It is forgotten then: [`Store::has`] denies it,
     /// manifests that refer to it are no longer complete, and it can be put again.
     pub fn get_chunk(&self, id: &ChunkId) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.disk.read(|txn| chunks::get(txn, id))? {
-            None => Ok(None),
-            Some(Ok(content)) => Ok(Some(content)),
+        let mut content = Vec::new();
+        let is_here = self.get_chunk_into(id, &mut content)?;
+        Ok(is_here.then_some(content))
+    }
+
+    /// [`Store::get_chunk`] in a buffer, in place of what it holds; false if the chunk
+    /// is not here.
+    ///
+    /// # Errors
+    /// The same. What the buffer holds then means nothing.
+    pub fn get_chunk_into(&self, id: &ChunkId, into: &mut Vec<u8>) -> Result<bool, StoreError> {
+        match self.disk.read(|txn| chunks::get_into(txn, id, into))? {
+            None => Ok(false),
+            Some(Ok(())) => Ok(true),
             Some(Err(why)) => {
                 tracing::warn!(chunk = %id, why, "chunk is damaged, to be fetched again");
                 if let Err(error) = self.quarantine(&[*id]) {

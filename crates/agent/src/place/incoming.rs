@@ -14,6 +14,7 @@ use ccpeer_formats::claude::transcript;
 use ccpeer_store::{Store, StoreError};
 
 use super::PlaceError;
+use super::blocks::Spares;
 use super::policy::{self, Finding, Findings, Held, Policy, Verdict};
 
 /// A version on its way to this disk.
@@ -259,6 +260,8 @@ pub(super) type Piece = Result<(usize, Vec<u8>), PlaceError>;
 pub(super) struct Chunks<'a, 'f> {
     store: &'a Store,
     segments: &'f [Segment],
+    /// Where buffers come from.
+    spares: Option<&'f Spares>,
     /// The segment that is read, and what of it is to be passed over.
     segment: usize,
     skip: u64,
@@ -271,9 +274,18 @@ impl<'a, 'f> Chunks<'a, 'f> {
         Self {
             store,
             segments: &entry.segments,
+            spares: None,
             segment: from.segment,
             skip: from.offset,
             refs: None,
+        }
+    }
+
+    /// The same in buffers that were used before.
+    pub(super) fn with(self, spares: &'f Spares) -> Self {
+        Self {
+            spares: Some(spares),
+            ..self
         }
     }
 
@@ -289,7 +301,8 @@ impl<'a, 'f> Chunks<'a, 'f> {
                     self.skip -= len;
                     continue;
                 }
-                let mut bytes = chunk(self.store, &next)?;
+                let mut bytes = self.spares.map(Spares::take).unwrap_or_default();
+                chunk_into(self.store, &next, &mut bytes)?;
                 let skip = usize::try_from(self.skip).unwrap_or(usize::MAX);
                 bytes.drain(..skip.min(bytes.len()));
                 self.skip = 0;
@@ -387,12 +400,19 @@ impl<I: Iterator<Item = Piece>> Lines<I> {
 
 /// A chunk that must be there, as long as it is said to be.
 pub(super) fn chunk(store: &Store, wanted: &ChunkRef) -> Result<Vec<u8>, PlaceError> {
-    match store.get_chunk(&wanted.id) {
-        Ok(Some(bytes)) if bytes.len() as u64 == u64::from(wanted.len) => Ok(bytes),
-        Ok(Some(_)) => Err(PlaceError::Malformed(
+    let mut bytes = Vec::new();
+    chunk_into(store, wanted, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The same in a buffer, in place of what it holds.
+fn chunk_into(store: &Store, wanted: &ChunkRef, into: &mut Vec<u8>) -> Result<(), PlaceError> {
+    match store.get_chunk_into(&wanted.id, into) {
+        Ok(true) if into.len() as u64 == u64::from(wanted.len) => Ok(()),
+        Ok(true) => Err(PlaceError::Malformed(
             "a chunk is not as long as its manifest says",
         )),
-        Ok(None) => Err(PlaceError::Incomplete(1)),
+        Ok(false) => Err(PlaceError::Incomplete(1)),
         Err(e @ StoreError::Corrupt { .. }) => {
             tracing::warn!(error = %e, "a chunk is damaged; it is fetched again");
             Err(PlaceError::Incomplete(1))

@@ -129,7 +129,7 @@ impl<'w> Staging<'w> {
             extents = cut.extents.clone();
             from = cut.at;
         }
-        let mut take = |block: Block, out: &mut Notes<'_>| {
+        let mut take = |block: &Block, out: &mut Notes<'_>| {
             let Some(extent) = extents.get_mut(block.segment) else {
                 return Ok(());
             };

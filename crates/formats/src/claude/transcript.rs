@@ -176,6 +176,12 @@ pub fn line_break(bytes: &[u8]) -> Option<usize> {
     memchr::memchr(b'\n', bytes)
 }
 
+/// Where the last line break is.
+#[must_use]
+pub fn last_line_break(bytes: &[u8]) -> Option<usize> {
+    memchr::memrchr(b'\n', bytes)
+}
+
 /// The first line and what comes after its line break.
 fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = line_break(bytes)?;

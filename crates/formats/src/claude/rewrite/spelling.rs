@@ -222,7 +222,27 @@ pub(super) fn read_char(t: &[u8], at: usize, want: char, spelling: &mut Spelling
 /// Whether a shell wants a back-slash before this character of a path. What
 /// JSON escapes itself is not among them.
 pub(super) fn shell_escapes(c: char) -> bool {
-    " ()[]{}&;'$`*?!<>|#".contains(c)
+    matches!(
+        c,
+        ' ' | '('
+            | ')'
+            | '['
+            | ']'
+            | '{'
+            | '}'
+            | '&'
+            | ';'
+            | '\''
+            | '$'
+            | '`'
+            | '*'
+            | '?'
+            | '!'
+            | '<'
+            | '>'
+            | '|'
+            | '#'
+    )
 }
 
 /// Where `want` begins that ends at `end`, in any spelling; `shell` if the
@@ -230,13 +250,20 @@ pub(super) fn shell_escapes(c: char) -> bool {
 pub(super) fn read_char_back(t: &[u8], end: usize, want: char, shell: bool) -> Option<usize> {
     let mut buffer = [0; 4];
     let raw = want.encode_utf8(&mut buffer).as_bytes();
-    if t.get(..end)?.ends_with(raw) {
+    let head = t.get(..end)?;
+    let last = *head.last()?;
+    // Nearly every character is one byte, and nearly every text another one.
+    if raw.last() == Some(&last) && (raw.len() == 1 || head.ends_with(raw)) {
         let start = end - raw.len();
         return Some(if want == ' ' || (shell && shell_escapes(want)) {
             start - run_before(t, start)
         } else {
             start
         });
+    }
+    // Every other spelling ends with a digit.
+    if !last.is_ascii_hexdigit() {
+        return None;
     }
     let percent = raw.iter().rev().try_fold(end, |end, expected| {
         let start = end.checked_sub(3)?;
