@@ -118,13 +118,15 @@ impl User {
         self.listen(move |mut stream| {
             while let Ok((FRAME_REQUEST, body)) = read_frame(&mut stream) {
                 let request: Request = serde_json::from_slice(&body).unwrap();
-                for reply in answer(&request) {
+                let replies = answer(&request);
+                // Before anybody can act on the answer.
+                let _ = seen.send(request);
+                for reply in replies {
                     let (kind, body) = reply.to_frame().unwrap();
                     if write_frame(&mut stream, kind, &body).is_err() {
                         return;
                     }
                 }
-                let _ = seen.send(request);
             }
         });
         requests
