@@ -60,11 +60,11 @@ impl World {
     pub(crate) fn reopen(&mut self) {
         for device in self.honest() {
             let d = &self.devices[device];
-            let coming = d.inbox.iter().filter_map(|job| match job {
+            let mut coming = d.inbox.iter().filter_map(|job| match job {
                 Job::Event(Event::Sharing(sharing)) => Some(sharing),
                 _ => None,
             });
-            let last = coming.last().unwrap_or(&d.sharing);
+            let last = coming.next_back().unwrap_or(&d.sharing);
             if last.closed || d.sharing.closed {
                 let sharing = Sharing {
                     closed: false,
