@@ -425,6 +425,40 @@ fn a_copy_becomes_a_device_of_its_own() {
 }
 
 #[test]
+fn changes_of_the_policy_that_come_together_all_hold() {
+    let world = World::new();
+    let a = world.running("amber");
+    for round in 1..=8_u64 {
+        let (days, bytes) = (30 + round, round << 30);
+        let (keep, quota) = (days.to_string(), bytes.to_string());
+        let changes = [
+            vec!["policy", "keep", &keep],
+            vec!["policy", "quota", "default", &quota],
+            vec![
+                "policy",
+                "start-line",
+                if round % 2 == 0 { "on" } else { "off" },
+            ],
+        ];
+        let run = |change: &Vec<&str>| a.command(change).spawn().unwrap();
+        for mut child in changes.iter().map(run).collect::<Vec<_>>() {
+            assert!(child.wait().unwrap().success());
+        }
+        let policy = a.json(&["policy", "--json"]);
+        let held = (
+            &policy["keep_days"],
+            &policy["quota_default"],
+            &policy["start_line"],
+        );
+        assert_eq!(
+            held,
+            (&json!(days), &json!(bytes), &json!(round % 2 == 0)),
+            "{policy}"
+        );
+    }
+}
+
+#[test]
 fn k_s11_a_flood_fills_its_own_quota_and_costs_nobody_anything() {
     let sessions: usize = std::env::var("CCPEER_FLOOD")
         .ok()

@@ -202,6 +202,8 @@ pub(crate) struct Shared {
     pub(crate) gate: Arc<crate::sharing::gate::Gate>,
     /// The rules about it are changed by one at a time.
     pub(crate) ruling: tokio::sync::Mutex<()>,
+    /// The policy is read, changed and written by one at a time.
+    pub(crate) choosing: tokio::sync::Mutex<()>,
 }
 
 /// The state of the task.

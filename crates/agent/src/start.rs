@@ -243,6 +243,7 @@ async fn agent(options: &Options, ready: &mut dyn FnMut(&Ready)) -> Result<End, 
         exposed: Arc::new(exposed),
         gate,
         ruling: tokio::sync::Mutex::new(()),
+        choosing: tokio::sync::Mutex::new(()),
     });
     let (tx, rx) = mpsc::channel(limits::DRIVER_QUEUE_MAX);
     let handle = Handle {

@@ -40,6 +40,11 @@ pub(super) async fn policy(
         }
         change => change,
     };
+    // Until the changed policy is written, or two changes leave one.
+    let _turn = match change {
+        Some(_) => Some(handle.shared.choosing.lock().await),
+        None => None,
+    };
     let store = Arc::clone(&handle.shared.store);
     let policy = blocking(move || Policy::load(&store)).await;
     let mut policy = policy.map_err(|e| problem::store(&e))?;
@@ -205,6 +210,7 @@ pub(super) async fn follow(
     dry_run: bool,
 ) -> Result<usize, ApiError> {
     let ruled = share::follow(handle, Arc::clone(&now), dirs, dry_run).await?;
+    let _turn = handle.shared.choosing.lock().await;
     let store = Arc::clone(&handle.shared.store);
     let followed = blocking(move || {
         let mut policy = Policy::load(&store)?;
